@@ -1,0 +1,226 @@
+"""Every error that crosses one of our borders, in families by who must act.
+
+Class attributes carry the gRPC code, the reason (UPPER_SNAKE, ``google.rpc.ErrorInfo.reason``) and
+whether the same call may succeed later; instance attributes carry the values of the message.
+``simcloud.rpc.status`` turns them into ``google.rpc.Status`` and back.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import grpc
+
+
+class SimcloudError(Exception):
+    """Root of all errors of Simcloud.
+
+    Args:
+        message: what was wrong, where, and what to do about it.
+        metadata: values of the message by name, sent as ``ErrorInfo.metadata``.
+    """
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
+    reason: ClassVar[str] = "INTERNAL"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **metadata: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata: dict[str, str] = {key: str(value) for key, value in metadata.items()}
+
+
+class InvalidRequest(SimcloudError):
+    """The caller sent something that can never work.
+
+    Args:
+        field: path of the offending field, for example ``spec.cameras[0].width``.
+        problem: what is wrong with it, expected and found, and what to do.
+    """
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, field: str, problem: str, **metadata: object) -> None:
+        super().__init__(f"{field}: {problem}" if field else problem, **metadata)
+        self.field = field
+        self.problem = problem
+
+
+class NotFound(SimcloudError):
+    """What the caller named does not exist."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    reason = "NOT_FOUND"
+
+
+class Unauthenticated(SimcloudError):
+    """The caller, or we towards another service, could not say who is calling."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(SimcloudError):
+    """The caller may not do this: an allow-list or the other side refused."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
+
+
+class Unsupported(SimcloudError):
+    """A known thing that this server cannot do."""
+
+    code = grpc.StatusCode.UNIMPLEMENTED
+    reason = "UNSUPPORTED"
+
+
+class PreconditionFailed(SimcloudError):
+    """The state of the world must be changed by someone before this can work."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    reason = "PRECONDITION_FAILED"
+
+
+class Conflict(SimcloudError):
+    """Someone else did it, or is doing it."""
+
+    code = grpc.StatusCode.ABORTED
+    reason = "CONFLICT"
+    retryable = True
+
+
+class AlreadyExists(SimcloudError):
+    """There is something else under that name."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    reason = "ALREADY_EXISTS"
+
+
+class Transient(SimcloudError):
+    """Waiting may help.
+
+    Args:
+        message: what was wrong, where, and what to do about it.
+        retry_after_s: seconds to wait before the next try, when known.
+        metadata: values of the message by name.
+    """
+
+    code = grpc.StatusCode.UNAVAILABLE
+    reason = "UNAVAILABLE"
+    retryable = True
+
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, **metadata: object
+    ) -> None:
+        super().__init__(message, **metadata)
+        self.retry_after_s = retry_after_s
+
+
+class NotReady(Transient):
+    """The service or what it stands on is not there yet, or no longer."""
+
+    reason = "NOT_READY"
+
+
+class Overloaded(Transient):
+    """A limit of ours is reached; nothing was done."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "OVERLOADED"
+
+
+class DeadlineExceeded(SimcloudError):
+    """The caller's time ran out; never retried by us."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+
+class Cancelled(SimcloudError):
+    """The caller went away or asked us to stop."""
+
+    code = grpc.StatusCode.CANCELLED
+    reason = "CANCELLED"
+
+
+class StorageError(Transient):
+    """S3 answered with an error that our retries did not cure.
+
+    Args:
+        message: what was asked of S3, and its answer.
+        s3_code: S3's error code, for example ``SlowDown``.
+        http_status: HTTP status of the answer; 0 when there was none.
+        request_id: S3's id of the request, for its support.
+        retry_after_s: seconds to wait before the next try, when known.
+    """
+
+    reason = "STORAGE_ERROR"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        s3_code: str = "",
+        http_status: int = 0,
+        request_id: str = "",
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            retry_after_s=retry_after_s,
+            s3_code=s3_code,
+            http_status=http_status,
+            request_id=request_id,
+        )
+        self.s3_code = s3_code
+        self.http_status = http_status
+        self.request_id = request_id
+
+
+class TargetError(SimcloudError):
+    """The model behind an endpoint failed on this request; another try would fail alike.
+
+    Args:
+        message: the target's own words.
+        target: name of the target.
+        target_code: the target's error code, for example ``ModelError``.
+        http_status: HTTP status of the answer; 0 when there was none.
+        request_id: the target's id of the request.
+    """
+
+    reason = "TARGET_ERROR"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        target: str = "",
+        target_code: str = "",
+        http_status: int = 0,
+        request_id: str = "",
+    ) -> None:
+        super().__init__(
+            message,
+            target=target,
+            target_code=target_code,
+            http_status=http_status,
+            request_id=request_id,
+        )
+        self.target = target
+        self.target_code = target_code
+        self.http_status = http_status
+        self.request_id = request_id
+
+
+class Corruption(SimcloudError):
+    """Bytes are not what their checksum, length or format says: stop and look."""
+
+    code = grpc.StatusCode.DATA_LOSS
+    reason = "CORRUPTION"
+
+
+class Bug(SimcloudError):
+    """Something that we hold impossible happened; please report it."""
+
+    reason = "BUG"

@@ -1,0 +1,1 @@
+"""What makes a frame: the spec, the plan, and the values drawn from them."""

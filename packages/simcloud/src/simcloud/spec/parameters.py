@@ -1,0 +1,105 @@
+"""What a frame is made of once everything random has been drawn.
+
+The sampler writes these, every backend reads them, and nothing else passes between the two. World
+frame: right-handed, Z up, metres. Every float has been rounded to float32 before use, so that the
+values are equal on every machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Scalar = bool | int | float | str
+"""One sampled value as it stands in the index (``params.<name>``)."""
+
+Vector3 = tuple[float, float, float]
+Quaternion = tuple[float, float, float, float]
+Matrix4 = tuple[tuple[float, float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedObject:
+    """One instance of a library asset."""
+
+    name: str
+    """Unique within the frame; the instance lives at ``/World/Objects/<name>``."""
+    asset: str
+    """Name of the class prim below ``/Library`` of the scene."""
+    position_m: Vector3
+    """World position of the asset's origin, which is the centre of its base."""
+    orientation_wxyz: Quaternion = (1.0, 0.0, 0.0, 0.0)
+    """Unit quaternion, asset to world, USD's component order."""
+    scale: float = 1.0
+    """Uniform."""
+    tint_rgb: Vector3 | None = None
+    """Linear factor on the base colour of every material of the asset; None leaves it alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialBinding:
+    """A material of the scene bound to a prim of the scene for this frame."""
+
+    prim: str
+    """Absolute path of a geometry prim, for example ``/World/Room/Floor``."""
+    material: str
+    """Absolute path of a material prim, for example ``/World/Looks/oak``."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomeLight:
+    """Environment light."""
+
+    texture: str
+    """Asset path of a latitude-longitude image, relative to the scene's root layer."""
+    rotation_deg: float
+    """About world +Z, counter-clockwise seen from above."""
+    intensity: float
+    """Factor on the image's radiance."""
+
+
+@dataclass(frozen=True, slots=True)
+class RectLight:
+    """One-sided rectangular area light; like UsdLux it emits along its local -Z."""
+
+    name: str
+    position_m: Vector3
+    orientation_wxyz: Quaternion
+    width_m: float
+    height_m: float
+    radiance_rgb: Vector3
+    """Linear RGB, W/(m^2 sr) up to the scene's common scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraView:
+    """A pinhole camera and its picture's size; USD camera frame: -Z forward, +Y up."""
+
+    name: str
+    width: int
+    height: int
+    cam2world: Matrix4
+    """Row-major, column vectors: ``p_world = cam2world @ p_camera``."""
+    focal_length_mm: float
+    horizontal_aperture_mm: float
+    """Vertical aperture is ``horizontal_aperture_mm * height / width``: square pixels."""
+    near_m: float = 0.01
+    far_m: float = 1000.0
+    exposure_ev: float | None = None
+    """Stops added after auto exposure has been switched off; None asks for auto exposure."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameParameters:
+    """Everything that distinguishes one frame of a spec from another."""
+
+    frame: int
+    """Frame index."""
+    render_seed: int
+    """Seed of the renderer's sampler, uint32."""
+    objects: tuple[PlacedObject, ...] = ()
+    bindings: tuple[MaterialBinding, ...] = ()
+    dome: DomeLight | None = None
+    rect_lights: tuple[RectLight, ...] = ()
+    cameras: tuple[CameraView, ...] = ()
+    values: dict[str, Scalar] = field(default_factory=dict)
+    """Every sampled value by its full name, in the order of the names."""
