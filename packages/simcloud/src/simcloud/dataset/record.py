@@ -1,0 +1,151 @@
+"""The frame record: the json member that closes every frame, and the row of the index made from it.
+
+A record holds all that is known of a frame but its pixels: sampled parameters, camera, labels, and
+for each layer its member, size, media type and checksum. It is a pure function of (spec, frame
+index) within one render fingerprint: no times, no host names.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import cast
+
+from simcloud.errors import Corruption
+from simcloud.spec.canonical import canonical_bytes
+from simcloud.spec.parameters import Scalar
+
+RECORD_VERSION = 1
+
+Box2D = tuple[int, int, int, int]
+"""x_min, y_min, x_max, y_max in pixels; edges: the maximum is exclusive."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraRecord:
+    """A camera as it stood. Image frame: origin at the top left corner, pixel centres at +0.5."""
+
+    width: int
+    height: int
+    fx_px: float
+    fy_px: float
+    cx_px: float
+    cy_px: float
+    cam2world: tuple[float, ...]
+    """16 values, row-major, column vectors; USD camera frame: -Z forward, +Y up; metres, Z up."""
+    focal_length_mm: float
+    horizontal_aperture_mm: float
+    near_m: float
+    far_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRecord:
+    """One labelled object of a frame, as one camera sees it."""
+
+    instance_id: int
+    """Its id in `instance_segmentation`, 2 or more; unique in the frame, alike for all cameras."""
+    name: str
+    """Prim name below /World/Objects, or the prim's path for what the stage itself holds."""
+    asset: str
+    """Library asset; empty for what the stage itself holds."""
+    label: str
+    semantic_id: int
+    local2world: tuple[float, ...]
+    """16 values, row-major, column vectors, scale included."""
+    box3d_min_m: tuple[float, float, float]
+    box3d_max_m: tuple[float, float, float]
+    """Extent in the object's own frame, before its scale."""
+    box2d_tight: Box2D | None
+    """Extent of the visible pixels; None when there are none."""
+    box2d_loose: Box2D | None
+    """Extent as if nothing stood before it, clipped to the image; None when outside."""
+    visible_px: int
+    amodal_px: int
+    """Pixels within the image if nothing stood before it."""
+    occlusion: float
+    """1 - visible_px / amodal_px; 1 when amodal_px is 0."""
+    truncation: float
+    """Share of the object's projected extent that lies outside the image, 0 to 1."""
+    distance_m: float
+    """From the camera to the centre of its 3D box."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRecord:
+    """One layer of a frame."""
+
+    annotator: str
+    member: str
+    """Name of the tar member."""
+    media_type: str
+    size_bytes: int
+    crc64nvme: str
+    """16 lower-case hex digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Why a frame is kept out of the data."""
+
+    rule: str
+    """Label QA rule, or ``render`` when there is no picture at all."""
+    detail: str
+    """Which object, expected and found."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRecord:
+    """All that is known of a frame but its pixels."""
+
+    frame: int
+    camera: str
+    split: str
+    spec_digest: str
+    fingerprint: str
+    """Digest of the render fingerprint."""
+    params: dict[str, Scalar]
+    """Every sampled value by name; the same names in every frame of a spec."""
+    view: CameraRecord
+    objects: tuple[ObjectRecord, ...] = ()
+    id_to_label: dict[str, str] = field(default_factory=dict)
+    """`semantic_segmentation` id, as decimal text, to label."""
+    layers: tuple[LayerRecord, ...] = ()
+    quarantine: Quarantine | None = None
+
+    def to_json(self) -> bytes:
+        """RFC 8785 JSON, UTF-8."""
+        return canonical_bytes({"version": RECORD_VERSION, **asdict(self)})
+
+
+def record_from_json(data: bytes) -> FrameRecord:
+    """Reads a record.
+
+    Raises:
+        Corruption: not a record, or of another version.
+    """
+    try:
+        raw = json.loads(data)
+        if raw.pop("version") != RECORD_VERSION:
+            raise Corruption(f"frame record is not of version {RECORD_VERSION}")
+        view = raw.pop("view")
+        objects = raw.pop("objects")
+        layers = raw.pop("layers")
+        quarantine = raw.pop("quarantine")
+        return FrameRecord(
+            view=CameraRecord(**{**view, "cam2world": tuple(view["cam2world"])}),
+            objects=tuple(_object(item) for item in objects),
+            layers=tuple(LayerRecord(**item) for item in layers),
+            quarantine=Quarantine(**quarantine) if quarantine else None,
+            **raw,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Corruption(f"frame record can't be read: {error}") from error
+
+
+def _object(item: dict[str, object]) -> ObjectRecord:
+    values = {
+        key: tuple(cast("list[object]", value)) if isinstance(value, list) else value
+        for key, value in item.items()
+    }
+    return ObjectRecord(**values)  # type: ignore[arg-type]

@@ -1,0 +1,75 @@
+"""RFC 8785 form and digest of what the pydantic models say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TypeVar
+
+import rfc8785
+from pydantic import BaseModel, ValidationError
+
+from simcloud.errors import InvalidRequest
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+def canonical_json(model: BaseModel) -> bytes:
+    """RFC 8785 JSON of a model with every default filled in, UTF-8."""
+    return canonical_bytes(model.model_dump(mode="json"))
+
+
+def canonical_bytes(value: object) -> bytes:
+    """RFC 8785 JSON of plain data, UTF-8.
+
+    Raises:
+        ValueError: a number that JSON can't say (NaN, infinity, integers beyond 2**53).
+    """
+    result: bytes = rfc8785.dumps(value)
+    return result
+
+
+def digest(canonical: bytes) -> str:
+    """SHA-256, lower-case hex."""
+    return hashlib.sha256(canonical).hexdigest()
+
+
+def parse(kind: type[ModelT], data: bytes, *, field: str) -> ModelT:
+    """A model from its canonical JSON.
+
+    Args:
+        kind: the model's class.
+        data: RFC 8785 JSON, UTF-8.
+        field: what the data is called in an error, for example ``spec.canonical_json``.
+
+    Raises:
+        InvalidRequest: not JSON, refused by the model (the first problem's path), or not canonical.
+    """
+    try:
+        model = kind.model_validate(json.loads(data))
+    except ValidationError as error:
+        path, problem = first_problem(error)
+        raise InvalidRequest(f"{field}.{path}" if path else field, problem) from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(field, f"is not JSON: {error}") from error
+    if canonical_json(model) != data:
+        raise InvalidRequest(
+            field, "is not in canonical form (RFC 8785 with every default filled in)"
+        )
+    return model
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Path and words of the first problem of a validation."""
+    return problems(error)[0]
+
+
+def problems(error: ValidationError) -> list[tuple[str, str]]:
+    """Every problem of a validation: path as ``cameras[0].width_px``, and what is wrong."""
+    result = []
+    for item in error.errors(include_url=False):
+        path = ""
+        for part in item["loc"]:
+            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+        result.append((path, str(item["msg"]).removeprefix("Value error, ")))
+    return result
