@@ -82,6 +82,10 @@ class CameraView:
     focal_length_mm: float
     horizontal_aperture_mm: float
     """Vertical aperture is ``horizontal_aperture_mm * height / width``: square pixels."""
+    horizontal_aperture_offset_mm: float = 0.0
+    """USD's sense: positive moves the picture's window to the camera's right."""
+    vertical_aperture_offset_mm: float = 0.0
+    """USD's sense: positive moves the picture's window up."""
     near_m: float = 0.01
     far_m: float = 1000.0
     exposure_ev: float | None = None

@@ -1,0 +1,236 @@
+"""Cameras, poses and projections: the one place that knows the axis and pixel conventions.
+
+World frame: right-handed, Z up, metres. Camera frame: USD's, -Z forward, +Y up. Image frame:
+continuous pixel coordinates ``(x, y)``, origin at the upper left corner of the upper left pixel, so
+that the centre of pixel (row 0, column 0) is (0.5, 0.5). Matrices are row-major and act on column
+vectors.
+
+Products are written out as sums instead of calls to BLAS: BLAS picks its kernel by thread count
+and CPU, and these values must not depend on either.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from simcloud.spec.parameters import CameraView, Matrix4, Quaternion, Vector3
+
+Float64 = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+
+
+def float32(value: float) -> float:
+    """Round to the nearest float32, as a Python float."""
+    return float(np.float32(value))
+
+
+def matrix4(matrix: Matrix4 | npt.NDArray[np.floating]) -> Float64:
+    """A (4, 4) float64 array of a row-major matrix."""
+    array = np.asarray(matrix, dtype=np.float64)
+    if array.shape != (4, 4):
+        raise ValueError(f"expected a 4x4 matrix, found shape {array.shape}")
+    return array
+
+
+def as_matrix4(matrix: Float64) -> Matrix4:
+    """A matrix as nested tuples, every value rounded to float32."""
+    rows = [[float32(value) for value in row] for row in matrix4(matrix)]
+    return tuple((row[0], row[1], row[2], row[3]) for row in rows)
+
+
+def rotation_matrix(orientation_wxyz: Quaternion) -> Float64:
+    """(3, 3) rotation of a quaternion, which is normalised first.
+
+    Raises:
+        ValueError: the quaternion has no length or is not finite.
+    """
+    w, x, y, z = orientation_wxyz
+    length = math.sqrt(w * w + x * x + y * y + z * z)
+    if not math.isfinite(length) or length < 1e-12:
+        raise ValueError(f"expected a unit quaternion (w, x, y, z), found {orientation_wxyz}")
+    w, x, y, z = w / length, x / length, y / length, z / length
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def pose_matrix(
+    position_m: Vector3,
+    orientation_wxyz: Quaternion = (1.0, 0.0, 0.0, 0.0),
+    scale: float = 1.0,
+) -> Float64:
+    """(4, 4) local to world: scale, then rotate, then translate."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation_matrix(orientation_wxyz) * scale
+    matrix[:3, 3] = position_m
+    return matrix
+
+
+def transform_points(matrix: Float64, points: npt.NDArray[np.floating]) -> Float64:
+    """Points (N, 3) through an affine matrix (4, 4); float64 (N, 3)."""
+    return transform_directions(matrix, points) + matrix[:3, 3]
+
+
+def transform_directions(matrix: Float64, vectors: npt.NDArray[np.floating]) -> Float64:
+    """Vectors (N, 3) through the upper left 3x3 of a matrix; float64 (N, 3)."""
+    x, y, z = (vectors[..., axis].astype(np.float64) for axis in range(3))
+    rows = [matrix[row, 0] * x + matrix[row, 1] * y + matrix[row, 2] * z for row in range(3)]
+    return np.stack(rows, axis=-1)
+
+
+def affine_inverse(matrix: Float64) -> Float64:
+    """Inverse of an affine matrix by cofactors: no LAPACK, the same on every machine.
+
+    Raises:
+        ValueError: the matrix is singular.
+    """
+    a, b, c = matrix[:3, 0], matrix[:3, 1], matrix[:3, 2]
+    cofactors = np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)])
+    determinant = float((a * cofactors[0]).sum())
+    if not math.isfinite(determinant) or determinant == 0.0:
+        raise ValueError("the matrix is singular")
+    inverse = np.eye(4)
+    inverse[:3, :3] = cofactors / determinant
+    inverse[:3, 3] = -transform_directions(inverse, matrix[:3, 3])
+    return inverse
+
+
+def look_at(eye: Vector3, target: Vector3, up: Vector3 = (0.0, 0.0, 1.0)) -> Matrix4:
+    """``cam2world`` of a camera at ``eye`` that looks at ``target``.
+
+    Raises:
+        ValueError: eye and target coincide, or ``up`` is parallel to the viewing direction.
+    """
+    back = np.subtract(eye, target).astype(np.float64)
+    right = np.cross(np.asarray(up, dtype=np.float64), back)
+    back_length, right_length = np.sqrt((back**2).sum()), np.sqrt((right**2).sum())
+    if back_length < 1e-9 or right_length < 1e-9:
+        raise ValueError(f"cannot look from {eye} at {target} with up {up}")
+    back, right = back / back_length, right / right_length
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = right, np.cross(back, right), back
+    matrix[:3, 3] = eye
+    return as_matrix4(matrix)
+
+
+def focal_px(camera: CameraView) -> float:
+    """Focal length in pixels, the same along x and y."""
+    return camera.focal_length_mm * camera.width / camera.horizontal_aperture_mm
+
+
+def principal_point_px(camera: CameraView) -> tuple[float, float]:
+    """Where the viewing axis meets the image, in continuous pixel coordinates."""
+    pixels_per_mm = camera.width / camera.horizontal_aperture_mm
+    # USD's offsets move the aperture window over the fixed axis: the axis moves the other way.
+    return (
+        camera.width / 2 - camera.horizontal_aperture_offset_mm * pixels_per_mm,
+        camera.height / 2 + camera.vertical_aperture_offset_mm * pixels_per_mm,
+    )
+
+
+def intrinsics(camera: CameraView) -> Float64:
+    """(3, 3) matrix K in OpenCV's convention: x right, y down, z forward."""
+    focal = focal_px(camera)
+    cx, cy = principal_point_px(camera)
+    return np.array([[focal, 0.0, cx], [0.0, focal, cy], [0.0, 0.0, 1.0]])
+
+
+def pixel_rays(
+    camera: CameraView, offset: tuple[float, float] = (0.5, 0.5)
+) -> tuple[Float64, Float64]:
+    """World directions of the rays through the pixels, and their cosine to the viewing axis.
+
+    Args:
+        camera: the camera.
+        offset: place within each pixel, (0.5, 0.5) being its centre.
+
+    Returns:
+        Unit directions (H, W, 3) and cosines (H, W), both float64.
+    """
+    focal = focal_px(camera)
+    cx, cy = principal_point_px(camera)
+    x = (np.arange(camera.width) + offset[0] - cx) / focal
+    y = -(np.arange(camera.height) + offset[1] - cy) / focal
+    local = np.empty((camera.height, camera.width, 3))
+    local[..., 0], local[..., 1], local[..., 2] = x[None, :], y[:, None], -1.0
+    cosine = 1.0 / np.sqrt(local[..., 0] ** 2 + local[..., 1] ** 2 + 1.0)
+    return transform_directions(matrix4(camera.cam2world), local * cosine[..., None]), cosine
+
+
+def to_camera(camera: CameraView, points_world: npt.NDArray[np.floating]) -> Float64:
+    """World points (N, 3) in the camera's frame."""
+    return transform_points(affine_inverse(matrix4(camera.cam2world)), points_world)
+
+
+def to_pixels(camera: CameraView, points_camera: Float64) -> Float64:
+    """Camera points (N, 3) with z < 0 as continuous pixel coordinates (N, 2)."""
+    focal = focal_px(camera)
+    cx, cy = principal_point_px(camera)
+    depth = -points_camera[..., 2]
+    x = points_camera[..., 0] / depth * focal + cx
+    y = -points_camera[..., 1] / depth * focal + cy
+    return np.stack([x, y], axis=-1)
+
+
+def project(camera: CameraView, points_world: npt.NDArray[np.floating]) -> tuple[Float64, Float64]:
+    """World points (N, 3) as pixel coordinates (N, 2) and depth along the axis (N,) in metres.
+
+    Points at or behind the camera have a depth <= 0 and meaningless pixel coordinates.
+    """
+    local = to_camera(camera, points_world)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return to_pixels(camera, local), -local[..., 2]
+
+
+def box_corners(minimum: Vector3, maximum: Vector3) -> Float64:
+    """The eight corners (8, 3) of an axis-aligned box; corner i takes bit k of i for axis k."""
+    low, high = np.asarray(minimum, dtype=np.float64), np.asarray(maximum, dtype=np.float64)
+    bits = (np.arange(8)[:, None] >> np.arange(3)) & 1
+    return np.where(bits == 1, high, low)
+
+
+BOX_EDGES = np.array(
+    [(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit], dtype=np.int64
+)
+"""Corner indices (12, 2) of the box's edges, in the order of :func:`box_corners`."""
+
+
+def projected_extent(
+    camera: CameraView, points_world: npt.NDArray[np.floating], edges: npt.NDArray[np.integer]
+) -> tuple[float, float, float, float] | None:
+    """Bounds of a wireframe's picture on the unbounded image plane, in pixels.
+
+    Edges that cross the near plane are cut there, so the bounds are those of the visible part of
+    the hull even for what reaches behind the camera.
+
+    Args:
+        camera: the camera.
+        points_world: (N, 3) vertices.
+        edges: (E, 2) vertex indices.
+
+    Returns:
+        ``(x_min, y_min, x_max, y_max)``; None when all of it lies before the near plane.
+    """
+    local = to_camera(camera, points_world)
+    near = camera.near_m
+    inside = -local[:, 2] >= near
+    kept = local[inside]
+    if not inside.all() and inside.any():
+        crossing = edges[inside[edges[:, 0]] != inside[edges[:, 1]]]
+        start, end = local[crossing[:, 0]], local[crossing[:, 1]]
+        fraction = (-near - start[:, 2]) / (end[:, 2] - start[:, 2])
+        cut = start + (end - start) * fraction[:, None]
+        cut[:, 2] = -near
+        kept = np.concatenate([kept, cut])
+    if len(kept) == 0:
+        return None
+    pixels = to_pixels(camera, kept)
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
