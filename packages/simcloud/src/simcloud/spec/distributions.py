@@ -15,7 +15,15 @@ from decimal import Context, Decimal
 from statistics import NormalDist
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    model_validator,
+)
 
 from simcloud.spec.parameters import Scalar
 from simcloud.spec.streams import RandomStream
@@ -33,6 +41,10 @@ def to_float32(value: float) -> float:
 class _Distribution(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    def support(self) -> tuple[Scalar, ...]:
+        """What it can draw: the values themselves, or both ends of an interval."""
+        raise NotImplementedError
+
 
 class Constant(_Distribution):
     """Always the same value."""
@@ -40,6 +52,10 @@ class Constant(_Distribution):
     kind: Literal["constant"] = "constant"
     value: bool | int | float | str
     """The value; a real one is rounded to float32."""
+
+    def support(self) -> tuple[Scalar, ...]:
+        """The value."""
+        return (self.value,)
 
     def draw(self, stream: RandomStream) -> Scalar:
         """Takes nothing from the stream."""
@@ -62,6 +78,10 @@ class Uniform(_Distribution):
             raise ValueError(f"high ({self.high}) is below low ({self.low})")
         return self
 
+    def support(self) -> tuple[Scalar, ...]:
+        """Both ends."""
+        return (self.low, self.high)
+
     def draw(self, stream: RandomStream) -> float:
         """One uniform."""
         return to_float32(self.low + (self.high - self.low) * stream.uniform())
@@ -82,6 +102,10 @@ class LogUniform(_Distribution):
             raise ValueError(f"high ({self.high}) is below low ({self.low})")
         return self
 
+    def support(self) -> tuple[Scalar, ...]:
+        """Both ends."""
+        return (self.low, self.high)
+
     def draw(self, stream: RandomStream) -> float:
         """One uniform."""
         low, high = (_EXACT.ln(Decimal(end)) for end in (self.low, self.high))
@@ -101,6 +125,13 @@ class Normal(_Distribution):
     """Smallest value; None: unbounded."""
     high: float | None = None
     """Largest value; None: unbounded."""
+
+    def support(self) -> tuple[Scalar, ...]:
+        """Both bounds; infinite where there is none."""
+        return (
+            -math.inf if self.low is None else self.low,
+            math.inf if self.high is None else self.high,
+        )
 
     def draw(self, stream: RandomStream) -> float:
         """One uniform, moved to the middle of its cell so that it is never 0."""
@@ -125,6 +156,10 @@ class Integer(_Distribution):
             raise ValueError(f"high ({self.high}) is below low ({self.low})")
         return self
 
+    def support(self) -> tuple[Scalar, ...]:
+        """Both ends."""
+        return (self.low, self.high)
+
     def draw(self, stream: RandomStream) -> int:
         """One uniform."""
         return self.low + math.floor((self.high - self.low + 1) * stream.uniform())
@@ -147,6 +182,10 @@ class Choice(_Distribution):
             if min(self.weights) < 0 or sum(self.weights) <= 0:
                 raise ValueError("weights must be 0 or more and not all 0")
         return self
+
+    def support(self) -> tuple[Scalar, ...]:
+        """The values."""
+        return self.values
 
     def draw(self, stream: RandomStream) -> Scalar:
         """One uniform, compared with the running sum of the weights."""
@@ -188,3 +227,35 @@ Distribution = Annotated[
     BeforeValidator(_long_form),
 ]
 """Any of them, or a short form."""
+
+
+def _draws_numbers(value: Distribution) -> Distribution:
+    for item in value.support():
+        if isinstance(item, str | bool):
+            raise ValueError(f"must draw numbers, but can draw {item!r}")
+    return value
+
+
+def _draws_texts(value: Distribution) -> Distribution:
+    for item in value.support():
+        if not isinstance(item, str):
+            raise ValueError(f"must draw names, but can draw {item!r}")
+    return value
+
+
+Real = Annotated[Distribution, AfterValidator(_draws_numbers)]
+"""A distribution of numbers."""
+Text = Annotated[Distribution, AfterValidator(_draws_texts)]
+"""A distribution of names."""
+
+
+def between(low: float, high: float) -> AfterValidator:
+    """Validator: every value the distribution can draw lies in [low, high]."""
+
+    def check(value: Distribution) -> Distribution:
+        for item in value.support():
+            if isinstance(item, str) or not low <= item <= high:
+                raise ValueError(f"must draw values in [{low}, {high}], but can draw {item!r}")
+        return value
+
+    return AfterValidator(check)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, model_validator
 
 from simcloud.annotators import ANNOTATORS, Encoding
-from simcloud.spec.distributions import Constant, Distribution, Uniform
+from simcloud.spec.distributions import Constant, Real, Text, Uniform, between
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
@@ -25,7 +25,7 @@ def _checked_name(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(_checked_name)]
 """Name of a part of the spec: it becomes part of file names and column names."""
-Coordinates = tuple[Distribution, Distribution, Distribution]
+Coordinates = tuple[Real, Real, Real]
 
 
 class SpecModel(BaseModel):
@@ -69,7 +69,7 @@ class LookAt(SpecModel):
     """Position of the camera, metres."""
     target: Coordinates
     """Point at the picture's centre, metres."""
-    roll_deg: Distribution = Constant(value=0.0)
+    roll_deg: Real = Constant(value=0.0)
     """About the viewing axis, clockwise as seen through the camera."""
 
 
@@ -79,13 +79,13 @@ class Orbit(SpecModel):
     kind: Literal["orbit"] = "orbit"
     target: Coordinates
     """Centre of the sphere and of the picture, metres."""
-    distance_m: Distribution
+    distance_m: Annotated[Real, between(1e-4, 1e6)]
     """Radius."""
-    azimuth_deg: Distribution
+    azimuth_deg: Real
     """About +Z, 0 looking along +Y from negative Y, counter-clockwise seen from above."""
-    elevation_deg: Distribution
+    elevation_deg: Annotated[Real, between(-89.9, 89.9)]
     """Above the horizon."""
-    roll_deg: Distribution = Constant(value=0.0)
+    roll_deg: Real = Constant(value=0.0)
     """About the viewing axis."""
 
 
@@ -98,24 +98,28 @@ class Camera(SpecModel):
     """Width of the picture."""
     height_px: int = Field(ge=1, le=8192)
     """Height of the picture."""
-    horizontal_fov_deg: Distribution = Constant(value=60.0)
-    """Horizontal field of view, above 0 and below 170."""
+    horizontal_fov_deg: Annotated[Real, between(1, 170)] = Constant(value=60.0)
+    """Horizontal field of view, 1 to 170."""
     horizontal_aperture_mm: float = Field(default=20.955, gt=0, le=1000)
     """Width of the film back; with the field of view it gives the focal length."""
+    near_m: float = Field(default=0.01, gt=0, le=1e6)
+    """Nearer surfaces are not seen."""
+    far_m: float = Field(default=1000.0, gt=0, le=1e9)
+    """Farther surfaces are not seen."""
     placement: Annotated[LookAt | Orbit, Discriminator("kind")]
     """Where it stands and looks."""
-    exposure_ev: Distribution | None = None
+    exposure_ev: Real | None = None
     """Stops; unset: auto exposure by the picture's log mean."""
 
 
 class Dome(SpecModel):
     """The environment's light."""
 
-    environments: Distribution
+    environments: Text
     """Name below /Environments of the scene."""
-    rotation_deg: Distribution = Uniform(low=0.0, high=360.0)
+    rotation_deg: Real = Uniform(low=0.0, high=360.0)
     """About +Z."""
-    intensity: Distribution = Constant(value=1.0)
+    intensity: Annotated[Real, between(0, 1e9)] = Constant(value=1.0)
     """Factor on the image's radiance."""
 
 
@@ -126,16 +130,16 @@ class RectLightSpec(SpecModel):
     """Part of the names of its values."""
     position_m: Coordinates
     """Centre."""
-    width_m: Distribution
+    width_m: Annotated[Real, between(1e-4, 1e4)]
     """Extent along X before yaw."""
-    height_m: Distribution
+    height_m: Annotated[Real, between(1e-4, 1e4)]
     """Extent along Y before yaw."""
-    yaw_deg: Distribution = Constant(value=0.0)
+    yaw_deg: Real = Constant(value=0.0)
     """About +Z."""
-    radiance: Distribution
+    radiance: Annotated[Real, between(0, 1e9)]
     """W/(m^2 sr) up to the scene's common scale."""
-    temperature_k: Distribution = Constant(value=6500.0)
-    """Colour as a black body, 1000 to 40000 K; 6500 is white."""
+    temperature_k: Annotated[Real, between(1667, 25000)] = Constant(value=6500.0)
+    """Colour as a black body, 1667 to 25000 K; 6500 is white."""
 
 
 class MaterialChoice(SpecModel):
@@ -145,7 +149,7 @@ class MaterialChoice(SpecModel):
     """Name of the value."""
     prims: tuple[str, ...] = Field(min_length=1)
     """Absolute paths of geometry prims that share the material."""
-    material: Distribution
+    material: Text
     """Absolute path of a material prim, for example ``/World/Looks/oak``."""
 
 
@@ -168,9 +172,9 @@ class AlongWall(SpecModel):
     kind: Literal["along_wall"] = "along_wall"
     walls: tuple[Wall, ...] = Field(min_length=1)
     """Walls to choose from."""
-    gap_m: Distribution = Constant(value=0.05)
+    gap_m: Real = Constant(value=0.05)
     """Between the wall and the object."""
-    yaw_jitter_deg: Distribution = Constant(value=0.0)
+    yaw_jitter_deg: Real = Constant(value=0.0)
     """Added to the direction that faces the room."""
 
 
@@ -178,11 +182,11 @@ class Scatter(SpecModel):
     """Anywhere on the floor of a region."""
 
     kind: Literal["scatter"] = "scatter"
-    x_m: Distribution
+    x_m: Real
     """X of the object's centre."""
-    y_m: Distribution
+    y_m: Real
     """Y of the object's centre."""
-    yaw_deg: Distribution = Uniform(low=-180.0, high=180.0)
+    yaw_deg: Real = Uniform(low=-180.0, high=180.0)
     """About +Z; 0 faces -Y."""
 
 
@@ -192,11 +196,11 @@ class OnTop(SpecModel):
     kind: Literal["on_top"] = "on_top"
     support: Name
     """Group whose first object carries it; nothing is placed in a frame without one."""
-    along: Distribution = Uniform(low=-0.5, high=0.5)
+    along: Real = Uniform(low=-0.5, high=0.5)
     """Centre across the support's width, as a share of the width, 0 in the middle."""
-    across: Distribution = Constant(value=0.0)
+    across: Real = Constant(value=0.0)
     """Centre across the support's depth, as a share of the depth."""
-    yaw_jitter_deg: Distribution = Constant(value=0.0)
+    yaw_jitter_deg: Real = Constant(value=0.0)
     """Added to the support's direction."""
 
 
@@ -206,7 +210,7 @@ class OnWall(SpecModel):
     kind: Literal["on_wall"] = "on_wall"
     walls: tuple[Wall, ...] = Field(min_length=1)
     """Walls to choose from."""
-    height_m: Distribution
+    height_m: Real
     """Of the object's base above the floor."""
 
 
@@ -227,15 +231,15 @@ class ObjectGroup(SpecModel):
 
     name: Name
     """Names its values and its objects (``<name>_00``)."""
-    count: Distribution = Constant(value=1)
+    count: Annotated[Real, between(0, 64)] = Constant(value=1)
     """How many are tried, 0 to 64; one that finds no free place is left out."""
-    assets: Distribution
+    assets: Text
     """Name below /Library of the scene, drawn for each object."""
     placement: Placement
     """Where they go."""
-    scale: Distribution = Constant(value=1.0)
+    scale: Annotated[Real, between(1e-3, 1e3)] = Constant(value=1.0)
     """Uniform."""
-    tint: tuple[Distribution, Distribution, Distribution] | None = None
+    tint: tuple[Real, Real, Real] | None = None
     """Linear factor on the base colour, red, green, blue; unset leaves colours alone."""
     clearance_m: float = Field(default=0.02, ge=0, le=10)
     """Smallest distance between its footprints and any other."""

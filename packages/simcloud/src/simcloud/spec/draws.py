@@ -1,0 +1,56 @@
+"""The draws of one frame, by name, and what of them goes into the index."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from simcloud.errors import InvalidRequest
+from simcloud.spec.distributions import Constant, Real, Text, to_float32
+from simcloud.spec.parameters import Quaternion, Scalar, Vector3
+from simcloud.spec.streams import RandomStream
+
+
+@dataclass(slots=True)
+class Draws:
+    """The draws of one frame, and what of them goes into the index."""
+
+    seed: int
+    """The spec's seed."""
+    frame: int
+    """Frame index."""
+    values: dict[str, Scalar] = field(default_factory=dict)
+    """What has been drawn and is kept for the index."""
+
+    def stream(self, name: str) -> RandomStream:
+        """The random bits of a name."""
+        return RandomStream(seed=self.seed, frame=self.frame, name=name)
+
+    def real(self, name: str, distribution: Real, *, keep: bool = True) -> float:
+        """A number; kept by name unless it is a constant of the spec."""
+        value = distribution.draw(self.stream(name))
+        if isinstance(value, str):
+            raise InvalidRequest(name, f"must draw numbers, drew {value!r}")
+        if keep and not isinstance(distribution, Constant):
+            self.values[name] = value
+        return value
+
+    def text(self, name: str, distribution: Text, *, keep: bool = True) -> str:
+        """A name; kept like a number."""
+        value = str(distribution.draw(self.stream(name)))
+        if keep and not isinstance(distribution, Constant):
+            self.values[name] = value
+        return value
+
+    def vector(self, name: str, parts: tuple[Real, Real, Real]) -> Vector3:
+        """Three numbers named ``.x``, ``.y``, ``.z``."""
+        x, y, z = (
+            self.real(f"{name}.{axis}", part) for axis, part in zip("xyz", parts, strict=True)
+        )
+        return x, y, z
+
+
+def yaw_quaternion(yaw_deg: float) -> Quaternion:
+    """Rotation about +Z, counter-clockwise seen from above; float32 components, (w, x, y, z)."""
+    half = math.radians(yaw_deg) / 2
+    return to_float32(math.cos(half)), 0.0, 0.0, to_float32(math.sin(half))
