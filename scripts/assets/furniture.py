@@ -1,0 +1,92 @@
+"""Which models of the furniture catalogue are converted, and what each needs besides the rules.
+
+All are CC0 1.0 by their own licence file, which is kept beside the converted asset: the licence is
+a matter of the model, not of the library folder it lies in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+def _nothing() -> Mapping[str, float]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class FurnitureModel:
+    """One model of the library ``blendswap-cc-0``."""
+
+    folder: str
+    """Folder and file stem in the catalogue."""
+    name: str
+    """Ours: the folder's name in snake case."""
+    label: str
+    placement: str
+    blend_swap: int
+    """Number of the original on Blend Swap."""
+    keep: Mapping[str, float] = field(default_factory=_nothing)
+    """Share of triangles kept, by material, where the original is finer than a frame can show."""
+    metals: tuple[str, ...] = ()
+    """Materials that are bare metal; MTL has no word for it."""
+    roughness: Mapping[str, float] = field(default_factory=_nothing)
+    """Where the MTL's shininess is not to be believed."""
+    linear: bool = False
+    """The MTL's colours are linear already, not display values."""
+
+
+FURNITURE: tuple[FurnitureModel, ...] = (
+    FurnitureModel("couch", "couch", "couch", "wall", 78318, metals=("Couch_Chrome",)),
+    FurnitureModel("sofa2", "sofa_2", "couch", "wall", 92104),
+    FurnitureModel("sofa", "sofa", "couch", "wall", 67450, keep={"Leather": 0.6}),
+    FurnitureModel(
+        "bedWithTexture",
+        "bed_with_texture",
+        "bed",
+        "wall",
+        62576,
+        keep={"coverlet": 0.3, "mattress": 0.4, "leftPillow": 0.7, "rightPillow": 0.7},
+    ),
+    FurnitureModel("antiqueChair", "antique_chair", "chair", "floor", 87504),
+    FurnitureModel("osakaChair", "osaka_chair", "chair", "floor", 89574),
+    FurnitureModel("chair", "chair", "chair", "floor", 81708),
+    FurnitureModel("chair2", "chair_2", "chair", "floor", 71094, metals=("Metallo_sedia",)),
+    FurnitureModel(
+        "decorativePlant",
+        "decorative_plant",
+        "potted plant",
+        "floor",
+        83379,
+        keep={"Leaves": 0.5, "Branches": 0.2, "PotMat": 0.25},
+    ),
+    FurnitureModel("littlePlant", "little_plant", "potted plant", "floor", 72403),
+    FurnitureModel("plant", "plant", "potted plant", "floor", 86278, keep={"pot": 0.3}),
+    FurnitureModel(
+        "orchids",
+        "orchids",
+        "potted plant",
+        "floor",
+        84182,
+        keep={"Flower": 0.25, "Stem": 0.4, "Stalk": 0.4, "Leaf": 0.4},
+        linear=True,
+    ),
+    FurnitureModel(
+        "teddyBear",
+        "teddy_bear",
+        "teddy bear",
+        "face",
+        759,
+        keep={"eyes": 0.06},
+        roughness={"teddy": 0.95},
+    ),
+    FurnitureModel(
+        "led_tv",
+        "led_tv",
+        "tv",
+        "on_top",
+        63306,
+        keep={"grey_plastic": 0.5, "chrome_plastic": 0.3, "white_glossy_plastic": 0.3},
+    ),
+)
