@@ -7,13 +7,41 @@ whether the same call may succeed later; instance attributes carry the values of
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
 
 import grpc
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """One thing that must change before a call can work (``google.rpc.PreconditionFailure``)."""
+
+    kind: str
+    """UPPER_SNAKE kind, for example ``SHARD_MISSING``."""
+    subject: str
+    """What it is about, for example ``shards/000012``."""
+    description: str
+    """What is wrong with it and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorParts:
+    """Everything an error carries, as plain values: its form on the wire and between processes."""
+
+    message: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    field: str = ""
+    problem: str = ""
+    retry_after_s: float | None = None
+    violations: tuple[Violation, ...] = ()
+
+
 class SimcloudError(Exception):
     """Root of all errors of Simcloud.
+
+    A subclass whose constructor takes other arguments overrides ``parts`` and ``from_parts`` too.
 
     Args:
         message: what was wrong, where, and what to do about it.
@@ -28,6 +56,23 @@ class SimcloudError(Exception):
         super().__init__(message)
         self.message = message
         self.metadata: dict[str, str] = {key: str(value) for key, value in metadata.items()}
+
+    def parts(self) -> ErrorParts:
+        """The values this error carries."""
+        return ErrorParts(message=self.message, metadata=self.metadata)
+
+    @classmethod
+    def from_parts(cls, parts: ErrorParts) -> Self:
+        """The error with these values; the opposite of ``parts``."""
+        return cls(parts.message, **parts.metadata)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # By values, since the default calls the constructor with the message alone.
+        return _rebuild, (type(self), self.parts())
+
+
+def _rebuild(kind: type[SimcloudError], parts: ErrorParts) -> SimcloudError:
+    return kind.from_parts(parts)
 
 
 class InvalidRequest(SimcloudError):
@@ -45,6 +90,17 @@ class InvalidRequest(SimcloudError):
         super().__init__(f"{field}: {problem}" if field else problem, **metadata)
         self.field = field
         self.problem = problem
+
+    def parts(self) -> ErrorParts:
+        """The values this error carries."""
+        return ErrorParts(
+            message=self.message, metadata=self.metadata, field=self.field, problem=self.problem
+        )
+
+    @classmethod
+    def from_parts(cls, parts: ErrorParts) -> Self:
+        """The error with these values; one that came without a field says all in its problem."""
+        return cls(parts.field, parts.problem or parts.message, **parts.metadata)
 
 
 class NotFound(SimcloudError):
@@ -76,10 +132,31 @@ class Unsupported(SimcloudError):
 
 
 class PreconditionFailed(SimcloudError):
-    """The state of the world must be changed by someone before this can work."""
+    """The state of the world must be changed by someone before this can work.
+
+    Args:
+        message: what was wrong, where, and what to do about it.
+        violations: the single things that must change, when there are several.
+        metadata: values of the message by name.
+    """
 
     code = grpc.StatusCode.FAILED_PRECONDITION
     reason = "PRECONDITION_FAILED"
+
+    def __init__(
+        self, message: str, *, violations: tuple[Violation, ...] = (), **metadata: object
+    ) -> None:
+        super().__init__(message, **metadata)
+        self.violations = tuple(violations)
+
+    def parts(self) -> ErrorParts:
+        """The values this error carries."""
+        return ErrorParts(message=self.message, metadata=self.metadata, violations=self.violations)
+
+    @classmethod
+    def from_parts(cls, parts: ErrorParts) -> Self:
+        """The error with these values."""
+        return cls(parts.message, violations=parts.violations, **parts.metadata)
 
 
 class Conflict(SimcloudError):
@@ -115,6 +192,17 @@ class Transient(SimcloudError):
     ) -> None:
         super().__init__(message, **metadata)
         self.retry_after_s = retry_after_s
+
+    def parts(self) -> ErrorParts:
+        """The values this error carries."""
+        return ErrorParts(
+            message=self.message, metadata=self.metadata, retry_after_s=self.retry_after_s
+        )
+
+    @classmethod
+    def from_parts(cls, parts: ErrorParts) -> Self:
+        """The error with these values."""
+        return cls(parts.message, retry_after_s=parts.retry_after_s, **parts.metadata)
 
 
 class NotReady(Transient):
@@ -177,6 +265,17 @@ class StorageError(Transient):
         self.http_status = http_status
         self.request_id = request_id
 
+    @classmethod
+    def from_parts(cls, parts: ErrorParts) -> Self:
+        """The error with these values."""
+        return cls(
+            parts.message,
+            s3_code=parts.metadata.get("s3_code", ""),
+            http_status=_number(parts.metadata.get("http_status")),
+            request_id=parts.metadata.get("request_id", ""),
+            retry_after_s=parts.retry_after_s,
+        )
+
 
 class TargetError(SimcloudError):
     """The model behind an endpoint failed on this request; another try would fail alike.
@@ -212,6 +311,17 @@ class TargetError(SimcloudError):
         self.http_status = http_status
         self.request_id = request_id
 
+    @classmethod
+    def from_parts(cls, parts: ErrorParts) -> Self:
+        """The error with these values."""
+        return cls(
+            parts.message,
+            target=parts.metadata.get("target", ""),
+            target_code=parts.metadata.get("target_code", ""),
+            http_status=_number(parts.metadata.get("http_status")),
+            request_id=parts.metadata.get("request_id", ""),
+        )
+
 
 class Corruption(SimcloudError):
     """Bytes are not what their checksum, length or format says: stop and look."""
@@ -224,3 +334,8 @@ class Bug(SimcloudError):
     """Something that we hold impossible happened; please report it."""
 
     reason = "BUG"
+
+
+def _number(text: str | None) -> int:
+    """A number that came over the wire; 0 for what is none."""
+    return int(text) if text and text.isdecimal() else 0

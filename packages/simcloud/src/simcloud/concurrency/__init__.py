@@ -1,1 +1,51 @@
-"""TBD."""
+"""Bounded hand-over, bytes in flight, credits, retries and background services.
+
+The only place that makes tasks or queues by hand; everywhere else there are TaskGroups and these.
+"""
+
+from simcloud.concurrency.budget import (
+    BudgetStatistics,
+    ByteBudget,
+    ByteLease,
+    budget_statistics,
+)
+from simcloud.concurrency.channel import (
+    ChannelBroken,
+    ChannelClosed,
+    ChannelEnded,
+    ChannelError,
+    ChannelStatistics,
+    ChannelWouldBlock,
+    ReceiveEnd,
+    SendEnd,
+    channel_statistics,
+    open_channel,
+)
+from simcloud.concurrency.credits import CreditExceeded, CreditWindow
+from simcloud.concurrency.retry import Backoff, RetryBudget
+from simcloud.concurrency.service import BackgroundService, leaves, run_cleanup, single_error
+
+__all__ = [
+    "BackgroundService",
+    "Backoff",
+    "BudgetStatistics",
+    "ByteBudget",
+    "ByteLease",
+    "ChannelBroken",
+    "ChannelClosed",
+    "ChannelEnded",
+    "ChannelError",
+    "ChannelStatistics",
+    "ChannelWouldBlock",
+    "CreditExceeded",
+    "CreditWindow",
+    "ReceiveEnd",
+    "RetryBudget",
+    "SendEnd",
+    "budget_statistics",
+    "channel_statistics",
+    "leaves",
+    "open_channel",
+    "run_cleanup",
+    "single_error",
+]

@@ -1,0 +1,103 @@
+"""Who is calling, and which buckets and models it may name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc.aio
+from pydantic import BaseModel, ConfigDict
+
+from simcloud.errors import PermissionDenied
+
+ANONYMOUS = "anonymous"
+
+
+def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """Identity of the caller: its client certificate's first subject alternative name.
+
+    The certificate's common name where it has no alternative names; ``anonymous`` for connections
+    without a client certificate.
+    """
+    properties = context.auth_context()
+    for key in ("x509_subject_alternative_name", "x509_common_name"):
+        for value in properties.get(key, ()):
+            return value.decode(errors="replace")
+    return ANONYMOUS
+
+
+class CallerAllowList(BaseModel):
+    """What one caller may name, in place of what everyone may."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    caller: str
+    """Identity, as ``caller_of`` returns it."""
+    buckets: tuple[str, ...] = ()
+    """`bucket`, `bucket/prefix` or `*`."""
+    models: tuple[str, ...] = ()
+    """Model names or `*`."""
+
+
+class AllowLists(BaseModel):
+    """Buckets, prefixes and models that requests may name.
+
+    The service's role reads and writes whatever it can; what a *caller* may make it read and write
+    is decided here (the confused deputy). A prefix covers whole path segments: `data/run` allows
+    `data/run` and `data/run/x`, not `data/run2`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    buckets: tuple[str, ...] = ("*",)
+    """`bucket`, `bucket/prefix` or `*` (all) that any caller may name."""
+    models: tuple[str, ...] = ("*",)
+    """Model names or `*` (all) that any caller may name."""
+    callers: tuple[CallerAllowList, ...] = ()
+    """Callers with lists of their own, which then replace `buckets` and `models` for them; JSON."""
+
+    def check_bucket(self, caller: str, bucket: str, prefix: str = "") -> None:
+        """Lets a caller name a bucket and a prefix or key in it.
+
+        Raises:
+            PermissionDenied: it is on no list of this caller.
+        """
+        buckets, _ = self._lists_of(caller)
+        if not any(_covers(entry, bucket, prefix) for entry in buckets):
+            raise PermissionDenied(
+                f"{caller} may not name s3://{bucket}/{prefix.lstrip('/')}: "
+                "it is not on the service's list of buckets",
+                caller=caller,
+                bucket=bucket,
+                prefix=prefix,
+            )
+
+    def check_model(self, caller: str, model: str) -> None:
+        """Lets a caller name a model.
+
+        Raises:
+            PermissionDenied: it is on no list of this caller.
+        """
+        _, models = self._lists_of(caller)
+        if "*" not in models and model not in models:
+            raise PermissionDenied(
+                f"{caller} may not use the model {model}: it is not on the service's list",
+                caller=caller,
+                model=model,
+            )
+
+    def _lists_of(self, caller: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        for own in self.callers:
+            if own.caller == caller:
+                return own.buckets, own.models
+        return self.buckets, self.models
+
+
+def _covers(entry: str, bucket: str, prefix: str) -> bool:
+    if entry == "*":
+        return True
+    allowed_bucket, _, allowed_prefix = entry.partition("/")
+    if allowed_bucket != bucket:
+        return False
+    allowed = allowed_prefix.strip("/")
+    asked = prefix.lstrip("/")
+    return not allowed or asked.rstrip("/") == allowed or asked.startswith(allowed + "/")

@@ -1,0 +1,233 @@
+"""Our errors to ``google.rpc.Status`` and back: the one place where they cross the wire.
+
+Details (google/rpc/error_details.proto, AIP-193): ``ErrorInfo`` always (reason, domain
+``simcloud``, the message's values), ``BadRequest`` for a field, ``RetryInfo`` when a wait is known,
+``PreconditionFailure`` for violations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Final
+
+import grpc
+import grpc.aio
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+
+from simcloud.errors import (
+    AlreadyExists,
+    Bug,
+    Cancelled,
+    Conflict,
+    Corruption,
+    DeadlineExceeded,
+    ErrorParts,
+    InvalidRequest,
+    NotFound,
+    NotReady,
+    Overloaded,
+    PermissionDenied,
+    PreconditionFailed,
+    SimcloudError,
+    Unauthenticated,
+    Unsupported,
+    Violation,
+)
+
+DOMAIN: Final = "simcloud"
+DETAILS_KEY: Final = "grpc-status-details-bin"
+
+# A status travels in trailers, which peers bound: gRPC's default is 8 KiB for all of them together
+# (grpc.max_metadata_size), the message is sent twice and percent-encoded once.
+MAX_MESSAGE_BYTES: Final = 1024
+MAX_DETAILS_BYTES: Final = 4096
+
+# What a code means when the other side is not ours, or newer than we.
+_BY_CODE: Final[dict[grpc.StatusCode, type[SimcloudError]]] = {
+    grpc.StatusCode.CANCELLED: Cancelled,
+    grpc.StatusCode.UNKNOWN: Bug,
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+    grpc.StatusCode.ALREADY_EXISTS: AlreadyExists,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Overloaded,
+    grpc.StatusCode.FAILED_PRECONDITION: PreconditionFailed,
+    grpc.StatusCode.ABORTED: Conflict,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequest,
+    grpc.StatusCode.UNIMPLEMENTED: Unsupported,
+    grpc.StatusCode.INTERNAL: Bug,
+    grpc.StatusCode.UNAVAILABLE: NotReady,
+    grpc.StatusCode.DATA_LOSS: Corruption,
+}
+
+
+def grpc_status(error: SimcloudError) -> status_pb2.Status:
+    """The error as ``google.rpc.Status``, cut to what fits into trailers.
+
+    A message longer than ``MAX_MESSAGE_BYTES`` ends in "…"; violations and values that don't fit
+    are left out, and the number of violations left out is the last one.
+    """
+    parts = error.parts()
+    status = status_pb2.Status(
+        code=error.code.value[0], message=_cut(parts.message, MAX_MESSAGE_BYTES)
+    )
+    _pack_info(status, error.reason, parts)
+    if parts.field:
+        _pack(
+            status,
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(
+                        field=_cut(parts.field, 256),
+                        description=_cut(parts.problem, MAX_MESSAGE_BYTES),
+                        reason=error.reason,
+                    )
+                ]
+            ),
+        )
+    if parts.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(parts.retry_after_s * 1e9))
+        _pack(status, retry)
+    if parts.violations:
+        _pack_violations(status, parts.violations)
+    return status
+
+
+def error_from_status(status: status_pb2.Status) -> SimcloudError:
+    """The error that ``grpc_status`` made the status from.
+
+    A reason which this process does not know, or a status without our ``ErrorInfo``, becomes the
+    family of its code with everything it carried.
+    """
+    info = error_details_pb2.ErrorInfo()
+    bad = error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    precondition = error_details_pb2.PreconditionFailure()
+    found = {name for name, into in _unpack(status, (info, bad, retry, precondition)) if into}
+    violation = bad.field_violations[0] if bad.field_violations else None
+    parts = ErrorParts(
+        message=status.message,
+        metadata=dict(info.metadata),
+        field=violation.field if violation else "",
+        problem=violation.description if violation else "",
+        retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if "RetryInfo" in found else None,
+        violations=tuple(
+            Violation(kind=each.type, subject=each.subject, description=each.description)
+            for each in precondition.violations
+        ),
+    )
+    return _class_of(status.code, info).from_parts(parts)
+
+
+def error_from_rpc(error: grpc.aio.AioRpcError) -> SimcloudError:
+    """The error a client's call failed with, as the server raised it.
+
+    Without our details in the trailers (a proxy, a broken connection, another implementation) it is
+    the family of the status code. The caller raises it ``from error``.
+    """
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            try:
+                status = status_pb2.Status.FromString(value)
+            except DecodeError:
+                break
+            # A proxy may have replaced the code and left the details.
+            if status.code == error.code().value[0]:
+                return error_from_status(status)
+    code = error.code()
+    return error_from_status(
+        status_pb2.Status(code=code.value[0], message=error.details() or code.value[1])
+    )
+
+
+@contextmanager
+def client_errors() -> Iterator[None]:
+    """Translates what a gRPC client raises in the block ``with client_errors():``.
+
+    Raises:
+        SimcloudError: the error of the other side, ``from`` the ``AioRpcError``.
+    """
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise error_from_rpc(error) from error
+
+
+@cache
+def _classes(_count: int) -> dict[str, type[SimcloudError]]:
+    return {kind.reason: kind for kind in reversed(error_classes())}
+
+
+def error_classes() -> list[type[SimcloudError]]:
+    """Every error class of this process: the root and its subclasses, parents first."""
+    kinds: list[type[SimcloudError]] = [SimcloudError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    return kinds
+
+
+def _class_of(code: int, info: error_details_pb2.ErrorInfo) -> type[SimcloudError]:
+    if info.domain == DOMAIN:
+        kind = _classes(len(error_classes())).get(info.reason)
+        if kind is not None and kind.code.value[0] == code:
+            return kind
+    for status_code, kind in _BY_CODE.items():
+        if status_code.value[0] == code:
+            return kind
+    return SimcloudError
+
+
+def _pack(status: status_pb2.Status, message: Message) -> bool:
+    packed = AnyMessage()
+    packed.Pack(message)
+    if status.ByteSize() + packed.ByteSize() + 8 > MAX_DETAILS_BYTES:
+        return False
+    status.details.append(packed)
+    return True
+
+
+def _pack_info(status: status_pb2.Status, reason: str, parts: ErrorParts) -> None:
+    info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
+    for key, value in parts.metadata.items():
+        if info.ByteSize() + len(key) + len(value.encode()) < MAX_DETAILS_BYTES // 4:
+            info.metadata[key] = value
+    _pack(status, info)
+
+
+def _pack_violations(status: status_pb2.Status, violations: tuple[Violation, ...]) -> None:
+    room = MAX_DETAILS_BYTES - status.ByteSize() - 256
+    failure = error_details_pb2.PreconditionFailure()
+    for number, violation in enumerate(violations):
+        failure.violations.add(
+            type=violation.kind,
+            subject=_cut(violation.subject, 256),
+            description=_cut(violation.description, 256),
+        )
+        if failure.ByteSize() > room:
+            del failure.violations[-1]
+            failure.violations.add(
+                type="MORE", description=f"{len(violations) - number} more are left out"
+            )
+            break
+    _pack(status, failure)
+
+
+def _unpack(status: status_pb2.Status, into: tuple[Message, ...]) -> Iterator[tuple[str, bool]]:
+    for detail in status.details:
+        for message in into:
+            if detail.Is(message.DESCRIPTOR):
+                yield message.DESCRIPTOR.name, detail.Unpack(message)
+
+
+def _cut(text: str, limit: int) -> str:
+    data = text.encode()
+    if len(data) <= limit:
+        return text
+    return data[: limit - 3].decode(errors="ignore") + "…"
