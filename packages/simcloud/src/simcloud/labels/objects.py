@@ -17,7 +17,7 @@ class ObjectLabel:
     instance_id: int
     """Value in ``instance_segmentation``; equal for all cameras of a frame."""
     name: str
-    """Of a placed object its name; of a labelled prim of the scene its path below ``/World``."""
+    """Of a placed object its name; of a labelled prim of the scene its path."""
     prim: str
     """Absolute path of the labelled prim."""
     asset: str
@@ -39,8 +39,8 @@ class ObjectLabel:
     """Pixels of the object in the picture."""
     amodal_px: int
     """Pixels it would have if nothing stood before it, within the image."""
-    occlusion: float | None
-    """``1 - visible_px / amodal_px``; None when the object is not in the image."""
+    occlusion: float
+    """``1 - visible_px / amodal_px``; 1 when the object is not in the image."""
     truncation: float
     """Share of the area of its unclipped 2D box that lies outside the image, 0 to 1.
 

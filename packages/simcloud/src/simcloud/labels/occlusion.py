@@ -6,15 +6,15 @@ from simcloud.geometry import float32
 from simcloud.labels.boxes import Extent, box_area
 
 
-def occlusion(visible_px: int, amodal_px: int) -> float | None:
-    """``1 - visible / amodal``, 0 being fully visible; None when nothing of it is in the image.
+def occlusion(visible_px: int, amodal_px: int) -> float:
+    """``1 - visible / amodal``, 0 being fully visible; 1 when nothing of it is in the image.
 
     Raises:
         ValueError: more pixels are visible than the object has.
     """
     if visible_px > amodal_px:
         raise ValueError(f"{visible_px} visible pixels of an object that has {amodal_px}")
-    return float32(1.0 - visible_px / amodal_px) if amodal_px else None
+    return float32(1.0 - visible_px / amodal_px) if amodal_px else 1.0
 
 
 def truncation(extent: Extent | None, width: int, height: int) -> float:

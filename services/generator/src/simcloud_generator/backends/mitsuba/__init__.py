@@ -1,0 +1,1 @@
+"""Path tracing on the CPU with Mitsuba, labels by Embree."""

@@ -1,0 +1,192 @@
+"""The Mitsuba backend: pictures by path tracing, labels by rays of our own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from simcloud.annotators import ANNOTATORS, BACKGROUND_ID, UNLABELLED_ID
+from simcloud.errors import InvalidRequest
+from simcloud.spec.parameters import CameraView, FrameParameters
+
+from simcloud_generator.backends.base import RenderedView
+from simcloud_generator.backends.frame_scene import FrameResolver, FrameScene
+from simcloud_generator.backends.images import Float32Array, ImageStore
+from simcloud_generator.backends.labelling import label_arrays, object_labels, point_cloud
+from simcloud_generator.backends.mitsuba.settings import MitsubaSettings
+from simcloud_generator.backends.mitsuba.variant import (
+    choose_variant,
+    find_llvm,
+    prepare_process,
+)
+from simcloud_generator.backends.tracing import Tracer
+from simcloud_generator.scene.types import NeutralScene
+from simcloud_generator.scene.usd import read_scene
+
+LIBRARIES = ("mitsuba", "drjit", "mitsuba-oidn", "embreex", "numpy", "usd-core")
+"""Packages that pixels or labels depend on."""
+
+MAX_FACES = 20_000_000
+"""Triangles kept in acceleration structures."""
+
+
+class MitsubaBackend:
+    """Renders with one variant; a process can hold only one.
+
+    Args:
+        settings: how pictures are made.
+
+    Raises:
+        PreconditionFailed: this machine cannot render with the variant that was asked for.
+    """
+
+    name = "mitsuba"
+
+    def __init__(self, settings: MitsubaSettings) -> None:
+        self.settings = settings
+        self.variant = choose_variant(settings.variant)
+        prepare_process(self.variant, threads=settings.threads, kernel_cache=settings.kernel_cache)
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Versions of the libraries, and LLVM's major version where it draws."""
+        found = {library: importlib.metadata.version(library) for library in LIBRARIES}
+        llvm = find_llvm() if self.variant == "llvm_ad_rgb" else None
+        if llvm is not None:
+            found["llvm"] = str(llvm[1])
+        return found
+
+    def open(self, stage_path: Path) -> MitsubaSession:
+        """Opens a stage.
+
+        Raises:
+            InvalidRequest: the stage cannot be read.
+        """
+        return MitsubaSession(read_scene(stage_path), self.settings, self.variant)
+
+
+class MitsubaSession:
+    """One opened stage. One thread renders."""
+
+    def __init__(self, scene: NeutralScene, settings: MitsubaSettings, variant: str) -> None:
+        self._scene = scene
+        self._settings = settings
+        self._variant = variant
+        self._resolver = FrameResolver(scene)
+        self._images = ImageStore(
+            limit_bytes=settings.cache_bytes,
+            max_side_px=settings.max_texture_px,
+            environment_size=settings.environment_size,
+        )
+        self._tracer: Tracer | None = Tracer(self._images, limit_faces=MAX_FACES)
+
+    @property
+    def id_to_label(self) -> Mapping[int, str]:
+        """Class by ``semantic_segmentation`` id."""
+        classes = {number: label for label, number in self._resolver.ids.items()}
+        return {BACKGROUND_ID: "BACKGROUND", UNLABELLED_ID: "UNLABELLED", **classes}
+
+    @property
+    def unsupported(self) -> Sequence[str]:
+        """What in the stage was not understood."""
+        return self._scene.unsupported
+
+    @property
+    def scene(self) -> NeutralScene:
+        """The stage as it was read."""
+        return self._scene
+
+    def render(self, parameters: FrameParameters, annotators: Sequence[str]) -> list[RenderedView]:
+        """Renders one frame.
+
+        Raises:
+            InvalidRequest: the parameters name something that the scene does not have.
+        """
+        if self._tracer is None:
+            raise InvalidRequest("session", "it is closed")
+        unknown = sorted(set(annotators) - set(ANNOTATORS))
+        if unknown:
+            raise InvalidRequest("annotators", f"there is no {', '.join(unknown)}")
+        for index, camera in enumerate(parameters.cameras):
+            _check_camera(index, camera)
+        timings: dict[str, float] = {}
+        started = time.perf_counter()
+        frame = self._resolver.resolve(parameters)
+        pictures = None
+        if {"rgb", "pointcloud"} & set(annotators):
+            from simcloud_generator.backends.mitsuba.picture import FramePictures
+
+            pictures = FramePictures(
+                scene=self._scene,
+                frame=frame,
+                parameters=parameters,
+                images=self._images,
+                settings=self._settings,
+                variant=self._variant,
+            )
+        timings["build"] = time.perf_counter() - started
+        views = []
+        for index, camera in enumerate(parameters.cameras):
+            view = self._view(
+                frame,
+                camera,
+                index=index,
+                pictures=pictures,
+                annotators=annotators,
+                timings=timings,
+            )
+            views.append(view)
+            timings = {}
+        return views
+
+    def _view(
+        self,
+        frame: FrameScene,
+        camera: CameraView,
+        *,
+        index: int,
+        pictures: Any,
+        annotators: Sequence[str],
+        timings: dict[str, float],
+    ) -> RenderedView:
+        assert self._tracer is not None
+        started = time.perf_counter()
+        trace = self._tracer.trace(frame, camera)
+        arrays = label_arrays(frame, camera, trace)
+        objects = object_labels(frame, camera, trace, arrays)
+        timings["labels"] = time.perf_counter() - started
+        if pictures is not None:
+            arrays["rgb"] = pictures.picture(camera, index, self._guides, timings)
+        if "pointcloud" in annotators:
+            arrays["pointcloud"] = point_cloud(camera, trace, arrays)
+        ordered = {name: arrays[name] for name in ANNOTATORS if name in arrays}
+        return RenderedView(camera=camera, arrays=ordered, objects=objects, timings=timings)
+
+    def _guides(self, frame: FrameScene, camera: CameraView) -> tuple[Float32Array, Float32Array]:
+        from simcloud_generator.backends.mitsuba.guides import traced_guides
+
+        assert self._tracer is not None
+        return traced_guides(self._tracer, self._images, frame, camera, self._settings.aux_spp)
+
+    def close(self) -> None:
+        """Frees acceleration structures; calling it twice is harmless."""
+        self._tracer = None
+
+
+def _check_camera(index: int, camera: CameraView) -> None:
+    field = f"cameras[{index}]"
+    if camera.width < 1 or camera.height < 1:
+        raise InvalidRequest(field, f"a picture of {camera.width}x{camera.height} pixels")
+    if not np.isfinite(np.asarray(camera.cam2world)).all():
+        raise InvalidRequest(f"{field}.cam2world", "it is not finite")
+    rotation = np.asarray(camera.cam2world)[:3, :3]
+    if np.abs((rotation[:, :, None] * rotation[:, None, :]).sum(axis=0) - np.eye(3)).max() > 1e-4:
+        raise InvalidRequest(f"{field}.cam2world", "its upper left 3x3 is no rotation")
+    if camera.focal_length_mm <= 0 or camera.horizontal_aperture_mm <= 0:
+        raise InvalidRequest(field, "focal length and aperture must be above 0")
+    if not 0 < camera.near_m < camera.far_m:
+        raise InvalidRequest(field, f"near {camera.near_m} and far {camera.far_m} are no range")

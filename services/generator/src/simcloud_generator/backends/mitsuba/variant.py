@@ -1,0 +1,143 @@
+"""Which Mitsuba variant this machine can run, and the set-up that must precede its import.
+
+Dr.Jit takes the newest LLVM that it finds, and LLVM 15 and 16 abort the whole process at the first
+kernel ("Cannot select: f32 = fmaximum"). So LLVM is chosen here by its version, and the variant is
+tried in a process of its own before this one imports it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from simcloud.errors import PreconditionFailed
+
+MIN_LLVM = 19
+VARIANTS = ("llvm_ad_rgb", "scalar_rgb", "cuda_ad_rgb")
+LIBRARY_FOLDERS = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/usr/local/lib",
+)
+PROBE_TIMEOUT_S = 120
+
+_PROBE = """
+import mitsuba as mi
+mi.set_variant("{variant}")
+import numpy as np
+scene = mi.load_dict({{"type": "scene", "integrator": {{"type": "path"}},
+    "light": {{"type": "constant"}}, "shape": {{"type": "sphere"}},
+    "sensor": {{"type": "perspective", "film": {{"type": "hdrfilm", "width": 4, "height": 4,
+                "rfilter": {{"type": "box"}}}}}}}})
+assert np.isfinite(np.array(mi.render(scene, spp=1))).all()
+"""
+
+
+def find_llvm() -> tuple[Path, int] | None:
+    """The oldest LLVM of at least ``MIN_LLVM`` that is installed, with its major version.
+
+    The oldest, because it is the one that was measured; ``DRJIT_LIBLLVM_PATH`` overrides it.
+    """
+    forced = os.environ.get("DRJIT_LIBLLVM_PATH")
+    if forced:
+        version = _major(Path(forced).resolve())
+        return (Path(forced), version) if version >= MIN_LLVM else None
+    found = []
+    for folder in LIBRARY_FOLDERS:
+        for path in sorted(Path(folder).glob("libLLVM*.so*")):
+            version = _major(path.resolve())
+            if version >= MIN_LLVM:
+                found.append((version, path.resolve()))
+    return (min(found)[1], min(found)[0]) if found else None
+
+
+def _major(path: Path) -> int:
+    """Major version in a library's file name (``libLLVM.so.19.1``, ``libLLVM-19.so``)."""
+    match = re.search(r"libLLVM-(\d+)|libLLVM\.so\.(\d+)", path.name)
+    return int(match.group(1) or match.group(2)) if match else 0
+
+
+@functools.cache
+def usable(variant: str) -> str | None:
+    """None when a variant renders on this machine, else why it does not.
+
+    Renders a 4x4 picture in a process of its own.
+    """
+    environment = dict(os.environ)
+    if variant == "llvm_ad_rgb":
+        llvm = find_llvm()
+        if llvm is None:
+            return f"no LLVM >= {MIN_LLVM}: install Debian's libllvm19"
+        environment["DRJIT_LIBLLVM_PATH"] = str(llvm[0])
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROBE.format(variant=variant)],
+            env=environment,
+            capture_output=True,
+            timeout=PROBE_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"the trial render did not end within {PROBE_TIMEOUT_S} s"
+    if done.returncode == 0:
+        return None
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"the trial render ended with code {done.returncode}"
+
+
+def choose_variant(asked: str) -> str:
+    """The variant to render with.
+
+    Args:
+        asked: a variant, or ``auto``: LLVM where it works, else scalar. CUDA only when asked for.
+
+    Raises:
+        PreconditionFailed: this machine cannot render with what was asked for.
+    """
+    if asked == "auto":
+        return "llvm_ad_rgb" if usable("llvm_ad_rgb") is None else "scalar_rgb"
+    if asked not in VARIANTS:
+        raise PreconditionFailed(f"Mitsuba variant {asked} is none of {', '.join(VARIANTS)}")
+    problem = usable(asked)
+    if problem is not None:
+        raise PreconditionFailed(
+            f"Mitsuba variant {asked} does not run on this machine: {problem}", variant=asked
+        )
+    return asked
+
+
+def prepare_process(variant: str, *, threads: int, kernel_cache: Path | None) -> None:
+    """Sets Dr.Jit and Mitsuba up for a variant; once per process, before anything is rendered.
+
+    Args:
+        variant: one that :func:`choose_variant` returned.
+        threads: of the renderer; 0 takes one per CPU that the process may use.
+        kernel_cache: folder for compiled kernels; None leaves Dr.Jit's own choice.
+
+    Raises:
+        PreconditionFailed: the process already renders with another variant.
+    """
+    if variant == "llvm_ad_rgb" and "drjit" not in sys.modules:
+        llvm = find_llvm()
+        if llvm is not None:
+            os.environ["DRJIT_LIBLLVM_PATH"] = str(llvm[0])
+    if kernel_cache is not None and "drjit" not in sys.modules:
+        kernel_cache.mkdir(parents=True, exist_ok=True)
+        os.environ["DRJIT_CACHE_DIR"] = str(kernel_cache)
+    import drjit
+    import mitsuba
+
+    current = mitsuba.variant()
+    if current not in (None, variant):
+        raise PreconditionFailed(
+            f"this process renders with {current} already; start another one for {variant}"
+        )
+    drjit.set_thread_count(threads or len(os.sched_getaffinity(0)))
+    if current is None:
+        mitsuba.set_variant(variant)

@@ -1,0 +1,1 @@
+"""OpenUSD stage to neutral scene."""

@@ -1,0 +1,147 @@
+"""Omniverse's OmniPBR material: its common inputs as a neutral material."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from simcloud.errors import InvalidRequest
+from simcloud.spec.parameters import Vector3
+
+from simcloud_generator.scene.types import Material, Texture, UvTransform
+
+Warn = Callable[[Any, str], None]
+
+KNOWN_INPUTS = frozenset(
+    {
+        "diffuse_color_constant",
+        "diffuse_texture",
+        "diffuse_tint",
+        "reflection_roughness_constant",
+        "reflectionroughness_texture",
+        "reflection_roughness_texture_influence",
+        "metallic_constant",
+        "metallic_texture",
+        "metallic_texture_influence",
+        "specular_level",
+        "enable_ORM_texture",
+        "ORM_texture",
+        "enable_emission",
+        "emissive_color",
+        "emissive_intensity",
+        "enable_opacity",
+        "enable_opacity_texture",
+        "opacity_constant",
+        "opacity_texture",
+        "opacity_threshold",
+        "normalmap_texture",
+        "bump_factor",
+        "texture_scale",
+        "texture_translate",
+        "texture_rotate",
+        "project_uvw",
+    }
+)
+
+
+def omnipbr_material(path: str, shader: Any, warn: Warn) -> Material:
+    """The neutral form of an OmniPBR shader; inputs that are not understood are named.
+
+    Raises:
+        InvalidRequest: a texture's file is missing.
+    """
+    reader = _Reader(shader)
+    unknown = sorted(reader.names - KNOWN_INPUTS)
+    if unknown:
+        warn(shader.GetPrim(), f"OmniPBR inputs {', '.join(unknown)}")
+    if reader.flag("project_uvw"):
+        warn(shader.GetPrim(), "OmniPBR projected texture coordinates")
+    base = reader.color("diffuse_color_constant", (0.2, 0.2, 0.2))
+    tint = reader.color("diffuse_tint", (1.0, 1.0, 1.0))
+    orm = reader.asset("ORM_texture") if reader.flag("enable_ORM_texture") else None
+    glow = reader.color("emissive_color", (1.0, 0.1, 0.1))
+    intensity = reader.number("emissive_intensity", 40.0)
+    lit = intensity if reader.flag("enable_emission") else 0.0
+    use_opacity = reader.flag("enable_opacity")
+    albedo = reader.asset("diffuse_texture")
+    return Material(
+        path=path,
+        base_color=(base[0] * tint[0], base[1] * tint[1], base[2] * tint[2]),
+        base_color_texture=Texture(path=albedo, srgb=True, scale=tint) if albedo else None,
+        roughness=reader.number("reflection_roughness_constant", 0.5),
+        roughness_texture=reader.data("reflectionroughness_texture", orm, 1),
+        metallic=reader.number("metallic_constant", 0.0),
+        metallic_texture=reader.data("metallic_texture", orm, 2),
+        specular=reader.number("specular_level", 0.5),
+        opacity=reader.number("opacity_constant", 1.0) if use_opacity else 1.0,
+        opacity_texture=(
+            reader.data("opacity_texture", None, 0)
+            if use_opacity and reader.flag("enable_opacity_texture")
+            else None
+        ),
+        opacity_threshold=reader.number("opacity_threshold", 0.0) if use_opacity else 0.0,
+        normal_texture=reader.normal_map(),
+        emissive=(glow[0] * lit, glow[1] * lit, glow[2] * lit),
+        uv_transform=reader.uv_transform(),
+    )
+
+
+class _Reader:
+    """Typed access to an MDL shader's inputs."""
+
+    def __init__(self, shader: Any) -> None:
+        self.shader = shader
+        self.values = {str(i.GetBaseName()): i.Get() for i in shader.GetInputs()}
+
+    @property
+    def names(self) -> set[str]:
+        return {name for name, value in self.values.items() if value is not None}
+
+    def number(self, name: str, default: float) -> float:
+        value = self.values.get(name)
+        return default if value is None else float(value)
+
+    def flag(self, name: str) -> bool:
+        return bool(self.values.get(name) or False)
+
+    def color(self, name: str, default: Vector3) -> Vector3:
+        value = self.values.get(name)
+        return default if value is None else (float(value[0]), float(value[1]), float(value[2]))
+
+    def asset(self, name: str) -> str | None:
+        value = self.values.get(name)
+        if value is None or not value.path:
+            return None
+        if not value.resolvedPath or not Path(value.resolvedPath).is_file():
+            raise InvalidRequest(
+                "scene",
+                f"{self.shader.GetPath()} names the texture {value.path}, which is not there",
+            )
+        return str(value.resolvedPath)
+
+    def data(self, name: str, packed: str | None, channel: int) -> Texture | None:
+        """A grey texture, or the channel of the packed occlusion-roughness-metallic one."""
+        path = self.asset(name)
+        if path is not None:
+            return Texture(path=path, srgb=False, channel=0, scale=(1.0,), bias=(0.0,))
+        if packed is None:
+            return None
+        return Texture(path=packed, srgb=False, channel=channel, scale=(1.0,), bias=(0.0,))
+
+    def normal_map(self) -> Texture | None:
+        path = self.asset("normalmap_texture")
+        if path is None:
+            return None
+        # UsdPreviewSurface's convention: raw values times 2 minus 1.
+        return Texture(path=path, srgb=False, scale=(2.0, 2.0, 2.0), bias=(-1.0, -1.0, -1.0))
+
+    def uv_transform(self) -> UvTransform | None:
+        scale = self.values.get("texture_scale")
+        translate = self.values.get("texture_translate")
+        rotate = self.number("texture_rotate", 0.0)
+        if scale is None and translate is None and rotate == 0.0:
+            return None
+        pair = (1.0, 1.0) if scale is None else (float(scale[0]), float(scale[1]))
+        move = (0.0, 0.0) if translate is None else (float(translate[0]), float(translate[1]))
+        return UvTransform(scale=pair, rotation_deg=rotate, translation=move)
