@@ -1,0 +1,1 @@
+"""SageMaker's container contract over onnxruntime; started by `python -m`."""
