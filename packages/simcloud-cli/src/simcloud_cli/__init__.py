@@ -1,0 +1,1 @@
+"""The `simcloud` command; imports the library only, never a service."""

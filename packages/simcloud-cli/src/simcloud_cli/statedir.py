@@ -1,0 +1,149 @@
+"""The folder of the embedded stack: who runs it, where it listens, what it keeps.
+
+``<state>/lock`` is held (flock) by the process that runs the stack for as long as it lives, so a
+stack is running exactly when the lock is held; ``stack.json`` then says where. A ``stack.json``
+without a held lock was left by a process that was killed: it is stale and ignored.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from simcloud.errors import AlreadyExists, NotReady, PreconditionFailed
+
+MIN_FREE_BYTES = 1 << 30
+"""A run of the demo writes some 100 MB; S3's server itself preallocates volumes."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackInfo:
+    """Where a running stack listens."""
+
+    pid: int
+    generator: str
+    uploader: str
+    router: str
+    s3_endpoint: str
+    model_endpoint: str
+    bucket: str
+    access_key: str
+    secret_key: str
+
+
+class StateDir:
+    """The embedded stack's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    @property
+    def logs(self) -> Path:
+        """One log file a process."""
+        return self.path / "logs"
+
+    @property
+    def ports(self) -> Path:
+        """Port files of the services."""
+        return self.path / "ports"
+
+    @property
+    def data(self) -> Path:
+        """What S3 keeps between runs."""
+        return self.path / "s3"
+
+    def prepare(self, *, min_free_bytes: int = MIN_FREE_BYTES) -> None:
+        """Makes the folders and looks for room.
+
+        Raises:
+            PreconditionFailed: not writable, or less free space than ``min_free_bytes``.
+        """
+        try:
+            for folder in (self.path, self.logs, self.ports, self.data):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PreconditionFailed(
+                f"state folder {self.path} can't be made: {error.strerror}; "
+                "name another with --state-dir"
+            ) from error
+        free = shutil.disk_usage(self.path).free
+        if free < min_free_bytes:
+            raise PreconditionFailed(
+                f"state folder {self.path} has {free / 2**20:.0f} MiB free, "
+                f"{min_free_bytes / 2**20:.0f} MiB are needed: free some space, or name a folder "
+                "on another disk with --state-dir"
+            )
+
+    def running(self) -> StackInfo | None:
+        """The stack that runs here now, if any.
+
+        Raises:
+            NotReady: one is starting and doesn't say yet where it listens.
+        """
+        if not self._locked():
+            return None
+        try:
+            return StackInfo(**json.loads((self.path / "stack.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise NotReady(
+                f"another simcloud is starting or stopping the stack in {self.path}: "
+                "wait for it, or name another folder with --state-dir"
+            ) from error
+
+    def _locked(self) -> bool:
+        try:
+            handle = os.open(self.path / "lock", os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
+                raise
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Holds the folder for one stack; what a dead one left is cleared.
+
+        Raises:
+            AlreadyExists: a stack runs here.
+        """
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise AlreadyExists(
+                    f"a stack is already running in {self.path}: stop it, or name another folder "
+                    "with --state-dir"
+                ) from error
+            self.forget()
+            for stale in self.ports.glob("*.json"):
+                stale.unlink(missing_ok=True)
+            yield
+        finally:
+            self.forget()
+            os.close(handle)
+
+    def announce(self, info: StackInfo) -> None:
+        """Says where the stack listens, atomically; readable by this user alone."""
+        target = self.path / "stack.json"
+        partial = target.with_suffix(".partial")
+        partial.touch(mode=0o600)
+        partial.write_text(json.dumps(asdict(info), indent=1) + "\n")
+        partial.replace(target)
+
+    def forget(self) -> None:
+        """Takes the announcement back."""
+        (self.path / "stack.json").unlink(missing_ok=True)
