@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from pxr import Gf, Sdf, Usd, UsdGeom, UsdLux, UsdSemantics, UsdShade, Vt
+from pxr import Sdf, Usd, UsdGeom, UsdLux, UsdSemantics, UsdShade, Vt
 
 HERE = Path(__file__).resolve().parent
 ASSETS = HERE.parent / "assets"

@@ -40,7 +40,7 @@ class FurnitureModel:
 FURNITURE: tuple[FurnitureModel, ...] = (
     FurnitureModel("couch", "couch", "couch", "wall", 78318, metals=("Couch_Chrome",)),
     FurnitureModel("sofa2", "sofa_2", "couch", "wall", 92104),
-    FurnitureModel("sofa", "sofa", "couch", "wall", 67450, keep={"Leather": 0.6}),
+    FurnitureModel("sofa", "sofa", "couch", "wall", 67450, roughness={"Leather": 0.38}),
     FurnitureModel(
         "bedWithTexture",
         "bed_with_texture",
