@@ -7,7 +7,7 @@
     <prefix>/<run>/shards/000000.tar                              frames
     <prefix>/<run>/index/000000.parquet                           one row a frame and camera
     <prefix>/<run>/predictions/<model>@<digest>/000000.parquet    one a shard
-    <prefix>/<run>/reports/<model>@<digest>/<name>                not part of what a manifest promises
+    <prefix>/<run>/reports/<model>@<digest>/<name>                no part of a manifest's promise
     <prefix>/<run>/manifests/0001.json                            last, one a plan generation
     <prefix>/<run>/uploads/000000/<epoch>.json                    who owns an open shard
     <prefix>/<run>/_aborted                                       the run was aborted

@@ -1,7 +1,7 @@
 """CRC-64/NVME: of bytes, of concatenations without rereading, and in the forms S3 and we write it.
 
-The arithmetic is awscrt's (43 GB/s a core); S3 knows the same checksum as ``CRC64NVME``, always over
-the full object.
+The arithmetic is awscrt's (43 GB/s a core); S3 knows the same checksum as ``CRC64NVME``, always
+over the full object.
 """
 
 from __future__ import annotations

@@ -11,10 +11,13 @@ from aiobotocore.session import get_session
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 if TYPE_CHECKING:
-    from types_aiobotocore_s3.client import S3Client as S3Client
+    from types_aiobotocore_s3.client import S3Client
 else:
     S3Client = object
     """Type of the raw client; its methods are S3's operations."""
+
+
+__all__ = ["S3Client", "S3Settings", "open_client"]
 
 
 class S3Settings(BaseModel):

@@ -86,8 +86,10 @@ class ObjectChanged(_FromS3, PreconditionFailed):
 
 
 class ConditionalConflict(_FromS3, Conflict):
-    """409: a write of the same key was in progress. A PUT may be repeated; after Complete a new
-    multipart upload is needed (S3's documentation of conditional writes).
+    """409: a write of the same key was in progress.
+
+    A PUT may be repeated; after Complete a new multipart upload is needed (S3's documentation of
+    conditional writes).
     """
 
     reason = "CONDITIONAL_CONFLICT"

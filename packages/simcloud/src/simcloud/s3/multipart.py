@@ -1,4 +1,4 @@
-"""S3's multipart calls as thin typed wrappers; the commit protocol that uses them is the uploader's.
+"""S3's multipart calls as thin typed wrappers; the commit protocol on them is the uploader's.
 
 Every upload made here carries a CRC-64/NVME over the full object: S3 knows the algorithm from
 Create on, checks each part, and compares the whole at Complete.

@@ -15,10 +15,20 @@ from simcloud.errors import Corruption, StorageError
 from simcloud.s3 import checksums
 from simcloud.s3.client import S3Client, S3Settings, open_client
 from simcloud.s3.errors import Conditional, NoSuchKey, ObjectExists, translating
-from simcloud.s3.multipart import ListedUpload as ListedUpload
-from simcloud.s3.multipart import Multipart
-from simcloud.s3.multipart import Part as Part
+from simcloud.s3.multipart import ListedUpload, Multipart, Part
 from simcloud.s3.retrying import RetryPolicy
+
+__all__ = [
+    "JSON_TYPE",
+    "Body",
+    "ListedObject",
+    "ListedUpload",
+    "ObjectInfo",
+    "ObjectStore",
+    "Part",
+    "PutOutcome",
+    "open_store",
+]
 
 DELETE_BATCH = 1000
 """Keys of one DeleteObjects."""
@@ -137,6 +147,25 @@ class ObjectStore(Multipart):
         body = await self._retrier.run(attempt)
         _check_body(bucket, body, whole=whole, length=length)
         return body
+
+    async def get_tail(self, bucket: str, key: str, length: int) -> Body:
+        """The last ``length`` bytes of an object; all of it when it is shorter.
+
+        Raises:
+            NoSuchKey: no such object.
+            RangeBeyondEnd: it is empty.
+        """
+
+        async def attempt(_: int) -> Body:
+            with translating("GetObject", bucket=bucket, key=key):
+                answer = await self._client.get_object(
+                    Bucket=bucket, Key=key, Range=f"bytes=-{length}", **self._owner
+                )
+                async with answer["Body"] as stream:
+                    data = await stream.read()
+            return Body(info=_info(key, cast("dict[str, Any]", answer)), data=data)
+
+        return await self._retrier.run(attempt)
 
     async def get_json(self, bucket: str, key: str) -> object:
         """A JSON document.

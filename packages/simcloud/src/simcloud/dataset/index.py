@@ -1,0 +1,318 @@
+"""A shard's index: a Parquet file that is a pure function of its tar.
+
+The same bytes come from frames still in memory and from a tar read back by ranges. The file's
+key-value metadata holds the committed shard (``ShardRecord``), so its footer alone says what a
+manifest needs.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from simcloud.dataset.index_schema import INDEX_VERSION, PARAM_PREFIX, index_schema, param_type
+from simcloud.dataset.layout import RunLocation, shard_path
+from simcloud.dataset.record import FrameRecord, record_from_json
+from simcloud.dataset.tar import StoredFrame
+from simcloud.dataset.tarwalk import fetch_frames
+from simcloud.errors import Corruption
+from simcloud.s3 import checksums
+from simcloud.s3.objects import ObjectInfo, ObjectStore
+from simcloud.spec.canonical import canonical_bytes
+from simcloud.spec.plan import ShardFrames
+
+INDEX_TYPE = "application/vnd.apache.parquet"
+_METADATA = b"simcloud"
+_MAGIC = b"PAR1"
+_TAIL_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class TarObject:
+    """A shard's tar as S3 has it."""
+
+    path: str
+    """Within the run, for example ``shards/000000.tar``."""
+    size_bytes: int
+    crc64nvme: int
+    """CRC of the whole object; with the size it is the shard's identity."""
+    etag: str
+    """Quotes included; for If-Match only."""
+
+    @classmethod
+    def of(cls, shard: int, info: ObjectInfo) -> TarObject:
+        """What HEAD says of a shard.
+
+        Raises:
+            Corruption: S3 keeps no CRC-64/NVME of it, so nothing of ours wrote it.
+        """
+        if info.crc64nvme is None:
+            raise Corruption(f"{info.key}: S3 keeps no CRC-64/NVME of it: not written by Simcloud")
+        return cls(
+            path=shard_path(shard),
+            size_bytes=info.size_bytes,
+            crc64nvme=info.crc64nvme,
+            etag=info.etag,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """A committed shard: what its index says of it."""
+
+    run: str
+    shard: ShardFrames
+    tar: TarObject
+    stored_frames: int
+    """Frame keys (frame and camera) with their layers."""
+    quarantined_frames: int
+    """Frame keys that are their json member alone."""
+    fingerprints: tuple[str, ...]
+    """Digests of render fingerprints in order of first appearance."""
+    spec_digest: str
+    cameras: tuple[str, ...]
+    """In the order in which they stand in the shard."""
+
+
+def build_index(
+    run: str, shard: ShardFrames, tar: TarObject, frames: Sequence[StoredFrame]
+) -> bytes:
+    """The Parquet file of a shard.
+
+    Args:
+        run: name of the run.
+        shard: the shard and its frames.
+        tar: the tar as S3 has it.
+        frames: every frame and camera, in the tar's order.
+
+    Raises:
+        Corruption: the frames are not the shard's, one is missing or doubled, specs differ, or a
+            parameter has values of different types.
+    """
+    records = [record_from_json(frame.record) for frame in frames]
+    summary = _summary(run, shard, tar, records)
+    params = {name: param_type(value) for name, value in records[0].params.items()}
+    rows = [_row(run, frame, record, params) for frame, record in zip(frames, records, strict=True)]
+    try:
+        table = pa.Table.from_pylist(rows, schema=index_schema(params))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise Corruption(
+            f"shard {shard.shard}: a record does not fit the index: {error}"
+        ) from error
+    metadata = {_METADATA: canonical_bytes(_to_plain(summary))}
+    sink = pa.BufferOutputStream()
+    # every option that changes bytes is named: the index must come out alike on any machine
+    pq.write_table(
+        table.replace_schema_metadata(metadata),
+        sink,
+        version="2.6",
+        data_page_version="1.0",
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=True,
+        write_statistics=True,
+        row_group_size=len(rows),
+        store_schema=True,
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def shard_record(data: bytes) -> ShardRecord:
+    """What an index says of its shard, from the file or its end with the footer.
+
+    Raises:
+        Corruption: not an index of ours.
+    """
+    try:
+        metadata = pq.read_metadata(pa.BufferReader(data)).metadata or {}
+        plain = json.loads(metadata[_METADATA])
+        if plain["version"] != INDEX_VERSION:
+            raise Corruption(f"index is of version {plain['version']!r}, not {INDEX_VERSION!r}")
+        return _from_plain(plain)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise Corruption(f"not an index of a shard: {error}") from error
+
+
+def read_rows(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows of an index.
+
+    Args:
+        data: the Parquet file.
+        columns: names of the columns to read; None: all.
+
+    Raises:
+        Corruption: not Parquet.
+    """
+    try:
+        return pq.read_table(
+            pa.BufferReader(data), columns=None if columns is None else list(columns)
+        )
+    except (pa.ArrowException, OSError) as error:
+        raise Corruption(f"the index can't be read: {error}") from error
+
+
+async def load_shard_record(store: ObjectStore, location: RunLocation, shard: int) -> ShardRecord:
+    """What the index in S3 says of its shard; reads the file's end only.
+
+    Raises:
+        NoSuchKey: the shard is not committed.
+        Corruption: not an index of this shard.
+    """
+    key = location.index_key(shard)
+    body = await store.get_tail(location.bucket, key, _TAIL_BYTES)
+    footer = _footer_bytes(body.data, key)
+    if footer > len(body.data) and body.info.size_bytes > len(body.data):
+        body = await store.get_tail(location.bucket, key, footer)
+    # a Parquet reader looks at both ends
+    record = shard_record(_MAGIC + body.data[-footer:])
+    if record.shard.shard != shard or record.tar.path != shard_path(shard):
+        raise Corruption(f"{key} is the index of shard {record.shard.shard} ({record.tar.path})")
+    return record
+
+
+async def load_index(store: ObjectStore, location: RunLocation, shard: int) -> bytes:
+    """A whole index.
+
+    Raises:
+        NoSuchKey: the shard is not committed.
+    """
+    return (await store.get(location.bucket, location.index_key(shard))).data
+
+
+async def rebuild_index(store: ObjectStore, location: RunLocation, shard: ShardFrames) -> bytes:
+    """The index made from the tar in S3: headers and json members by ranged GETs, nothing else.
+
+    Raises:
+        NoSuchKey: there is no tar.
+        Corruption: the tar is not this shard's.
+    """
+    key = location.shard_key(shard.shard)
+    tar = TarObject.of(shard.shard, await store.head(location.bucket, key))
+    frames = await fetch_shard_frames(store, location, tar)
+    return build_index(location.run, shard, tar, frames)
+
+
+async def fetch_shard_frames(
+    store: ObjectStore, location: RunLocation, tar: TarObject
+) -> list[StoredFrame]:
+    """Every frame of a shard in S3, without its layers.
+
+    Raises:
+        Corruption: the tar is not a shard.
+    """
+    key = location.key(tar.path)
+
+    async def read(start: int, length: int) -> bytes:
+        body = await store.get(location.bucket, key, start=start, length=length, if_match=tar.etag)
+        return body.data
+
+    return [frame async for frame in fetch_frames(read, tar.size_bytes)]
+
+
+def _summary(
+    run: str, shard: ShardFrames, tar: TarObject, records: Sequence[FrameRecord]
+) -> ShardRecord:
+    where = f"shard {shard.shard}"
+    keys = [(record.frame, record.camera) for record in records]
+    cameras = tuple(dict.fromkeys(camera for _, camera in keys))
+    expected = [(frame, camera) for frame in range(shard.first, shard.end) for camera in cameras]
+    if not keys or keys != expected:
+        raise Corruption(f"{where}: {_difference(keys, expected)}")
+    specs = {record.spec_digest for record in records}
+    if len(specs) != 1:
+        raise Corruption(f"{where}: its frames are of several specs: {sorted(specs)}")
+    quarantined = sum(record.quarantine is not None for record in records)
+    return ShardRecord(
+        run=run,
+        shard=shard,
+        tar=tar,
+        stored_frames=len(records) - quarantined,
+        quarantined_frames=quarantined,
+        fingerprints=tuple(dict.fromkeys(record.fingerprint for record in records)),
+        spec_digest=specs.pop(),
+        cameras=cameras,
+    )
+
+
+def _difference(found: Sequence[tuple[int, str]], expected: Sequence[tuple[int, str]]) -> str:
+    if len(set(found)) != len(found):
+        doubled = next(key for position, key in enumerate(found) if key in found[:position])
+        return f"frame {doubled[0]} of camera {doubled[1]} stands in it twice"
+    if missing := sorted(set(expected) - set(found)):
+        return f"frame {missing[0][0]} of camera {missing[0][1]} is not in it"
+    if foreign := sorted(set(found) - set(expected)):
+        return f"frame {foreign[0][0]} does not belong in it"
+    return "no frames" if not found else "its frames are out of order"
+
+
+def _row(
+    run: str, frame: StoredFrame, record: FrameRecord, params: dict[str, pa.DataType]
+) -> dict[str, object]:
+    if record.params.keys() != params.keys():
+        odd = sorted(record.params.keys() ^ params.keys())[0]
+        raise Corruption(f"frame {record.frame}: parameter {odd} is not in every frame")
+    row: dict[str, object] = {
+        "run": run,
+        "frame": record.frame,
+        "camera": record.camera,
+        "split": record.split,
+        "fingerprint": record.fingerprint,
+        "spec_digest": record.spec_digest,
+        "quarantine_rule": record.quarantine.rule if record.quarantine else None,
+        "quarantine_detail": record.quarantine.detail if record.quarantine else None,
+        **asdict(record.view),
+        "objects": [asdict(item) for item in record.objects],
+        "id_to_label": [
+            {"id": int(number), "label": label}
+            for number, label in sorted(record.id_to_label.items(), key=lambda item: int(item[0]))
+        ],
+        "layers": [
+            {**asdict(layer), "crc64nvme": checksums.to_hex(layer.crc64nvme)}
+            for layer in frame.layers
+        ],
+        "record_offset": frame.record_offset,
+        "record_length": len(frame.record),
+    }
+    for name, value in record.params.items():
+        if param_type(value) != params[name]:
+            raise Corruption(f"frame {record.frame}: parameter {name} is no {params[name]}")
+        row[PARAM_PREFIX + name] = float(value) if params[name] == pa.float64() else value
+    return row
+
+
+def _footer_bytes(tail: bytes, key: str) -> int:
+    if len(tail) < 8 or tail[-4:] != _MAGIC:
+        raise Corruption(f"{key} is not Parquet")
+    (length,) = struct.unpack("<I", tail[-8:-4])
+    return cast("int", length) + 8
+
+
+def _to_plain(record: ShardRecord) -> dict[str, Any]:
+    plain = asdict(record)
+    plain["tar"]["crc64nvme"] = checksums.to_hex(record.tar.crc64nvme)
+    return {"version": INDEX_VERSION, **plain}
+
+
+def _from_plain(plain: dict[str, Any]) -> ShardRecord:
+    tar = plain["tar"]
+    return ShardRecord(
+        run=plain["run"],
+        shard=ShardFrames(**plain["shard"]),
+        tar=TarObject(
+            path=tar["path"],
+            size_bytes=tar["size_bytes"],
+            crc64nvme=checksums.from_hex(tar["crc64nvme"]),
+            etag=tar["etag"],
+        ),
+        stored_frames=plain["stored_frames"],
+        quarantined_frames=plain["quarantined_frames"],
+        fingerprints=tuple(plain["fingerprints"]),
+        spec_digest=plain["spec_digest"],
+        cameras=tuple(plain["cameras"]),
+    )
