@@ -1,0 +1,220 @@
+"""One frame from parameters to encoded layers: render, annotate, check, encode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from simcloud import geometry
+from simcloud.annotators import ANNOTATORS, ENCODINGS
+from simcloud.dataset.encode import encode
+from simcloud.dataset.frames import EncodedFrame, Layer, member_stem
+from simcloud.dataset.record import (
+    CameraRecord,
+    FrameRecord,
+    LayerRecord,
+    ObjectRecord,
+    Quarantine,
+)
+from simcloud.labels.objects import ObjectLabel
+from simcloud.labels.qa import check_view
+from simcloud.s3.checksums import crc64nvme
+from simcloud.spec.model import Spec
+from simcloud.spec.parameters import CameraView, FrameParameters
+from simcloud_generator.backends.base import RenderedView, Session
+
+RECORD_BOUND_BYTES = 1 << 20
+"""A record with a few hundred objects stays well below this."""
+_LAYER_OVERHEAD_BYTES = 1 << 16
+_PIXEL_BYTES = {"rgb": 3, "normals": 12, "pointcloud": 40}
+_DEFAULT_PIXEL_BYTES = 4
+
+
+def max_frame_bytes(spec: Spec) -> int:
+    """Upper bound of one frame's payload, all cameras: every layer as if it did not compress."""
+    total = 0
+    for camera in spec.cameras:
+        pixels = camera.width_px * camera.height_px
+        total += RECORD_BOUND_BYTES
+        for name in spec.annotators:
+            if ANNOTATORS[name].is_layer:
+                raw = pixels * _PIXEL_BYTES.get(name, _DEFAULT_PIXEL_BYTES)
+                total += raw + raw // 8 + _LAYER_OVERHEAD_BYTES
+    return total
+
+
+class Stopwatch:
+    """Wall-clock seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Adds the time of the block to a stage."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - begin)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Adds time that was measured elsewhere."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+class FrameMaker:
+    """Makes the frames of one spec in one opened scene."""
+
+    def __init__(
+        self, *, spec: Spec, spec_digest: str, fingerprint: str, session: Session, stochastic: bool
+    ) -> None:
+        self._spec = spec
+        self._spec_digest = spec_digest
+        self._fingerprint = fingerprint
+        self._session = session
+        self._stochastic = stochastic
+        self._labels = {str(key): label for key, label in session.id_to_label.items()}
+
+    def make(
+        self, parameters: FrameParameters, split: str, watch: Stopwatch
+    ) -> tuple[tuple[EncodedFrame, ...], str]:
+        """Renders, checks and encodes a frame.
+
+        Args:
+            parameters: what the frame consists of.
+            split: its split.
+            watch: gets the stages' times.
+
+        Returns:
+            An encoded frame for each camera, and why it was quarantined (empty: it was not). All
+            cameras of a frame share its fate: they show the same objects.
+        """
+        views, violation = self._rendered(parameters, watch)
+        if violation is not None and self._stochastic:
+            # A stochastic renderer gets a second chance; a deterministic one would fail alike.
+            views, violation = self._rendered(parameters, watch)
+        if violation is not None:
+            return self.quarantined(parameters, split, violation), violation.detail
+        with watch.stage("encode"):
+            return tuple(self._encoded(view, parameters, split) for view in views), ""
+
+    def quarantined(
+        self, parameters: FrameParameters, split: str, reason: Quarantine
+    ) -> tuple[EncodedFrame, ...]:
+        """The frame as its records alone."""
+        return tuple(
+            EncodedFrame(
+                frame=parameters.frame,
+                camera=camera.name,
+                record=replace(
+                    self._record(camera, parameters, split), quarantine=reason
+                ).to_json(),
+                layers=(),
+            )
+            for camera in parameters.cameras
+        )
+
+    def _rendered(
+        self, parameters: FrameParameters, watch: Stopwatch
+    ) -> tuple[list[RenderedView], Quarantine | None]:
+        views = self._session.render(parameters, self._spec.annotators)
+        for view in views:
+            for stage, seconds in view.timings.items():
+                watch.add(stage, seconds)
+        with watch.stage("check"):
+            for view in views:
+                for violation in check_view(view.camera, view.arrays, view.objects):
+                    detail = f"camera {view.camera.name}: {violation}"
+                    return views, Quarantine(rule=violation.rule, detail=detail)
+        return views, None
+
+    def _encoded(self, view: RenderedView, parameters: FrameParameters, split: str) -> EncodedFrame:
+        layers = []
+        for name in self._spec.annotators:
+            if not ANNOTATORS[name].is_layer:
+                continue
+            encoding = self._spec.encodings[name]
+            data = encode(view.arrays[name], encoding)
+            info = ENCODINGS[encoding]
+            layers.append(
+                Layer(
+                    annotator=name,
+                    extension=info.extension,
+                    media_type=info.media_type,
+                    data=data,
+                    crc64nvme=crc64nvme(data),
+                )
+            )
+        stem = member_stem(parameters.frame, view.camera.name)
+        record = replace(
+            self._record(view.camera, parameters, split),
+            objects=tuple(_object_record(item) for item in view.objects if item.amodal_px > 0),
+            layers=tuple(
+                LayerRecord(
+                    annotator=layer.annotator,
+                    member=f"{stem}.{layer.annotator}.{layer.extension}",
+                    media_type=layer.media_type,
+                    size_bytes=len(layer.data),
+                    crc64nvme=f"{layer.crc64nvme:016x}",
+                )
+                for layer in layers
+            ),
+        )
+        return EncodedFrame(
+            frame=parameters.frame,
+            camera=view.camera.name,
+            record=record.to_json(),
+            layers=tuple(layers),
+        )
+
+    def _record(self, camera: CameraView, parameters: FrameParameters, split: str) -> FrameRecord:
+        return FrameRecord(
+            frame=parameters.frame,
+            camera=camera.name,
+            split=split,
+            spec_digest=self._spec_digest,
+            fingerprint=self._fingerprint,
+            params=parameters.values,
+            view=_camera_record(camera),
+            id_to_label=self._labels,
+        )
+
+
+def _camera_record(camera: CameraView) -> CameraRecord:
+    matrix = geometry.intrinsics(camera)
+    return CameraRecord(
+        width=camera.width,
+        height=camera.height,
+        fx_px=float(matrix[0, 0]),
+        fy_px=float(matrix[1, 1]),
+        cx_px=float(matrix[0, 2]),
+        cy_px=float(matrix[1, 2]),
+        cam2world=tuple(value for row in camera.cam2world for value in row),
+        focal_length_mm=camera.focal_length_mm,
+        horizontal_aperture_mm=camera.horizontal_aperture_mm,
+        near_m=camera.near_m,
+        far_m=camera.far_m,
+    )
+
+
+def _object_record(item: ObjectLabel) -> ObjectRecord:
+    return ObjectRecord(
+        instance_id=item.instance_id,
+        name=item.name,
+        asset=item.asset,
+        label=item.label,
+        semantic_id=item.semantic_id,
+        local2world=tuple(value for row in item.local2world for value in row),
+        box3d_min_m=item.box3d_min,
+        box3d_max_m=item.box3d_max,
+        box2d_tight=item.box2d_tight,
+        box2d_loose=item.box2d_loose,
+        visible_px=item.visible_px,
+        amodal_px=item.amodal_px,
+        occlusion=item.occlusion,
+        truncation=item.truncation,
+        distance_m=item.distance_m,
+    )

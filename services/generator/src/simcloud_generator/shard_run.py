@@ -1,0 +1,186 @@
+"""One shard from its first missing frame to its commit, reporting on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from simcloud.client._wire import CommittedShard
+from simcloud.client.uploader import ResumeFrom, ShardUpload, UploaderClient
+from simcloud.dataset.layout import RunLocation
+from simcloud.spec.plan import Plan, ShardFrames
+from simcloud_generator.jobs import FrameResult, RenderJob
+from simcloud_generator.metrics import CPU_SECONDS, FRAMES, RESTARTED_SHARDS, STAGE_SECONDS
+from simcloud_generator.pool import WorkerDied, WorkerPool
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The uploader opened the shard."""
+
+    shard: ShardFrames
+    resume_frame: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A frame was handed over."""
+
+    shard: ShardFrames
+    rendered: int
+    """Frames of the shard made by this call."""
+    durable_before: int
+    send_s: float
+    """From hand-over to the last byte taken, back-pressure included."""
+    result: FrameResult
+
+
+Event = Started | Progress | CommittedShard
+Report = Callable[[Event], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What the shards of one Generate call share."""
+
+    run: RunLocation
+    stage: Path
+    spec_json: bytes
+    spec_digest: str
+    plan: Plan
+    max_frame_bytes: int
+    allow_mixed_fingerprints: bool
+    writer: str
+
+
+class ShardRun:
+    """Renders one shard into the uploader.
+
+    Frames are made by all workers at once and handed over in order; at most `lookahead` of them are
+    being made or waiting for their turn.
+    """
+
+    def __init__(
+        self,
+        *,
+        context: RunContext,
+        shard: ShardFrames,
+        pool: WorkerPool,
+        uploader: UploaderClient,
+        lookahead: int,
+        report: Report,
+    ) -> None:
+        self._context = context
+        self._shard = shard
+        self._pool = pool
+        self._uploader = uploader
+        self._lookahead = lookahead
+        self._report = report
+        self._rendered = 0
+
+    async def run(self) -> CommittedShard:
+        """Makes what is missing of the shard and commits it.
+
+        Raises:
+            SimcloudError: the shard was given up; what was durable stays so.
+        """
+        context = self._context
+        async with self._uploader.open_shard(
+            context.run,
+            self._shard,
+            spec_digest=context.spec_digest,
+            fingerprint=self._pool.identity.fingerprint,
+            max_frame_bytes=context.max_frame_bytes,
+            allow_mixed_fingerprints=context.allow_mixed_fingerprints,
+            writer=context.writer,
+        ) as upload:
+            if upload.already_committed is not None:
+                await self._report(upload.already_committed)
+                return upload.already_committed
+            await self._report(Started(self._shard, upload.resume_frame, upload.epoch))
+            committed = await self._commit(upload)
+        await self._report(committed)
+        return committed
+
+    async def _commit(self, upload: ShardUpload) -> CommittedShard:
+        first = upload.resume_frame
+        while True:
+            try:
+                await self._send_from(upload, first)
+                return await upload.commit()
+            except* ResumeFrom as lost:
+                # The uploader or S3 lost what we no longer keep: make it again. Pure frames make
+                # the second time like the first.
+                RESTARTED_SHARDS.inc()
+                first = min(_leaves(lost, ResumeFrom))
+
+    async def _send_from(self, upload: ShardUpload, first: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            window: deque[asyncio.Task[FrameResult]] = deque()
+            upcoming = first
+            while window or upcoming < self._shard.end:
+                while upcoming < self._shard.end and len(window) < self._lookahead:
+                    window.append(group.create_task(self._make(upcoming)))
+                    upcoming += 1
+                result = await window.popleft()
+                begin = time.perf_counter()
+                for view in result.views:
+                    await upload.send(view)
+                self._count(result)
+                await self._report(
+                    Progress(
+                        shard=self._shard,
+                        rendered=self._rendered,
+                        durable_before=upload.durable_before,
+                        send_s=time.perf_counter() - begin,
+                        result=result,
+                    )
+                )
+
+    async def _make(self, frame: int) -> FrameResult:
+        job = RenderJob(
+            stage=self._context.stage,
+            spec_json=self._context.spec_json,
+            split=self._context.plan.split_of(frame),
+            frame=frame,
+        )
+        return await make_frame(self._pool, job)
+
+    def _count(self, result: FrameResult) -> None:
+        self._rendered += 1
+        FRAMES.labels("quarantined" if result.quarantine else "rendered").inc()
+        CPU_SECONDS.inc(result.cpu_s)
+        for stage, seconds in result.timings_s.items():
+            STAGE_SECONDS.labels(stage).observe(seconds)
+
+
+async def make_frame(pool: WorkerPool, job: RenderJob) -> FrameResult:
+    """Makes a frame; one that kills its renderer is quarantined rather than in everybody's way."""
+    try:
+        return await pool.render(job)
+    except WorkerDied as error:
+        return await pool.render(
+            RenderJob(
+                stage=job.stage,
+                spec_json=job.spec_json,
+                split=job.split,
+                frame=job.frame,
+                quarantine=str(error),
+            )
+        )
+
+
+def _leaves(group: BaseExceptionGroup[ResumeFrom], kind: type[ResumeFrom]) -> list[int]:
+    """The frames that every nested error of the kind asks for."""
+    frames = []
+    for error in group.exceptions:
+        if isinstance(error, kind):
+            frames.append(error.frame)
+        elif isinstance(error, BaseExceptionGroup):
+            frames += _leaves(error, kind)
+    return frames

@@ -1,0 +1,162 @@
+"""A worker process: renders one frame at a time, and everything up to encoded layers with it.
+
+Spawned, never forked: the parent holds gRPC's threads. Only encoded layers cross the border. A
+worker ends when its pipe closes, so it never outlives the service.
+"""
+
+from __future__ import annotations
+
+import resource
+import signal
+import time
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from simcloud.dataset.record import Quarantine
+from simcloud.errors import Bug, InvalidRequest, SimcloudError
+from simcloud.scene.catalog import Catalog, read_catalog
+from simcloud.spec.canonical import digest, parse
+from simcloud.spec.check import check_against_scene
+from simcloud.spec.model import Spec
+from simcloud.spec.sample import sample
+from simcloud_generator.backends.base import Session
+from simcloud_generator.frame import FrameMaker, Stopwatch
+from simcloud_generator.jobs import (
+    FrameResult,
+    InspectJob,
+    Job,
+    RenderJob,
+    Reply,
+    SceneReport,
+    WorkerConfiguration,
+)
+from simcloud_generator.renderers import Renderers
+
+
+def run_worker(connection: Connection, configuration: WorkerConfiguration) -> None:
+    """Body of a worker process.
+
+    Args:
+        connection: the worker's end of its pipe; answers an identity, then a reply a job.
+        configuration: fixed for the worker's life.
+    """
+    # Ctrl-C reaches the whole foreground group; the service drains and closes the pipes.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        worker = _Worker(Renderers(configuration))
+        connection.send(worker.renderers.identity())
+    except Exception as error:
+        connection.send(_portable(error))
+        return
+    while True:
+        try:
+            job: Job = connection.recv()
+        except EOFError:
+            return
+        try:
+            reply: Reply = worker.answer(job)
+        except Exception as error:
+            reply = _portable(error)
+        try:
+            connection.send(reply)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+def _portable(error: Exception) -> SimcloudError:
+    """An error that survives the pipe; what isn't ours keeps its traceback as text."""
+    if isinstance(error, SimcloudError):
+        return error
+    return Bug(f"the renderer failed: {error!r}", traceback="".join(traceback.format_exc())[-2000:])
+
+
+@dataclass(slots=True)
+class _OpenScene:
+    """The scene and spec that the last job was about."""
+
+    spec: Spec
+    catalog: Catalog
+    session: Session
+    maker: FrameMaker
+
+
+class _Worker:
+    """Keeps one scene open: jobs of one run come in a row."""
+
+    def __init__(self, renderers: Renderers) -> None:
+        self.renderers = renderers
+        self._key: tuple[Path, str] | None = None
+        self._scene: _OpenScene | None = None
+
+    def answer(self, job: Job) -> Reply:
+        """Does a job."""
+        match job:
+            case RenderJob():
+                return self._render(job)
+            case InspectJob():
+                return self._inspect(job)
+
+    def _render(self, job: RenderJob) -> FrameResult:
+        cpu_before = time.process_time()
+        watch = Stopwatch()
+        with watch.stage("build"):
+            scene = self._open(job.stage, job.spec_json)
+        with watch.stage("sample"):
+            parameters = sample(scene.spec, scene.catalog, job.frame)
+        if job.quarantine:
+            reason = job.quarantine
+            views = scene.maker.quarantined(
+                parameters, job.split, Quarantine(rule="render", detail=reason)
+            )
+        else:
+            views, reason = scene.maker.make(parameters, job.split, watch)
+        return FrameResult(
+            frame=job.frame,
+            views=views,
+            timings_s=watch.seconds,
+            cpu_s=time.process_time() - cpu_before,
+            quarantine=reason,
+            rss_bytes=_resident_bytes(),
+        )
+
+    def _inspect(self, job: InspectJob) -> SceneReport:
+        try:
+            spec = parse(Spec, job.spec_json, field="spec")
+            problems = check_against_scene(spec, read_catalog(job.stage))
+            warnings: tuple[str, ...] = ()
+            if not problems:
+                scene = self._open(job.stage, job.spec_json)
+                sample(scene.spec, scene.catalog, 0)
+                warnings = tuple(scene.session.unsupported)
+        except InvalidRequest as error:
+            return SceneReport(problems=((error.field, error.problem),), warnings=())
+        return SceneReport(problems=tuple(problems), warnings=warnings)
+
+    def _open(self, stage: Path, spec_json: bytes) -> _OpenScene:
+        spec_digest = digest(spec_json)
+        if self._scene is not None and self._key == (stage, spec_digest):
+            return self._scene
+        spec = parse(Spec, spec_json, field="spec")
+        if self._scene is not None:
+            self._scene.session.close()
+            self._scene = self._key = None
+        session = self.renderers.open(spec.renderer, stage)
+        identity = self.renderers.identity()
+        maker = FrameMaker(
+            spec=spec,
+            spec_digest=spec_digest,
+            fingerprint=identity.fingerprint,
+            session=session,
+            stochastic=identity.stochastic,
+        )
+        self._scene = _OpenScene(spec, read_catalog(stage), session, maker)
+        self._key = (stage, spec_digest)
+        return self._scene
+
+
+def _resident_bytes() -> int:
+    """Resident memory now, from Linux's statm: the second field counts pages."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
