@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NotRequired, TypedDict, cast
 
+from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.s3 import checksums
 from simcloud.s3.client import S3Client
 from simcloud.s3.errors import Conditional, NoSuchUpload, translating
@@ -58,6 +59,7 @@ class Multipart:
         client: the raw client.
         expected_bucket_owner: AWS account that must own every bucket; empty: any.
         retry: how often and how fast to try again.
+        clock: tells the retry budget's time.
         sleep: waits, in seconds.
         rng: source of the jitter.
     """
@@ -68,6 +70,7 @@ class Multipart:
         *,
         expected_bucket_owner: str = "",
         retry: RetryPolicy | None = None,
+        clock: Clock = SYSTEM_CLOCK,
         sleep: Sleep = asyncio.sleep,
         rng: random.Random | None = None,
     ) -> None:
@@ -75,7 +78,7 @@ class Multipart:
         self._owner: _Owner = {}
         if expected_bucket_owner:
             self._owner = {"ExpectedBucketOwner": expected_bucket_owner}
-        self._retrier = Retrier(retry or RetryPolicy(), sleep=sleep, rng=rng)
+        self._retrier = Retrier(retry or RetryPolicy(), clock=clock, sleep=sleep, rng=rng)
 
     async def create_multipart(
         self, bucket: str, key: str, *, metadata: dict[str, str], content_type: str

@@ -1,45 +1,40 @@
-"""When a call to S3 is tried again, and how long it waits: jittered, within a budget."""
+"""When a call to S3 is tried again: jittered, few times, and within a budget of the store."""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
 from typing import TypeVar
 
+from simcloud.clock import SYSTEM_CLOCK, Clock
+from simcloud.concurrency.retry import Backoff, RetryBudget
+from simcloud.concurrency.service import single_error
 from simcloud.errors import StorageError
 from simcloud.s3.errors import ConditionalConflict
 
+ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often and how fast.
-
-    A retry costs one token of a bucket that every success refills a little, so that a server that
-    is down is not hammered by everything at once.
-    """
+    """How often and how fast one call is tried."""
 
     attempts: int = 6
     """Tries in all, the first included."""
-    first_delay_s: float = 0.1
-    """Upper bound of the first wait; it doubles each time."""
-    max_delay_s: float = 5.0
-    """Upper bound of any wait, unless S3 names a longer one."""
-    budget: float = 100.0
-    """Tokens of the bucket."""
-    refill: float = 0.2
-    """Tokens a success puts back: one retry for five successes, once the bucket is empty."""
+    backoff: Backoff = field(default_factory=lambda: Backoff(base_s=0.1, cap_s=5.0))
+    """Waits between them."""
 
 
 class Retrier:
-    """Tries again while it may help; shared by all calls of a store.
+    """Tries again while it may help; shared by all calls of a store, so that they share its budget.
 
     Args:
         policy: how often and how fast.
+        clock: tells the budget's time.
         sleep: waits, in seconds.
         rng: source of the jitter.
     """
@@ -48,13 +43,14 @@ class Retrier:
         self,
         policy: RetryPolicy,
         *,
+        clock: Clock = SYSTEM_CLOCK,
         sleep: Sleep = asyncio.sleep,
         rng: random.Random | None = None,
     ) -> None:
         self.policy = policy
+        self._budget = RetryBudget(clock)
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
-        self._tokens = policy.budget
         self.retries = 0
         """Retries made so far."""
 
@@ -64,24 +60,53 @@ class Retrier:
         Raises:
             SimcloudError: the last try's error, or the first that no retry can cure.
         """
+        self._budget.record_request()
         attempt = 0
         while True:
             try:
-                result = await call(attempt)
+                return await call(attempt)
             except (StorageError, ConditionalConflict) as error:
-                attempt += 1
-                if attempt >= self.policy.attempts or self._tokens < 1:
+                if attempt + 1 >= self.policy.attempts or not self._budget.try_spend():
                     raise
-                self._tokens -= 1
-                self.retries += 1
-                await self._sleep(self._delay(attempt, error))
-            else:
-                self._tokens = min(self.policy.budget, self._tokens + self.policy.refill)
-                return result
+                asked = error.retry_after_s if isinstance(error, StorageError) else None
+                delay = self.policy.backoff.delay_s(attempt, self._rng, retry_after_s=asked)
+            attempt += 1
+            self.retries += 1
+            await self._sleep(delay)
 
-    def _delay(self, attempt: int, error: Exception) -> float:
-        bound = min(self.policy.max_delay_s, self.policy.first_delay_s * 2.0 ** (attempt - 1))
-        # full jitter: callers that failed together don't come back together
-        delay = self._rng.uniform(0.0, bound)
-        asked = error.retry_after_s if isinstance(error, StorageError) else None
-        return max(delay, asked or 0.0)
+
+async def for_each(
+    items: Iterable[ItemT] | AsyncIterable[ItemT],
+    call: Callable[[ItemT], Awaitable[ResultT]],
+    *,
+    limit: int,
+) -> list[ResultT]:
+    """``call`` of every item, at most ``limit`` at a time; results in the items' order.
+
+    Items are taken as there is room. The first error stops the rest and is raised as it is.
+    """
+    results: dict[int, ResultT] = {}
+    room = asyncio.Semaphore(limit)
+
+    async def one(position: int, item: ItemT) -> None:
+        try:
+            results[position] = await call(item)
+        finally:
+            room.release()
+
+    async with single_error(), asyncio.TaskGroup() as group:
+        position = 0
+        async for item in _each(items):
+            await room.acquire()
+            group.create_task(one(position, item))
+            position += 1
+    return [results[position] for position in sorted(results)]
+
+
+async def _each(items: Iterable[ItemT] | AsyncIterable[ItemT]) -> AsyncIterable[ItemT]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
