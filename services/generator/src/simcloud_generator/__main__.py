@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from simcloud.rpc.main import run_service
+from simcloud.rpc.main import run
 from simcloud.rpc.server import Service, serve
-from simcloud.s3.client import open_client
-from simcloud.s3.objects import Objects
+from simcloud.s3.objects import open_store
 from simcloud.scene.store import SceneStore
-from simcloud.settings import load_settings
 from simcloud.v1 import generator_pb2, generator_pb2_grpc
 from simcloud_generator.generator import Generator
 from simcloud_generator.jobs import WorkerConfiguration
@@ -30,14 +28,14 @@ async def _serve(settings: GeneratorSettings) -> None:
         frames=settings.recycle_frames, rss_bytes=settings.recycle_rss_mib * 1024 * 1024
     )
     async with (
-        open_client(settings.s3) as s3,
+        open_store(settings.s3) as s3,
         Uploaders(default_target=settings.uploader_target, tls=settings.uploader_tls) as uploaders,
         open_pool(
             workers=settings.worker_count, configuration=configuration, recycling=recycling
         ) as pool,
     ):
         store = SceneStore(
-            Objects(s3),
+            s3,
             cache=settings.cache_dir / "scenes",
             limit_bytes=settings.scene_cache_mib * 1024 * 1024,
         )
@@ -51,22 +49,8 @@ async def _serve(settings: GeneratorSettings) -> None:
                 servicer, server
             ),
         )
-        await serve(settings, services=[service], name="generator")
-
-
-def main() -> int:
-    """Runs the service until it is told to stop."""
-    return run_service(
-        "generator",
-        lambda: load_settings(
-            GeneratorSettings,
-            "SIMCLOUD_GENERATOR_",
-            argv=sys.argv[1:],
-            prog="python -m simcloud_generator",
-        ),
-        _serve,
-    )
+        await serve(settings, services=[service], name="generator", on_drain=generator.drain)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(_serve, settings=GeneratorSettings, name="generator"))

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from simcloud import geometry
 from simcloud.annotators import ANNOTATORS, ENCODINGS
-from simcloud.dataset.encode import encode
+from simcloud.dataset.encode import encode_layer
 from simcloud.dataset.frames import EncodedFrame, Layer, member_stem
 from simcloud.dataset.record import (
     CameraRecord,
@@ -20,7 +20,7 @@ from simcloud.dataset.record import (
 )
 from simcloud.labels.objects import ObjectLabel
 from simcloud.labels.qa import check_view
-from simcloud.s3.checksums import crc64nvme
+from simcloud.s3.checksums import crc64nvme, to_hex
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import CameraView, FrameParameters
 from simcloud_generator.backends.base import RenderedView, Session
@@ -127,7 +127,11 @@ class FrameMaker:
         with watch.stage("check"):
             for view in views:
                 for violation in check_view(view.camera, view.arrays, view.objects):
-                    detail = f"camera {view.camera.name}: {violation}"
+                    detail = (
+                        f"camera {view.camera.name}: {violation.object or 'the whole picture'}: "
+                        f"expected {violation.expected}, found {violation.found} "
+                        f"(tolerance {violation.tolerance})"
+                    )
                     return views, Quarantine(rule=violation.rule, detail=detail)
         return views, None
 
@@ -137,7 +141,7 @@ class FrameMaker:
             if not ANNOTATORS[name].is_layer:
                 continue
             encoding = self._spec.encodings[name]
-            data = encode(view.arrays[name], encoding)
+            data = encode_layer(name, encoding, view.arrays[name])
             info = ENCODINGS[encoding]
             layers.append(
                 Layer(
@@ -158,7 +162,7 @@ class FrameMaker:
                     member=f"{stem}.{layer.annotator}.{layer.extension}",
                     media_type=layer.media_type,
                     size_bytes=len(layer.data),
-                    crc64nvme=f"{layer.crc64nvme:016x}",
+                    crc64nvme=to_hex(layer.crc64nvme),
                 )
                 for layer in layers
             ),

@@ -14,10 +14,15 @@ from pathlib import Path
 
 from simcloud.client._wire import CommittedShard
 from simcloud.client.uploader import UploaderClient
-from simcloud.concurrency.channel import ChannelError, SendEnd, open_channel
+from simcloud.concurrency import ChannelError, ReceiveEnd, SendEnd, open_channel
 from simcloud.dataset.layout import RunLocation
-from simcloud.errors import InvalidRequest, Overloaded, PreconditionFailed, SimcloudError
-from simcloud.spec.canonical import parse
+from simcloud.errors import (
+    InvalidRequest,
+    NotReady,
+    Overloaded,
+    PreconditionFailed,
+    SimcloudError,
+)
 from simcloud.spec.model import Spec
 from simcloud.spec.plan import Plan, ShardFrames
 from simcloud_generator.frame import max_frame_bytes
@@ -98,6 +103,8 @@ class Generator:
         self._scenes = scenes
         self._uploaders = uploaders
         self._calls = 0
+        self._draining = False
+        self._generating: set[_Call] = set()
 
     async def validate(self, ask: SpecRequest, caller: str) -> SceneReport:
         """Every reason why Generate would refuse a spec, and what works but not as written."""
@@ -122,7 +129,8 @@ class Generator:
         self._check_count(len(ask.frames))
         with self._admitted():
             stage = await self._open(ask.ask)
-            send, receive = open_channel[FrameResult](1)
+            ends: tuple[SendEnd[FrameResult], ReceiveEnd[FrameResult]] = open_channel(1)
+            send, receive = ends
             async with asyncio.TaskGroup() as group:
                 task = group.create_task(self._stream_into(send, stage, ask))
                 try:
@@ -166,8 +174,18 @@ class Generator:
             uploader = await self._uploaders.client(ask.uploader_target)
             plan = await _plan_of(uploader, ask)
             call = _Call(self, uploader, stage, ask, plan)
-            async for event in call.events():
-                yield event
+            self._generating.add(call)
+            try:
+                async for event in call.events():
+                    yield event
+            finally:
+                self._generating.discard(call)
+
+    async def drain(self) -> None:
+        """Takes no more calls and stops those that render at their next frame boundary."""
+        self._draining = True
+        for call in self._generating:
+            call.stop()
 
     def _check(self, ask: SpecRequest, caller: str, *, resolved: bool) -> None:
         self.settings.allow.check_bucket(caller, ask.bucket, ask.prefix)
@@ -198,6 +216,8 @@ class Generator:
 
     @contextlib.contextmanager
     def _admitted(self) -> Iterator[None]:
+        if self._draining:
+            raise NotReady("the generator is stopping: repeat the call on another one")
         if self._calls >= self.settings.concurrent_calls:
             raise Overloaded(
                 f"{self._calls} calls are being rendered, which is this generator's limit",
@@ -254,13 +274,25 @@ class _Call:
             spec_json=ask.ask.spec_json,
             spec_digest=ask.ask.spec_digest,
             plan=plan,
+            cameras=len(ask.ask.spec.cameras),
             max_frame_bytes=max_frame_bytes(ask.ask.spec),
             allow_mixed_fingerprints=ask.allow_mixed_fingerprints,
             writer=f"{platform.node()}/{os.getpid()}"[:256],
         )
-        self._send, self._receive = open_channel[GenerateEvent](16)
+        ends: tuple[SendEnd[GenerateEvent], ReceiveEnd[GenerateEvent]] = open_channel(
+            16, name="generate_events"
+        )
+        self._send, self._receive = ends
+        self._stopped = False
+        self._task: asyncio.Task[None] | None = None
         self._rendered = self._quarantined = self._failed = 0
         self._cpu_s = 0.0
+
+    def stop(self) -> None:
+        """Stops rendering; the stream then ends with an error that says so."""
+        self._stopped = True
+        if self._task is not None:
+            self._task.cancel()
 
     async def report(self, event: GenerateEvent) -> None:
         """Counts an event and hands it on; waits for a slow reader."""
@@ -282,13 +314,17 @@ class _Call:
         """Everything that happens, the summary last."""
         begin, busy_before = time.monotonic(), self._generator.pool.busy_s
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(self._run_all())
+            self._task = group.create_task(self._run_all())
             try:
                 async for event in self._receive:
                     yield event
             finally:
                 self._receive.close()
-                task.cancel()
+                self._task.cancel()
+        if self._stopped:
+            raise NotReady(
+                "the generator is stopping; what is durable stays: repeat the call on another one"
+            )
         wall = time.monotonic() - begin
         pool = self._generator.pool
         yield Summary(
@@ -315,19 +351,6 @@ class _Call:
                 await run.run()
             except SimcloudError as error:
                 await self.report(Failed(shard, error))
-            except BaseExceptionGroup as group:
-                errors, rest = group.split(SimcloudError)
-                if errors is None or rest is not None:
-                    raise
-                await self.report(Failed(shard, _first(errors)))
-
-
-def _first(group: BaseExceptionGroup[SimcloudError]) -> SimcloudError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, SimcloudError)
-    return error
 
 
 async def _plan_of(uploader: UploaderClient, ask: GenerateRequest) -> Plan:
@@ -339,7 +362,7 @@ async def _plan_of(uploader: UploaderClient, ask: GenerateRequest) -> Plan:
             f"{ask.ask.spec_digest[:12]}: name another run",
             found=found.summary.spec_digest,
         )
-    plan = parse(Plan, found.plan_json, field="plan")
+    plan = found.plan
     for index, shard in enumerate(ask.shards):
         if not 0 <= shard.shard < plan.shard_count or plan.shard(shard.shard) != shard:
             raise InvalidRequest(

@@ -124,7 +124,8 @@ async def open_pool(
     Raises:
         SimcloudError: a worker could not start, with its own words.
     """
-    send, receive = open_channel[_Request](0)
+    ends: tuple[SendEnd[_Request], ReceiveEnd[_Request]] = open_channel(0, name="render_jobs")
+    send, receive = ends
     with ThreadPoolExecutor(workers, thread_name_prefix="worker-pipe") as threads:
         first = await _start(threads, configuration)
         pool = WorkerPool(send=send, identity=first.identity, workers=workers)

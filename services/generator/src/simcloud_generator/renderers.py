@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from simcloud.errors import PreconditionFailed
-from simcloud.spec.fingerprint import make_fingerprint
+from simcloud.spec.canonical import canonical_bytes
+from simcloud.spec.fingerprint import fingerprint
 from simcloud.spec.model import Renderer
 from simcloud_generator.backends.base import Session
 from simcloud_generator.backends.mitsuba.backend import MitsubaBackend
@@ -66,9 +67,7 @@ class Renderers:
         )
 
     def _describe(self, backend: MitsubaBackend) -> WorkerIdentity:
-        fingerprint = make_fingerprint(
-            backend=backend.name, variant=backend.variant, versions=dict(backend.versions)
-        )
+        found = fingerprint(backend.name, backend.variant, backend.versions)
         problem = usable("llvm_ad_rgb") if backend.variant == "scalar_rgb" else None
         detail = f"{problem}; {_SCALAR_COST}" if problem else f"renders with {backend.variant}"
         return WorkerIdentity(
@@ -76,7 +75,7 @@ class Renderers:
             variant=backend.variant,
             variants=(backend.variant,),
             stochastic=False,
-            fingerprint=fingerprint.digest,
-            fingerprint_json=fingerprint.to_json().decode(),
+            fingerprint=found.digest,
+            fingerprint_json=canonical_bytes(found.to_dict()).decode(),
             preflight=(Preflight(name="llvm", ok=problem is None, detail=detail),),
         )

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import grpc.aio
 
+from simcloud.errors import InvalidRequest
 from simcloud.rpc.auth import caller_of
 from simcloud.v1 import generator_pb2 as pb
 from simcloud.v1 import generator_pb2_grpc
@@ -34,7 +35,7 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
         """Checks a spec as Generate would."""
         try:
             ask = wire.spec_request(request.spec, request.scenes)
-        except wire.InvalidRequest as error:
+        except InvalidRequest as error:
             return wire.violations([(error.field, error.problem)], [])
         report = await self._generator.validate(ask, caller_of(context))
         return wire.violations(report.problems, report.warnings)

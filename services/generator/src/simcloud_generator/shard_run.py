@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simcloud.client._wire import CommittedShard
-from simcloud.client.uploader import ResumeFrom, ShardUpload, UploaderClient
+from simcloud.client.uploader import ResumeMismatch, ShardUpload, UploaderClient
+from simcloud.concurrency import single_error
 from simcloud.dataset.layout import RunLocation
 from simcloud.spec.plan import Plan, ShardFrames
 from simcloud_generator.jobs import FrameResult, RenderJob
@@ -53,6 +54,8 @@ class RunContext:
     spec_json: bytes
     spec_digest: str
     plan: Plan
+    cameras: int
+    """Cameras of a frame."""
     max_frame_bytes: int
     allow_mixed_fingerprints: bool
     writer: str
@@ -95,6 +98,7 @@ class ShardRun:
             self._shard,
             spec_digest=context.spec_digest,
             fingerprint=self._pool.identity.fingerprint,
+            cameras=context.cameras,
             max_frame_bytes=context.max_frame_bytes,
             allow_mixed_fingerprints=context.allow_mixed_fingerprints,
             writer=context.writer,
@@ -111,13 +115,14 @@ class ShardRun:
         first = upload.resume_frame
         while True:
             try:
-                await self._send_from(upload, first)
+                async with single_error():
+                    await self._send_from(upload, first)
                 return await upload.commit()
-            except* ResumeFrom as lost:
-                # The uploader or S3 lost what we no longer keep: make it again. Pure frames make
-                # the second time like the first.
+            except ResumeMismatch as lost:
+                # The uploader or S3 lost what is no longer kept here: make it again. Pure frames
+                # make the second time like the first.
                 RESTARTED_SHARDS.inc()
-                first = min(_leaves(lost, ResumeFrom))
+                first = lost.resume_frame
 
     async def _send_from(self, upload: ShardUpload, first: int) -> None:
         async with asyncio.TaskGroup() as group:
@@ -173,14 +178,3 @@ async def make_frame(pool: WorkerPool, job: RenderJob) -> FrameResult:
                 quarantine=str(error),
             )
         )
-
-
-def _leaves(group: BaseExceptionGroup[ResumeFrom], kind: type[ResumeFrom]) -> list[int]:
-    """The frames that every nested error of the kind asks for."""
-    frames = []
-    for error in group.exceptions:
-        if isinstance(error, kind):
-            frames.append(error.frame)
-        elif isinstance(error, BaseExceptionGroup):
-            frames += _leaves(error, kind)
-    return frames

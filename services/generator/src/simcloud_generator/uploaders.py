@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from simcloud.client.uploader import UploaderClient
+from simcloud.rpc.channel import connect
 from simcloud.rpc.settings import TlsSettings
 
 
@@ -40,6 +41,6 @@ class Uploaders:
         """The client of a target; empty: the default one."""
         target = target or self._default
         if target not in self._clients:
-            client = UploaderClient.connect(target, tls=self._tls)
-            self._clients[target] = await self._stack.enter_async_context(client)
+            channel = await self._stack.enter_async_context(connect(target, tls=self._tls))
+            self._clients[target] = UploaderClient(channel)
         return self._clients[target]
