@@ -127,7 +127,7 @@ def error_from_status(status: status_pb2.Status) -> SimcloudError:
 
 
 def error_from_rpc(error: grpc.aio.AioRpcError) -> SimcloudError:
-    """The error a client's call failed with, as the server raised it.
+    """Makes of a failed call the error that the server raised.
 
     Without our details in the trailers (a proxy, a broken connection, another implementation) it is
     the family of the status code. The caller raises it ``from error``.
@@ -149,7 +149,7 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> SimcloudError:
 
 @contextmanager
 def client_errors() -> Iterator[None]:
-    """Translates what a gRPC client raises in the block ``with client_errors():``.
+    """Turns what gRPC clients raise in its block into our errors.
 
     Raises:
         SimcloudError: the error of the other side, ``from`` the ``AioRpcError``.

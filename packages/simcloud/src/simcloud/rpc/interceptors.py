@@ -1,0 +1,375 @@
+"""What stands between the wire and every servicer method: one interceptor, one pass.
+
+For each RPC, in this order: admission → trace context → time limit → the method → our errors to
+status and details → metrics, span and log line. One interceptor and not six, since each costs a
+call to the handler look-up per RPC: this one wraps a method's handler once and keeps it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import grpc
+import grpc.aio
+from prometheus_client import Counter, Histogram
+
+from simcloud.concurrency import leaves
+from simcloud.errors import (
+    Bug,
+    DeadlineExceeded,
+    NotReady,
+    Overloaded,
+    SimcloudError,
+    Unsupported,
+)
+from simcloud.rpc.auth import caller_of
+from simcloud.rpc.status import DETAILS_KEY, grpc_status
+from simcloud.telemetry import metrics, names, tracing
+from simcloud.telemetry.logging import get_logger
+
+# The edge: requests and responses are whatever the method's serializers say.
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+UnaryBehavior: TypeAlias = "Callable[[Any, Context], Awaitable[Any]]"
+
+_log = get_logger(__name__)
+
+_CODE_NAMES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.StatusCode}
+_OK: Final = "OK"
+# What a caller that is refused for load is told to wait, seconds.
+_RETRY_AFTER_S: Final = 0.5
+# Whoever calls is not to blame for these, and someone should look.
+_OUR_FAULT: Final = frozenset({"UNKNOWN", "INTERNAL", "DATA_LOSS"})
+_WORTH_A_WARNING: Final = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
+
+
+@dataclass(slots=True)
+class _Method:
+    """One method of one server, and its metrics."""
+
+    full_name: str
+    service: str
+    name: str
+    infrastructure: bool
+    started: Counter
+    durations: dict[str, Histogram] = field(default_factory=dict)
+
+    def observe(self, code: str, seconds: float) -> None:
+        child = self.durations.get(code)
+        if child is None:
+            child = metrics.histogram(names.RPC_DURATION).labels(self.service, self.name, code)
+            self.durations[code] = child
+        child.observe(seconds)
+
+
+@dataclass(slots=True)
+class _Call:
+    """One RPC."""
+
+    method: _Method
+    started_at: float
+    caller: str
+    trace_id: str
+    span: tracing.ServerSpan | None
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Everything our servers do around each RPC."""
+
+    def __init__(
+        self,
+        *,
+        max_concurrent_rpcs: int,
+        unary_timeout_s: float,
+        log_requests: bool,
+        identified_callers: bool,
+        infrastructure: frozenset[str],
+    ) -> None:
+        """Makes the interceptor of one server.
+
+        Args:
+            max_concurrent_rpcs: RPCs served at once; more are refused with RESOURCE_EXHAUSTED.
+            unary_timeout_s: longest a unary RPC may take.
+            log_requests: whether each RPC is a log line.
+            identified_callers: whether callers have client certificates.
+            infrastructure: services (health, reflection) that are neither limited, logged nor
+                measured, and whose streams are cut at the end.
+        """
+        self._max_concurrent = max_concurrent_rpcs
+        self._unary_timeout_s = unary_timeout_s
+        self._log_requests = log_requests
+        self._identified = identified_callers
+        self._infrastructure = infrastructure
+        self._handlers: dict[str, Handler] = {}
+        self._in_flight = 0
+        self._in_flight_gauge = metrics.gauge(names.RPC_IN_FLIGHT)
+        self._refused = metrics.counter(names.RPC_REFUSED)
+        self._cuttable: set[asyncio.Timeout] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """RPCs being served now, infrastructure not counted."""
+        return self._in_flight
+
+    def cut_infrastructure(self) -> None:
+        """Ends the streams of health and reflection; else they last as long as their clients."""
+        now = asyncio.get_running_loop().time()
+        for timeout in self._cuttable:
+            timeout.reschedule(now)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """Finds the handler of a method, wrapped; called by gRPC for every RPC."""
+        full_name = handler_call_details.method
+        known = self._handlers.get(full_name)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            # Not kept: whoever invents names must not fill our memory or our metrics.
+            return self._wrap(self._method("unknown", "unknown"), _unknown_method(full_name))
+        service, _, name = full_name.strip("/").rpartition("/")
+        wrapped = self._wrap(self._method(service, name), handler)
+        self._handlers[full_name] = wrapped
+        return wrapped
+
+    def _method(self, service: str, name: str) -> _Method:
+        return _Method(
+            full_name=f"{service}/{name}",
+            service=service,
+            name=name,
+            infrastructure=service in self._infrastructure,
+            started=metrics.counter(names.RPC_STARTED).labels(service, name),
+        )
+
+    def _wrap(self, method: _Method, handler: Handler) -> Handler:
+        streams_in, streams_out = bool(handler.request_streaming), bool(handler.response_streaming)
+        # Typed for the synchronous stack in gRPC's stubs.
+        own: Any = handler
+        if streams_out:
+            behavior = self._around_stream(
+                method, own.stream_stream if streams_in else own.unary_stream
+            )
+        else:
+            behavior = self._around_unary(
+                method, own.stream_unary if streams_in else own.unary_unary, limited=not streams_in
+            )
+        make: Callable[..., Handler] = _FACTORIES[streams_in, streams_out]
+        return make(
+            behavior,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _around_unary(
+        self, method: _Method, behavior: UnaryBehavior, *, limited: bool
+    ) -> UnaryBehavior:
+        async def call_unary(request: Any, context: Context) -> Any:
+            call = self._begin(method, context)
+            try:
+                self._admit(method)
+                if limited and self._needs_limit(context):
+                    response = await self._limited(behavior, request, context)
+                else:
+                    response = await behavior(request, context)
+            except BaseException as error:
+                await self._fail(call, context, error)
+                raise
+            self._end(call, _code_of(context))
+            return response
+
+        return call_unary
+
+    def _around_stream(self, method: _Method, behavior: Any) -> UnaryBehavior:
+        # A coroutine that writes, also around an async generator: gRPC would iterate over ours and
+        # ours over the method's, which costs every message twice.
+        generates = inspect.isasyncgenfunction(behavior)
+
+        async def run(request: Any, context: Context) -> None:
+            if not generates:
+                await behavior(request, context)
+                return
+            write = context.write
+            async with aclosing(behavior(request, context)) as responses:
+                async for response in responses:
+                    await write(response)
+
+        async def call_stream(request: Any, context: Context) -> None:
+            call = self._begin(method, context)
+            try:
+                self._admit(method)
+                if method.infrastructure:
+                    await self._cut_at_drain(run, request, context)
+                else:
+                    await run(request, context)
+            except BaseException as error:
+                await self._fail(call, context, error)
+                raise
+            self._end(call, _code_of(context))
+
+        return call_stream
+
+    def _begin(self, method: _Method, context: Context) -> _Call:
+        # Entered and left in pairs with ``_end``, whatever happens between.
+        if not method.infrastructure:
+            self._in_flight += 1
+            self._in_flight_gauge.inc()
+            method.started.inc()
+        trace = tracing.begin_trace(tracing.from_metadata(context.invocation_metadata() or ()))
+        caller = caller_of(context) if self._identified else context.peer()
+        span = tracing.start_server_span(method.full_name, caller) if trace.sampled else None
+        return _Call(method, time.perf_counter(), caller, trace.trace_id, span)
+
+    def _admit(self, method: _Method) -> None:
+        if self._in_flight > self._max_concurrent and not method.infrastructure:
+            self._refused.inc()
+            raise Overloaded(
+                f"{self._max_concurrent} RPCs are being served, which is the limit "
+                "(max_concurrent_rpcs); try again later or add a replica",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+
+    def _needs_limit(self, context: Context) -> bool:
+        remaining: float | None = context.time_remaining()
+        return remaining is None or remaining > self._unary_timeout_s
+
+    async def _limited(self, behavior: UnaryBehavior, request: Any, context: Context) -> Any:
+        try:
+            async with asyncio.timeout(self._unary_timeout_s) as limit:
+                return await behavior(request, context)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise DeadlineExceeded(
+                f"not done within {self._unary_timeout_s:g} s, the server's limit for one call "
+                "(unary_timeout_s)"
+            ) from error
+
+    async def _cut_at_drain(
+        self,
+        run: Callable[[Any, Context], Awaitable[None]],
+        request: Any,
+        context: Context,
+    ) -> None:
+        try:
+            async with asyncio.timeout(None) as cut:
+                self._cuttable.add(cut)
+                try:
+                    await run(request, context)
+                finally:
+                    self._cuttable.discard(cut)
+        except TimeoutError as error:
+            raise NotReady("the server is shutting down; ask another one") from error
+
+    async def _fail(self, call: _Call, context: Context, error: BaseException) -> None:
+        """Ends the RPC with the status of ``error``; returns if gRPC is to see ``error`` itself."""
+        found = _essential(error)
+        if isinstance(found, grpc.aio.AbortError):
+            # The method aborted by itself; gRPC wants exactly this object back.
+            self._end(call, _code_of(context))
+            raise found
+        if not isinstance(found, Exception):
+            # CancelledError: the caller has gone, its deadline has passed or we are shutting down.
+            expired = context.time_remaining() == 0
+            self._end(call, "DEADLINE_EXCEEDED" if expired else "CANCELLED")
+            return
+        if isinstance(found, SimcloudError):
+            ours = found
+        else:
+            ours = Bug(
+                f"internal error in {call.method.full_name}; the server's log has it under "
+                f"trace_id {call.trace_id}"
+            )
+            _log.error("unexpected error", method=call.method.full_name, exc_info=error)
+        self._end(call, ours.code.name, ours)
+        status = grpc_status(ours)
+        await context.abort(
+            ours.code,
+            status.message,
+            (*context.trailing_metadata(), (DETAILS_KEY, status.SerializeToString())),
+        )
+
+    def _end(self, call: _Call, code: str, error: SimcloudError | None = None) -> None:
+        method = call.method
+        if method.infrastructure:
+            return
+        seconds = time.perf_counter() - call.started_at
+        self._in_flight -= 1
+        self._in_flight_gauge.dec()
+        method.observe(code, seconds)
+        if call.span is not None:
+            call.span.end(code, failed=code in _OUR_FAULT, message=error.message if error else "")
+        if self._log_requests:
+            _log_request(call, code, seconds, error)
+
+
+def _log_request(call: _Call, code: str, seconds: float, error: SimcloudError | None) -> None:
+    if code in _OUR_FAULT:
+        write = _log.error
+    elif code in _WORTH_A_WARNING:
+        write = _log.warning
+    else:
+        write = _log.info
+    extra = {} if error is None else {"reason": error.reason, "message": error.message}
+    write(
+        "rpc",
+        rpc_service=call.method.service,
+        rpc_method=call.method.name,
+        code=code,
+        duration_ms=round(seconds * 1000, 3),
+        caller=call.caller,
+        trace_id=call.trace_id,
+        **extra,
+    )
+
+
+def _essential(error: BaseException) -> BaseException:
+    """What a method failed with, when a TaskGroup in it wrapped that into a group.
+
+    An abort was sent already; a failure that is not one of ours must be seen; otherwise the first
+    of ours is what ended the group.
+    """
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    found = leaves(error)
+    for leaf in found:
+        if isinstance(leaf, grpc.aio.AbortError):
+            return leaf
+    for leaf in found:
+        if not isinstance(leaf, SimcloudError):
+            return leaf
+    return found[0]
+
+
+def _code_of(context: Context) -> str:
+    # aio keeps the number; a servicer that calls set_code may have put the enum's member there.
+    code: Any = context.code()
+    if not code:
+        return _OK
+    if isinstance(code, grpc.StatusCode):
+        return code.name
+    return _CODE_NAMES.get(code, "UNKNOWN")
+
+
+def _unknown_method(full_name: str) -> Handler:
+    async def refuse(request: Any, context: Context) -> None:
+        raise Unsupported(f"there is no method {full_name[:200]} here; reflection lists them")
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+_FACTORIES: Final[dict[tuple[bool, bool], Callable[..., Handler]]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
