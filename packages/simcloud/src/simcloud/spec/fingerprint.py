@@ -45,28 +45,24 @@ class RenderFingerprint:
     @property
     def digest(self) -> str:
         """The first 16 hex digits of SHA-256 over the RFC 8785 JSON of all fields."""
-        content = {
-            "backend": self.backend,
-            "variant": self.variant,
-            "versions": dict(self.versions),
-            "cpu_level": self.cpu_level,
-            "machine": self.machine,
-        }
-        return hashlib.sha256(canonical_bytes(content)).hexdigest()[:DIGEST_CHARACTERS]
+        return hashlib.sha256(self.to_json()).hexdigest()[:DIGEST_CHARACTERS]
 
-    def to_dict(self) -> dict[str, str | dict[str, str]]:
-        """All fields and the digest, for provenance records."""
-        return {
-            "backend": self.backend,
-            "variant": self.variant,
-            "versions": dict(self.versions),
-            "cpu_level": self.cpu_level,
-            "machine": self.machine,
-            "digest": self.digest,
-        }
+    def to_json(self) -> bytes:
+        """RFC 8785 JSON of all fields, for provenance records."""
+        return canonical_bytes(
+            {
+                "backend": self.backend,
+                "variant": self.variant,
+                "versions": dict(self.versions),
+                "cpu_level": self.cpu_level,
+                "machine": self.machine,
+            }
+        )
 
 
-def fingerprint(backend: str, variant: str, versions: Mapping[str, str]) -> RenderFingerprint:
+def make_fingerprint(
+    *, backend: str, variant: str, versions: Mapping[str, str]
+) -> RenderFingerprint:
     """The fingerprint of this machine.
 
     Args:

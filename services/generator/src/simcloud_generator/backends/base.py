@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from simcloud.labels.objects import ObjectLabel
 from simcloud.spec.parameters import CameraView, FrameParameters
 

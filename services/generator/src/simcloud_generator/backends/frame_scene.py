@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from simcloud.annotators import FIRST_CLASS_ID, UNLABELLED_ID
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import (
@@ -23,7 +24,6 @@ from simcloud.spec.parameters import (
     PlacedObject,
     Vector3,
 )
-
 from simcloud_generator.scene.types import LabelledPrim, Material, NeutralScene, SceneMesh
 
 FIRST_INSTANCE_ID = 2

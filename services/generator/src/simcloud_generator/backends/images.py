@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from simcloud.errors import InvalidRequest
 
+from simcloud.errors import InvalidRequest
 from simcloud_generator.scene.types import Texture
 
 Float32Array = npt.NDArray[np.float32]
@@ -65,7 +66,7 @@ def read_environment(path: str, width: int, height: int) -> Float32Array:
     """
     import cv2
 
-    image: npt.NDArray[np.floating | np.integer]
+    image: npt.NDArray[Any]
     if path.lower().endswith(".exr"):
         image = _read_exr(path)
     else:
@@ -75,7 +76,7 @@ def read_environment(path: str, width: int, height: int) -> Float32Array:
             raise InvalidRequest("scene", f"the environment {path} is no colour image")
         image = decoded[:, :, 2::-1]
         if image.dtype == np.uint8:
-            image = srgb_to_linear(image / 255.0)
+            image = srgb_to_linear(image.astype(np.float64) / 255.0)
     image = np.nan_to_num(image.astype(np.float32), nan=0.0, posinf=65504.0, neginf=0.0)
     image = np.clip(image, 0.0, 65504.0)
     if image.shape[:2] != (height, width):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from simcloud.annotators import BACKGROUND_ID
 from simcloud.geometry import (
     affine_inverse,
@@ -15,7 +16,6 @@ from simcloud.labels.masks import id_areas, id_boxes
 from simcloud.labels.objects import ObjectLabel
 from simcloud.labels.occlusion import occlusion, truncation
 from simcloud.spec.parameters import CameraView
-
 from simcloud_generator.backends.base import POINT_DTYPE, Array
 from simcloud_generator.backends.frame_scene import FIRST_INSTANCE_ID, FrameScene, Group
 from simcloud_generator.backends.tracing import Silhouette, ViewTrace

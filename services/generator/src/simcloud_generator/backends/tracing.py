@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from embreex.mesh_construction import TriangleMesh
 from embreex.rtcore_scene import EmbreeScene
+
 from simcloud.geometry import (
     Float64,
     affine_inverse,
@@ -28,7 +29,6 @@ from simcloud.labels.boxes import Extent
 from simcloud.labels.masks import mask_box
 from simcloud.labels.objects import Box2D
 from simcloud.spec.parameters import CameraView
-
 from simcloud_generator.backends.frame_scene import FrameScene, Group, Part
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.shading import is_cut_out, solid_at

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from simcloud.geometry import Float64, affine_inverse, transform_points
 
+from simcloud.geometry import Float64, affine_inverse, transform_points
 from simcloud_generator.scene.materials import color_material
 from simcloud_generator.scene.meshes import implicit_triangles, mesh_triangles
 from simcloud_generator.scene.normals import face_normals, unit

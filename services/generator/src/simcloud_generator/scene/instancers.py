@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import affine_inverse
 from simcloud.scene.stage import gf_matrix
@@ -52,8 +53,8 @@ def expand_instancer(reader: SceneReader, prim: Any) -> None:
 def _read_prototype(reader: SceneReader, instancer: Any, target: Any, instance: Any) -> None:
     """Reads the gprims of one prototype with the prototype's root at ``instance``."""
     from pxr import Usd
-    from simcloud.scene.semantics import nearest_label
 
+    from simcloud.scene.semantics import nearest_label
     from simcloud_generator.scene.gprims import read_gprim
     from simcloud_generator.scene.meshes import IMPLICIT_SHAPES
 

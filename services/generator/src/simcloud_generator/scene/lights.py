@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import Float64, as_matrix4, transform_directions, transform_points
 from simcloud.spec.parameters import Vector3
-
 from simcloud_generator.scene import primitives
 from simcloud_generator.scene.normals import face_normals
 from simcloud_generator.scene.primitives import Triangles

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from simcloud.errors import InvalidRequest
 from simcloud.spec.parameters import Vector3
-
 from simcloud_generator.scene.omnipbr import omnipbr_material
 from simcloud_generator.scene.types import LOOK_PREFIX, Material, Texture, UvTransform
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from simcloud.errors import InvalidRequest
 
+from simcloud.errors import InvalidRequest
 from simcloud_generator.scene import primitives
 from simcloud_generator.scene.normals import face_normals, smooth_normals, unit
 from simcloud_generator.scene.primitives import Triangles

@@ -8,7 +8,6 @@ from typing import Any
 
 from simcloud.errors import InvalidRequest
 from simcloud.spec.parameters import Vector3
-
 from simcloud_generator.scene.types import Material, Texture, UvTransform
 
 Warn = Callable[[Any, str], None]

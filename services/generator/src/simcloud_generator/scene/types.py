@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from simcloud.scene.cameras import SceneCamera
 from simcloud.spec.parameters import Matrix4, Vector3
 
 Float32Array = npt.NDArray[np.float32]
@@ -141,21 +143,6 @@ class Environment:
     """Factor on the image, or the constant radiance."""
     local2world: Matrix4
     """Rotation; the image's pole is the light's +Y."""
-
-
-@dataclass(frozen=True, slots=True)
-class SceneCamera:
-    """A camera of the stage."""
-
-    path: str
-    cam2world: Matrix4
-    focal_length_mm: float
-    horizontal_aperture_mm: float
-    vertical_aperture_mm: float
-    horizontal_aperture_offset_mm: float
-    vertical_aperture_offset_mm: float
-    near_m: float
-    far_m: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import Float64, affine_inverse, as_matrix4
+from simcloud.scene.cameras import SceneCamera, read_camera
+from simcloud.scene.catalog import asset_label
 from simcloud.scene.semantics import nearest_label, own_label
 from simcloud.scene.stage import (
     OBJECTS_ROOT,
@@ -17,9 +20,7 @@ from simcloud.scene.stage import (
     normalization,
     open_stage,
 )
-
 from simcloud_generator.scene import lights
-from simcloud_generator.scene.cameras import read_camera
 from simcloud_generator.scene.gprims import read_gprim
 from simcloud_generator.scene.instancers import expand_instancer
 from simcloud_generator.scene.materials import read_material
@@ -32,7 +33,6 @@ from simcloud_generator.scene.types import (
     Material,
     MeshLight,
     NeutralScene,
-    SceneCamera,
     SceneMesh,
 )
 
@@ -142,9 +142,18 @@ class SceneReader:
             elif prim.GetTypeName() == "Material":
                 self.material(prim)  # frames may bind what the stage itself does not
             elif prim.IsA(UsdGeom.Camera):
-                self.content.cameras.append(read_camera(prim, self.local2world(prim), self))
+                self.camera(prim)
             else:
                 self.read(prim, self.local2world(prim))
+
+    def camera(self, prim: Any) -> None:
+        """Reads a camera."""
+        from pxr import UsdGeom
+
+        if str(UsdGeom.Camera(prim).GetProjectionAttr().Get()) != "perspective":
+            self.warn(prim, "orthographic cameras are read as perspective ones")
+        unit = float(np.sqrt((self.normalization[:3, 0] ** 2).sum()))
+        self.content.cameras.append(read_camera(prim, self.local2world(prim), unit))
 
     def read(self, prim: Any, local2world: Float64) -> None:
         """Reads one prim that stands at ``local2world``."""
@@ -189,7 +198,7 @@ class SceneReader:
         high = np.max([mesh.vertices.max(axis=0) for mesh in meshes], axis=0)
         return Asset(
             name=str(prim.GetName()),
-            label=own_label(prim) or _single_label(prim),
+            label=asset_label(prim),
             meshes=meshes,
             minimum=(float(low[0]), float(low[1]), float(low[2])),
             maximum=(float(high[0]), float(high[1]), float(high[2])),
@@ -206,13 +215,6 @@ class SceneReader:
             frame = self.local2world(prim) @ affine_inverse(self.normalization)
             result.append(LabelledPrim(path=path, label=label, local2world=as_matrix4(frame)))
         return tuple(result)
-
-
-def _single_label(prim: Any) -> str | None:
-    """The label on the asset's one labelled child, for assets that carry it further down."""
-    labels = [own_label(child) for child in prim.GetAllChildren()]
-    found = [label for label in labels if label is not None]
-    return found[0] if len(found) == 1 else None
 
 
 def _hidden(prim: Any) -> bool:

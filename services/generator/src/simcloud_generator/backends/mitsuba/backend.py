@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from simcloud.annotators import ANNOTATORS, BACKGROUND_ID, UNLABELLED_ID
 from simcloud.errors import InvalidRequest
 from simcloud.spec.parameters import CameraView, FrameParameters
-
 from simcloud_generator.backends.base import RenderedView
 from simcloud_generator.backends.frame_scene import FrameResolver, FrameScene
 from simcloud_generator.backends.images import Float32Array, ImageStore

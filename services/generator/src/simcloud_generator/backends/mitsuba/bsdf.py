@@ -6,8 +6,8 @@ from typing import Any
 
 import mitsuba as mi
 import numpy as np
-from simcloud.spec.parameters import Vector3
 
+from simcloud.spec.parameters import Vector3
 from simcloud_generator.backends.images import ImageStore, linear_to_srgb, srgb_to_linear
 from simcloud_generator.scene.types import Material, Texture
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
+
 from simcloud.geometry import transform_directions
 from simcloud.spec.parameters import CameraView
-
 from simcloud_generator.backends.frame_scene import FrameScene
 from simcloud_generator.backends.images import Float32Array, ImageStore
 from simcloud_generator.backends.shading import albedo_at, corner_mix

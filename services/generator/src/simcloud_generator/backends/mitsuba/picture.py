@@ -10,9 +10,9 @@ from typing import Any
 import mitsuba as mi
 import numpy as np
 import numpy.typing as npt
+
 from simcloud.errors import InvalidRequest
 from simcloud.spec.parameters import CameraView, FrameParameters
-
 from simcloud_generator.backends.frame_scene import FrameScene
 from simcloud_generator.backends.images import Float32Array, ImageStore
 from simcloud_generator.backends.mitsuba.film import denoise, develop

@@ -14,6 +14,7 @@ from typing import Any
 import mitsuba as mi
 import numpy as np
 import numpy.typing as npt
+
 from simcloud.geometry import (
     Float64,
     matrix4,
@@ -22,7 +23,6 @@ from simcloud.geometry import (
     transform_points,
 )
 from simcloud.spec.parameters import CameraView, DomeLight, RectLight, Vector3
-
 from simcloud_generator.backends.frame_scene import FrameScene, Part
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.mitsuba.bsdf import bsdf_dict

@@ -1,0 +1,195 @@
+"""Label QA: the labels of one view checked against each other. The gate before a shard commits.
+
+Rules work on plain arrays, whatever renderer made them, so that stored data can be checked again.
+A rule whose arrays are not given is skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from simcloud.annotators import BACKGROUND_ID, UNLABELLED_ID
+from simcloud.geometry import affine_inverse, matrix4, pixel_rays, transform_points
+from simcloud.labels.boxes import box3d_extent, contains
+from simcloud.labels.masks import id_areas, id_boxes
+from simcloud.labels.objects import ObjectLabel
+from simcloud.spec.parameters import CameraView
+
+Array = npt.NDArray[Any]
+
+DEPTH_TOLERANCE = 1e-4
+"""Relative, between the two depths and between depth and 3D boxes."""
+
+PROJECTION_TOLERANCE_PX = 1.0
+OCCLUSION_TOLERANCE_PX = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One rule that one object, or the whole view, breaks."""
+
+    rule: str
+    object: str
+    """Name of the object; empty when the rule is about the view."""
+    expected: str
+    found: str
+    tolerance: str
+
+    def __str__(self) -> str:
+        where = f" of {self.object}" if self.object else ""
+        return (
+            f"{self.rule}{where}: expected {self.expected}, found {self.found}"
+            f" (tolerance: {self.tolerance})"
+        )
+
+
+def check_view(
+    camera: CameraView, arrays: Mapping[str, Array], objects: Sequence[ObjectLabel]
+) -> list[Violation]:
+    """Checks a view's labels against each other.
+
+    Args:
+        camera: where the picture was taken from.
+        arrays: by annotator name; what is missing is not checked.
+        objects: every labelled object of the frame.
+
+    Returns:
+        What is wrong; empty when all rules hold.
+    """
+    found: list[Violation] = []
+    for item in objects:
+        found += _check_object(camera, item)
+    instance = arrays.get("instance_segmentation")
+    if instance is not None:
+        found += _check_masks(instance, arrays.get("semantic_segmentation"), objects)
+    distance = arrays.get("distance_to_camera")
+    if distance is not None:
+        found += _check_depth(camera, distance, arrays.get("distance_to_image_plane"))
+        if instance is not None:
+            found += _check_boxes_hold_points(camera, distance, instance, objects)
+    return found
+
+
+def _check_object(camera: CameraView, item: ObjectLabel) -> Iterator[Violation]:
+    """Rules that need no array."""
+
+    def violation(rule: str, expected: object, found: object, tolerance: str) -> Violation:
+        return Violation(rule, item.name, str(expected), str(found), tolerance)
+
+    expected = item.amodal_px - item.visible_px
+    hidden = item.occlusion * item.amodal_px
+    if abs(hidden - expected) > OCCLUSION_TOLERANCE_PX or expected < 0:
+        yield violation("occlusion", f"{expected} px hidden", f"{hidden:.1f} px", "1 px of area")
+    tight, loose = item.box2d_tight, item.box2d_loose
+    if (tight is None) != (item.visible_px == 0):
+        yield violation("tight_box", f"a box for {item.visible_px} px", tight, "exact")
+    if (loose is None) != (item.amodal_px == 0):
+        yield violation("loose_box", f"a box for {item.amodal_px} px", loose, "exact")
+    if tight is not None and (loose is None or not contains(loose, tight)):
+        yield violation("tight_in_loose", f"within {loose}", tight, "exact")
+    if loose is None:
+        return
+    extent = box3d_extent(camera, item.box3d_min, item.box3d_max, item.local2world)
+    if extent is None or not contains(extent, loose, PROJECTION_TOLERANCE_PX):
+        shown = None if extent is None else tuple(round(value, 2) for value in extent)
+        yield violation("box3d_projection", f"within {shown}", loose, "1 px")
+
+
+def _check_masks(
+    instance: Array, semantic: Array | None, objects: Sequence[ObjectLabel]
+) -> Iterator[Violation]:
+    areas, boxes = id_areas(instance), id_boxes(instance)
+    known = {item.instance_id for item in objects} | {BACKGROUND_ID, UNLABELLED_ID}
+    for stray in sorted(set(areas) - known):
+        yield Violation("mask_ids", "", "ids of objects only", f"id {stray}", "exact")
+    if len(known) != len(objects) + 2:
+        yield Violation("mask_ids", "", "one id for each object", "an id used twice", "exact")
+    for item in objects:
+        area, box = areas.get(item.instance_id, 0), boxes.get(item.instance_id)
+        if item.visible_px > 0 and area == 0:
+            yield Violation(
+                "empty_mask", item.name, f"{item.visible_px} px in the mask", "none", "exact"
+            )
+        elif area != item.visible_px:
+            yield Violation(
+                "visible_area", item.name, f"{area} px in the mask", str(item.visible_px), "exact"
+            )
+        if box != item.box2d_tight:
+            yield Violation(
+                "tight_box", item.name, f"{box} in the mask", str(item.box2d_tight), "exact"
+            )
+    if semantic is not None:
+        yield from _check_classes(instance, semantic, objects)
+
+
+def _check_classes(
+    instance: Array, semantic: Array, objects: Sequence[ObjectLabel]
+) -> Iterator[Violation]:
+    classes = {item.instance_id: (item.semantic_id, item.name) for item in objects}
+    classes[BACKGROUND_ID] = (BACKGROUND_ID, "")
+    classes[UNLABELLED_ID] = (UNLABELLED_ID, "")
+    table = np.full(65_536, -1, dtype=np.int64)
+    for number, (label, _) in classes.items():
+        table[number] = label
+    expected = table[instance]
+    wrong = (expected >= 0) & (expected != semantic)
+    for number in np.unique(instance[wrong]):
+        label, name = classes[int(number)]
+        other = int(semantic[wrong & (instance == number)][0])
+        yield Violation("mask_classes", name, f"class id {label}", f"{other} in its mask", "exact")
+
+
+def _check_depth(camera: CameraView, distance: Array, plane: Array | None) -> Iterator[Violation]:
+    hit = np.isfinite(distance)
+    if (distance[hit] <= 0).any():
+        low = float(distance[hit].min())
+        yield Violation("depth_positive", "", "above 0 m", f"{low} m", "exact")
+    if plane is None:
+        return
+    if (np.isfinite(plane) != hit).any():
+        count = int((np.isfinite(plane) != hit).sum())
+        yield Violation("depth_hits", "", "the same pixels", f"{count} px differ", "exact")
+        return
+    cosines = pixel_rays(camera)[1]
+    expected = distance[hit].astype(np.float64) * cosines[hit]
+    error = np.abs(plane[hit] - expected) / np.maximum(expected, camera.near_m)
+    if error.size and error.max() > DEPTH_TOLERANCE:
+        yield Violation(
+            "depth_planes",
+            "",
+            "image plane depth = distance * cosine",
+            f"off by {error.max():.2e}",
+            f"{DEPTH_TOLERANCE} relative",
+        )
+
+
+def _check_boxes_hold_points(
+    camera: CameraView, distance: Array, instance: Array, objects: Sequence[ObjectLabel]
+) -> Iterator[Violation]:
+    """Depth re-projects: each object's points lie in its 3D box."""
+    directions = pixel_rays(camera)[0]
+    eye = matrix4(camera.cam2world)[:3, 3]
+    for item in objects:
+        mask = (instance == item.instance_id) & np.isfinite(distance)
+        if not mask.any():
+            continue
+        reach = distance[mask].astype(np.float64)
+        frame = matrix4(item.local2world)
+        local = transform_points(affine_inverse(frame), eye + directions[mask] * reach[:, None])
+        low, high = np.asarray(item.box3d_min), np.asarray(item.box3d_max)
+        outside = np.maximum(np.maximum(low - local, local - high), 0.0)
+        scale = np.sqrt((frame[:3, :3] ** 2).sum(axis=0))
+        error = np.sqrt(((outside * scale) ** 2).sum(axis=1)) / reach
+        if error.max() > DEPTH_TOLERANCE:
+            yield Violation(
+                "depth_in_box3d",
+                item.name,
+                "every point within the 3D box",
+                f"off by {error.max():.2e} of the distance",
+                f"{DEPTH_TOLERANCE} relative",
+            )

@@ -1,0 +1,103 @@
+"""A scene as the set of files that it consists of, named by what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from simcloud.errors import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class BundleFile:
+    """One file of a scene."""
+
+    path: str
+    """Relative to the bundle's root, with forward slashes."""
+    sha256: str
+    """64 lower-case hex digits."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A stage and everything that it needs."""
+
+    root: Path
+    """Folder that all files lie below."""
+    stage: str
+    """Path of the root layer, relative to ``root``."""
+    files: tuple[BundleFile, ...]
+    """Ordered by path, the root layer among them."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the sorted lines ``path NUL sha256 newline``: 64 hex digits."""
+        return bundle_digest((file.path, file.sha256) for file in self.files)
+
+
+def bundle_digest(files: Iterable[tuple[str, str]]) -> str:
+    """Digest of a scene from its files' paths and SHA-256 hex digests."""
+    digest = hashlib.sha256()
+    for path, sha256 in sorted(files):
+        digest.update(f"{path}\0{sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
+    """Collects a stage's layers, textures and other files.
+
+    Args:
+        stage: the root layer.
+        root: folder that everything must lie below; None takes the stage's own folder and, where
+            dependencies lie beside it, the nearest folder that holds them all.
+
+    Raises:
+        InvalidRequest: a dependency is missing, or lies outside ``root``.
+    """
+    from pxr import Tf, UsdUtils
+
+    if not stage.is_file():
+        raise InvalidRequest("scene", f"{stage} is not a file; name the stage's root layer")
+    try:
+        layers, assets, missing = UsdUtils.ComputeAllDependencies(str(stage))
+    except Tf.ErrorException as error:
+        raise InvalidRequest(
+            "scene", f"{stage} cannot be read as a stage: {error}"
+        ) from error
+    if missing or not layers:
+        names = ", ".join(sorted(map(str, missing))) or str(stage)
+        raise InvalidRequest("scene", f"{stage} needs files that are not there: {names}")
+    # A symbolic link is resolved before it is compared with the root: it may lead anywhere.
+    paths = {Path(layer.realPath).resolve() for layer in layers}
+    paths |= {Path(str(asset)).resolve() for asset in assets}
+    folder = root.resolve() if root is not None else _common_folder(stage.resolve(), paths)
+    outside = sorted(str(path) for path in paths if not path.is_relative_to(folder))
+    if outside:
+        raise InvalidRequest("scene", f"files outside {folder}: {', '.join(outside)}")
+    files = [_file(path, folder) for path in paths]
+    return Bundle(
+        root=folder,
+        stage=stage.resolve().relative_to(folder).as_posix(),
+        files=tuple(sorted(files, key=lambda file: file.path)),
+    )
+
+
+def _common_folder(stage: Path, paths: set[Path]) -> Path:
+    folder = stage.parent
+    while not all(path.is_relative_to(folder) for path in paths):
+        folder = folder.parent
+    return folder
+
+
+def _file(path: Path, folder: Path) -> BundleFile:
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+            size += len(chunk)
+    return BundleFile(
+        path=path.relative_to(folder).as_posix(), sha256=digest.hexdigest(), size_bytes=size
+    )

@@ -1,0 +1,345 @@
+"""What a scene offers: the names, sizes and labels that a spec can refer to.
+
+Needs ``usd-core`` to read a stage (extra ``usd``); a catalog from JSON needs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simcloud.errors import Corruption, InvalidRequest
+from simcloud.geometry import Float64, float32, transform_points
+from simcloud.scene.cameras import SceneCamera, read_camera
+from simcloud.scene.semantics import nearest_label, own_label
+from simcloud.scene.stage import (
+    OBJECTS_ROOT,
+    environment_prims,
+    gf_matrix,
+    library_prims,
+    normalization,
+    open_stage,
+)
+from simcloud.spec.canonical import canonical_bytes
+from simcloud.spec.parameters import Vector3
+
+ROOM_ROOT = "/World/Room"
+PLACEMENT_KEY = "simcloud:placement"
+ANYWHERE = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """An axis-aligned box in metres, Z up."""
+
+    minimum: Vector3
+    maximum: Vector3
+
+    @property
+    def size_m(self) -> Vector3:
+        """Extent along x, y and z."""
+        size = [float32(b - a) for a, b in zip(self.minimum, self.maximum, strict=True)]
+        return size[0], size[1], size[2]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogAsset:
+    """A class prim below ``/Library``."""
+
+    name: str
+    label: str | None
+    bounds: Bounds
+    """In the asset's own frame; its origin should be the centre of its base."""
+    placement: str
+    """Hint of the asset's author (custom data ``simcloud:placement``); ``any`` without one."""
+
+    @property
+    def base_m(self) -> Vector3:
+        """Centre of the base in the asset's frame: zero where its origin is where it should be."""
+        low, high = self.bounds.minimum, self.bounds.maximum
+        return (float32((low[0] + high[0]) / 2), float32((low[1] + high[1]) / 2), low[2])
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogEnvironment:
+    """A class prim below ``/Environments``."""
+
+    name: str
+    texture: str
+    """Path of its image relative to the root layer's folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Everything of a scene that has a name; every tuple is in a fixed order."""
+
+    assets: tuple[CatalogAsset, ...]
+    environments: tuple[CatalogEnvironment, ...]
+    materials: tuple[str, ...]
+    """Paths of all materials."""
+    geometry: tuple[str, ...]
+    """Paths of the prims of the stage that a material can be bound to."""
+    classes: tuple[str, ...]
+    """All labels of the stage and its library, in alphabetic order."""
+    static_labels: tuple[tuple[str, str], ...]
+    """(prim path, label) of the labelled prims of the stage that hold geometry."""
+    cameras: tuple[SceneCamera, ...]
+    room: Bounds | None
+    """Of ``/World/Room``; None when there is none."""
+    _by_name: dict[str, CatalogAsset] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {asset.name: asset for asset in self.assets})
+
+    @property
+    def asset_names(self) -> frozenset[str]:
+        """Names below ``/Library``."""
+        return frozenset(self._by_name)
+
+    @property
+    def environment_names(self) -> frozenset[str]:
+        """Names below ``/Environments``."""
+        return frozenset(item.name for item in self.environments)
+
+    @property
+    def material_paths(self) -> frozenset[str]:
+        """Paths of materials."""
+        return frozenset(self.materials)
+
+    @property
+    def geometry_paths(self) -> frozenset[str]:
+        """Paths of prims that a material can be bound to."""
+        return frozenset(self.geometry)
+
+    def asset(self, name: str) -> CatalogAsset:
+        """An asset by name.
+
+        Raises:
+            InvalidRequest: there is none.
+        """
+        found = self._by_name.get(name)
+        if found is None:
+            known = ", ".join(sorted(self._by_name)) or "none"
+            raise InvalidRequest("asset", f"the scene has no {name}; it has {known}")
+        return found
+
+    def asset_size_m(self, name: str) -> Vector3:
+        """Extent of an asset in its own frame.
+
+        Raises:
+            InvalidRequest: there is none.
+        """
+        return self.asset(name).bounds.size_m
+
+    def environment_texture(self, name: str) -> str:
+        """Image of an environment, relative to the root layer's folder.
+
+        Raises:
+            InvalidRequest: there is none.
+        """
+        for item in self.environments:
+            if item.name == name:
+                return item.texture
+        known = ", ".join(sorted(self.environment_names)) or "none"
+        raise InvalidRequest("environment", f"the scene has no {name}; it has {known}")
+
+    def to_json(self) -> bytes:
+        """RFC 8785 JSON; equal catalogs give equal bytes."""
+        content = asdict(self)
+        del content["_by_name"]
+        return canonical_bytes(content)
+
+
+def catalog_from_json(data: bytes) -> Catalog:
+    """Reads what :meth:`Catalog.to_json` wrote.
+
+    Raises:
+        Corruption: it is no catalog.
+    """
+    try:
+        raw = json.loads(data)
+        return Catalog(
+            assets=tuple(
+                CatalogAsset(**{**item, "bounds": _bounds(item["bounds"])})
+                for item in raw["assets"]
+            ),
+            environments=tuple(CatalogEnvironment(**item) for item in raw["environments"]),
+            materials=tuple(raw["materials"]),
+            geometry=tuple(raw["geometry"]),
+            classes=tuple(raw["classes"]),
+            static_labels=tuple((path, label) for path, label in raw["static_labels"]),
+            cameras=tuple(
+                SceneCamera(**{**item, "cam2world": tuple(tuple(row) for row in item["cam2world"])})
+                for item in raw["cameras"]
+            ),
+            room=_bounds(raw["room"]) if raw["room"] is not None else None,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise Corruption(f"this is no catalog of a scene: {error}") from error
+
+
+def _bounds(raw: dict[str, list[float]]) -> Bounds:
+    low, high = raw["minimum"], raw["maximum"]
+    return Bounds(minimum=(low[0], low[1], low[2]), maximum=(high[0], high[1], high[2]))
+
+
+def read_catalog(path: Path) -> Catalog:
+    """Reads the catalog of a stage.
+
+    Args:
+        path: the stage's root layer.
+
+    Raises:
+        InvalidRequest: the stage, or something in it, cannot be read.
+    """
+    return _Reader(open_stage(path), path.resolve().parent).read()
+
+
+class _Reader:
+    def __init__(self, stage: Any, folder: Path) -> None:
+        from pxr import Usd, UsdGeom
+
+        self.stage = stage
+        self.folder = folder
+        self.normalization = normalization(stage)
+        self.transforms = UsdGeom.XformCache(Usd.TimeCode.EarliestTime())
+        self.materials: set[str] = set()
+        self.geometry: set[str] = set()
+        self.labels: dict[str, str] = {}
+        self.cameras: list[SceneCamera] = []
+
+    def read(self) -> Catalog:
+        for prim in _range(self.stage.GetPseudoRoot(), abstract=False):
+            self._visit(prim)
+        assets = tuple(self._asset(prim) for prim in library_prims(self.stage))
+        classes = set(self.labels.values())
+        classes |= {asset.label for asset in assets if asset.label is not None}
+        room = self.stage.GetPrimAtPath(ROOM_ROOT)
+        return Catalog(
+            assets=assets,
+            environments=tuple(self._environment(p) for p in environment_prims(self.stage)),
+            materials=tuple(sorted(self.materials)),
+            geometry=tuple(sorted(self.geometry)),
+            classes=tuple(sorted(classes)),
+            static_labels=tuple(sorted(self.labels.items())),
+            cameras=tuple(sorted(self.cameras, key=lambda camera: camera.path)),
+            room=self._extent(_range(room, abstract=False)) if room else None,
+        )
+
+    def _visit(self, prim: Any) -> None:
+        from pxr import UsdGeom
+
+        if prim.GetTypeName() == "Material":
+            self.materials.add(str(prim.GetPath()))
+        elif prim.IsA(UsdGeom.Camera):
+            unit = float(np.sqrt((self.normalization[:3, 0] ** 2).sum()))
+            self.cameras.append(read_camera(prim, self._local2world(prim), unit))
+        elif prim.IsA(UsdGeom.Gprim) or prim.IsA(UsdGeom.PointInstancer):
+            found = nearest_label(prim)
+            if found is not None:
+                self.labels[str(found[0].GetPath())] = found[1]
+            self._bindable(prim)
+
+    def _bindable(self, prim: Any) -> None:
+        """A material can be bound to geometry, to its subsets and to every prim above it."""
+        self.geometry |= {
+            str(child.GetPath())
+            for child in prim.GetChildren()
+            if child.GetTypeName() == "GeomSubset"
+        }
+        while not prim.IsPseudoRoot():
+            self.geometry.add(str(prim.GetPath()))
+            prim = prim.GetParent()
+
+    def _asset(self, prim: Any) -> CatalogAsset:
+        prims = list(_range(prim, abstract=True))
+        self.materials |= {str(p.GetPath()) for p in prims if p.GetTypeName() == "Material"}
+        bounds = self._extent(prims)
+        if bounds is None:
+            raise InvalidRequest("scene", f"{prim.GetPath()} has no geometry to place")
+        hint = prim.GetCustomDataByKey(PLACEMENT_KEY)
+        return CatalogAsset(
+            name=str(prim.GetName()),
+            label=asset_label(prim),
+            bounds=bounds,
+            placement=str(hint) if hint else ANYWHERE,
+        )
+
+    def _environment(self, prim: Any) -> CatalogEnvironment:
+        attribute = prim.GetAttribute("inputs:texture:file")
+        asset = attribute.Get() if attribute else None
+        resolved = str(asset.resolvedPath) if asset is not None else ""
+        if not resolved:
+            named = asset.path if asset is not None and asset.path else "no file"
+            raise InvalidRequest(
+                "scene", f"{prim.GetPath()} names {named} as its texture, which is not there"
+            )
+        relative = os.path.relpath(Path(resolved).resolve(), self.folder)
+        return CatalogEnvironment(name=str(prim.GetName()), texture=Path(relative).as_posix())
+
+    def _local2world(self, prim: Any) -> Float64:
+        matrix = gf_matrix(self.transforms.GetLocalToWorldTransform(prim))
+        if not np.isfinite(matrix).all():
+            raise InvalidRequest("scene", f"the transform of {prim.GetPath()} is not finite")
+        return self.normalization @ matrix
+
+    def _extent(self, prims: Any) -> Bounds | None:
+        """Exact bounds of the points of all gprims; those of its box for an implicit shape."""
+        from pxr import Usd, UsdGeom
+
+        lows, highs = [], []
+        for prim in prims:
+            if not prim.IsA(UsdGeom.Gprim):
+                continue
+            points = UsdGeom.Mesh(prim).GetPointsAttr().Get() if prim.IsA(UsdGeom.Mesh) else None
+            if points is None:
+                extent = UsdGeom.Boundable.ComputeExtentFromPlugins(
+                    UsdGeom.Boundable(prim), Usd.TimeCode.EarliestTime()
+                )
+                points = _corners(extent) if extent else []
+            if len(points) == 0:
+                continue
+            placed = transform_points(self._local2world(prim), np.asarray(points))
+            lows.append(placed.min(axis=0))
+            highs.append(placed.max(axis=0))
+        if not lows:
+            return None
+        low, high = np.min(lows, axis=0), np.max(highs, axis=0)
+        return Bounds(
+            minimum=(float32(low[0]), float32(low[1]), float32(low[2])),
+            maximum=(float32(high[0]), float32(high[1]), float32(high[2])),
+        )
+
+
+def asset_label(prim: Any) -> str | None:
+    """Label of a library asset: its own, or that of the one child that has one."""
+    label = own_label(prim)
+    if label is not None:
+        return label
+    found = [label for label in map(own_label, prim.GetAllChildren()) if label is not None]
+    return found[0] if len(found) == 1 else None
+
+
+def _corners(extent: Any) -> list[tuple[float, float, float]]:
+    low, high = extent
+    return [(x[0], y[1], z[2]) for x in (low, high) for y in (low, high) for z in (low, high)]
+
+
+def _range(root: Any, *, abstract: bool) -> Any:
+    """The prims below ``root`` that are drawn, without a frame's own objects."""
+    from pxr import Usd
+
+    predicate = Usd.PrimIsActive & Usd.PrimIsLoaded & Usd.PrimIsDefined
+    if not abstract:
+        predicate &= ~Usd.PrimIsAbstract
+    prims = Usd.PrimRange(root, Usd.TraverseInstanceProxies(predicate))
+    for prim in prims:
+        if str(prim.GetPath()) == OBJECTS_ROOT:
+            prims.PruneChildren()
+            continue
+        yield prim
