@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -207,7 +207,7 @@ class GeneratorClient:
         *,
         allow_mixed_fingerprints: bool = False,
         uploader_target: str = "",
-    ) -> AsyncIterator[GenerateEvent]:
+    ) -> AsyncGenerator[GenerateEvent]:
         """Renders shards into the uploader and tells what happens, the totals last.
 
         Closing the iterator cancels the call: it stops at the next frame boundary, and what is
