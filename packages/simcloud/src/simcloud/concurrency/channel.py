@@ -334,21 +334,26 @@ class ReceiveEnd(Generic[T]):
             raise
 
 
-def open_channel(capacity: int, *, name: str = "") -> tuple[SendEnd[T], ReceiveEnd[T]]:
-    """Opens a channel that holds at most ``capacity`` items; 0 hands over from task to task.
+class open_channel(tuple[SendEnd[T], ReceiveEnd[T]]):  # noqa: N801 - it is used as a function
+    """Opens a channel: ``send, receive = open_channel[Frame](4)``.
+
+    It holds at most ``capacity`` items; 0 hands over from task to task. Each end is closed by the
+    task that owns it; closing one tells the other. (A class, since functions take no type argument
+    before Python 3.12.)
 
     Args:
         capacity: items that may be sent before someone receives them, 0 or more.
         name: under which its figures are exported as metrics; unnamed ones are not.
-
-    Returns:
-        The two ends. Each is closed by the task that owns it; closing one tells the other.
     """
-    if capacity < 0:
-        raise ValueError(f"capacity must be 0 or more, found {capacity}")
-    state: _State[T] = _State(capacity, name)
-    _LIVE.add(cast("_State[object]", state))
-    return SendEnd(state), ReceiveEnd(state)
+
+    __slots__ = ()
+
+    def __new__(cls, capacity: int, *, name: str = "") -> Self:
+        if capacity < 0:
+            raise ValueError(f"capacity must be 0 or more, found {capacity}")
+        state: _State[T] = _State(capacity, name)
+        _LIVE.add(cast("_State[object]", state))
+        return super().__new__(cls, (SendEnd(state), ReceiveEnd(state)))
 
 
 _LIVE: Final[weakref.WeakSet[_State[object]]] = weakref.WeakSet()

@@ -1,1 +1,1 @@
-"""TBD."""
+"""The Open Inference Protocol over gRPC, from a private descriptor pool."""
