@@ -169,6 +169,8 @@ _BY_CODE: dict[str, _Constructor] = {
     "InvalidPart": InvalidPart,
     "InvalidPartOrder": InvalidPart,
     "EntityTooSmall": EntityTooSmall,
+    "BucketAlreadyExists": Refused,
+    "BucketAlreadyOwnedByYou": Refused,
     "BadDigest": BadDigest,
     "InvalidDigest": BadDigest,
     "XAmzContentChecksumMismatch": BadDigest,

@@ -11,13 +11,16 @@ import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.s3 import checksums
 from simcloud.s3.client import S3Client
 from simcloud.s3.errors import Conditional, NoSuchUpload, translating
 from simcloud.s3.retrying import Retrier, RetryPolicy, Sleep
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
 
 MIN_PART_BYTES = 5 << 20
 """S3's least size of a part that is not the last."""
@@ -38,8 +41,8 @@ class Part:
     size_bytes: int
     etag: str
     """Quotes included."""
-    crc64nvme: int
-    """CRC of the part's bytes."""
+    crc64nvme: int | None
+    """CRC of the part's bytes; None where a listing doesn't say (SeaweedFS)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,16 +177,7 @@ class Multipart:
                 Bucket=bucket,
                 Key=key,
                 UploadId=upload_id,
-                MultipartUpload={
-                    "Parts": [
-                        {
-                            "PartNumber": part.number,
-                            "ETag": part.etag,
-                            "ChecksumCRC64NVME": checksums.to_base64(part.crc64nvme),
-                        }
-                        for part in parts
-                    ]
-                },
+                MultipartUpload={"Parts": [_completed(part) for part in parts]},
                 MpuObjectSize=size_bytes,
                 ChecksumCRC64NVME=checksums.to_base64(crc64nvme),
                 ChecksumType="FULL_OBJECT",
@@ -235,7 +229,9 @@ class Multipart:
                     number=row["PartNumber"],
                     size_bytes=row["Size"],
                     etag=row["ETag"],
-                    crc64nvme=checksums.from_base64(row["ChecksumCRC64NVME"]),
+                    crc64nvme=checksums.from_base64(row["ChecksumCRC64NVME"])
+                    if "ChecksumCRC64NVME" in row
+                    else None,
                 )
                 for row in page.get("Parts", [])
             )
@@ -263,3 +259,10 @@ class Multipart:
                 return
             arguments["KeyMarker"] = page["NextKeyMarker"]
             arguments["UploadIdMarker"] = page["NextUploadIdMarker"]
+
+
+def _completed(part: Part) -> CompletedPartTypeDef:
+    row: CompletedPartTypeDef = {"PartNumber": part.number, "ETag": part.etag}
+    if part.crc64nvme is not None:
+        row["ChecksumCRC64NVME"] = checksums.to_base64(part.crc64nvme)
+    return row

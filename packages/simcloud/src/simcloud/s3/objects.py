@@ -14,7 +14,14 @@ from typing import Any, cast
 from simcloud.errors import Corruption, StorageError
 from simcloud.s3 import checksums
 from simcloud.s3.client import S3Client, S3Settings, open_client
-from simcloud.s3.errors import Conditional, NoSuchKey, ObjectExists, translating
+from simcloud.s3.errors import (
+    Conditional,
+    ConditionalConflict,
+    NoSuchKey,
+    ObjectExists,
+    Refused,
+    translating,
+)
 from simcloud.s3.multipart import ListedUpload, Multipart, Part
 from simcloud.s3.retrying import RetryPolicy
 
@@ -302,6 +309,23 @@ class ObjectStore(Multipart):
         async def attempt(_: int) -> None:
             with translating("HeadBucket", bucket=bucket):
                 await self._client.head_bucket(Bucket=bucket, **self._owner)
+
+        await self._retrier.run(attempt)
+
+    async def ensure_bucket(self, bucket: str) -> None:
+        """Creates the bucket if there is none, with S3's defaults; for servers of our own.
+
+        Raises:
+            Refused: it belongs to someone else, or can't be named so.
+        """
+
+        async def attempt(_: int) -> None:
+            try:
+                with translating("CreateBucket", bucket=bucket):
+                    await self._client.create_bucket(Bucket=bucket)
+            except (ConditionalConflict, Refused) as error:
+                if error.s3_code != "BucketAlreadyOwnedByYou":
+                    raise
 
         await self._retrier.run(attempt)
 
