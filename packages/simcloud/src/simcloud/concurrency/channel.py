@@ -349,6 +349,7 @@ class open_channel(tuple[SendEnd[T], ReceiveEnd[T]]):  # noqa: N801 - it is used
     __slots__ = ()
 
     def __new__(cls, capacity: int, *, name: str = "") -> Self:
+        """Makes the two ends."""
         if capacity < 0:
             raise ValueError(f"capacity must be 0 or more, found {capacity}")
         state: _State[T] = _State(capacity, name)
