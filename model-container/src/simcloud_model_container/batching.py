@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from simcloud_model_container.errors import InferenceFailed, Overloaded
+from simcloud_model_container.errors import InferenceFailed, NotReady, Overloaded
 from simcloud_model_container.models.family import Tensors
 from simcloud_model_container.settings import BatchingSettings
 from simcloud_model_container.telemetry import Metrics
@@ -86,7 +86,7 @@ class Admission:
 
 
 class Batcher:
-    """Runs images on several sessions at once, in batches.
+    """Runs images on several threads at once, in batches.
 
     An async context manager: entered, it works; leaving it answers what waits, then ends the
     threads. Its queue is bounded by the caller's `Admission`. A cancelled `infer` takes its waiting
@@ -95,20 +95,21 @@ class Batcher:
 
     Args:
         model: the name in metrics.
-        runners: one a worker; each is called by one thread at a time.
-        settings: batch size and waiting time.
+        runner: the network; called by `settings.workers` threads at once.
+        settings: workers, batch size and waiting time.
         metrics: where batch sizes are counted.
     """
 
     def __init__(
-        self, *, model: str, runners: Sequence[Runner], settings: BatchingSettings, metrics: Metrics
+        self, *, model: str, runner: Runner, settings: BatchingSettings, metrics: Metrics
     ) -> None:
         self._model = model
-        self._runners = runners
+        self._runner = runner
+        self._worker_count = settings.workers
         self._max_batch = settings.max_batch
         self._max_wait_s = settings.max_wait_ms / 1000
         self._batch_images = metrics.batch_images.labels(model)
-        self._threads = ThreadPoolExecutor(len(runners), thread_name_prefix=f"{model}-infer")
+        self._threads = ThreadPoolExecutor(settings.workers, thread_name_prefix=f"{model}-infer")
         self._workers = asyncio.TaskGroup()
         # The mutable state, changed only under the condition.
         self._changed = asyncio.Condition()
@@ -118,8 +119,8 @@ class Batcher:
     async def __aenter__(self) -> Batcher:
         """Start the workers."""
         await self._workers.__aenter__()
-        for runner in self._runners:
-            self._workers.create_task(self._work(runner))
+        for _ in range(self._worker_count):
+            self._workers.create_task(self._work())
         return self
 
     async def __aexit__(
@@ -142,11 +143,15 @@ class Batcher:
 
         Raises:
             InferenceFailed: the network failed on one of them.
+            NotReady: the context was left.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
         units = [_Unit(image, now, loop.create_future()) for image in images]
         async with self._changed:
+            if self._closed:
+                message = f"{self._model} is no longer served"
+                raise NotReady(message)
             self._waiting.extend(units)
             self._changed.notify_all()
         answers = [unit.answer for unit in units]
@@ -157,10 +162,10 @@ class Batcher:
                 answer.cancel()
         return [answer.result() for answer in answers]
 
-    async def _work(self, runner: Runner) -> None:
+    async def _work(self) -> None:
         while units := await self._next_batch():
             self._batch_images.observe(len(units))
-            await self._run(runner, units)
+            await self._run(units)
 
     async def _next_batch(self) -> list[_Unit]:
         """Wait for a batch: full, or its first image has waited long enough; empty at the end."""
@@ -180,21 +185,23 @@ class Batcher:
                 except TimeoutError:
                     continue
 
-    async def _run(self, runner: Runner, units: Sequence[_Unit]) -> None:
+    async def _run(self, units: Sequence[_Unit]) -> None:
         batch = np.stack([unit.image for unit in units])
         try:
-            rows = await asyncio.get_running_loop().run_in_executor(self._threads, runner, batch)
+            rows = await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._runner, batch
+            )
         except Exception as error:  # whatever the network raises is this batch's, not the server's
-            await self._blame(runner, units, error)
+            await self._blame(units, error)
             return
         for unit, row in zip(units, rows, strict=True):
             if not unit.answer.done():
                 unit.answer.set_result(row)
 
-    async def _blame(self, runner: Runner, units: Sequence[_Unit], error: Exception) -> None:
+    async def _blame(self, units: Sequence[_Unit], error: Exception) -> None:
         if len(units) > 1:
             for unit in units:
-                await self._run(runner, [unit])
+                await self._run([unit])
             return
         _log.error("the network failed", model=self._model, exc_info=error)
         if not units[0].answer.done():

@@ -75,7 +75,7 @@ def read_catalogue(folder: Path) -> dict[str, ModelDescription]:
     except OSError as error:
         message = f"{path} can't be read: {error.strerror}; point weights_folder at a folder of it"
         raise RefusedStart(message) from error
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError) as error:
         message = f"{path} is not a description of models: {error!r}"
         raise RefusedStart(message) from error
 

@@ -30,7 +30,7 @@ class LoadedModel:
 
     description: ModelDescription
     codec: InvocationCodec
-    sessions: tuple[NetworkSession, ...]
+    session: NetworkSession
 
 
 def load_model(description: ModelDescription, settings: Settings) -> LoadedModel:
@@ -40,16 +40,12 @@ def load_model(description: ModelDescription, settings: Settings) -> LoadedModel
         RefusedStart: a file is missing, changed or can't be loaded.
     """
     family = make_family(description.family, description.read_labels())
-    weights = description.read_weights()
-    sessions = tuple(
-        NetworkSession(weights, name=description.name) for _ in range(settings.batching.workers)
-    )
+    session = NetworkSession(description.read_weights(), name=description.name)
     # The first runs allocate; a caller should not wait for that.
-    for session in sessions:
-        for size in {1, settings.batching.max_batch}:
-            session.run(np.zeros((size, *family.input_shape), np.float32))
+    for size in sorted({1, settings.batching.max_batch}):
+        session.run(np.zeros((size, *family.input_shape), np.float32))
     codec = InvocationCodec(description=description, family=family, limits=settings.limits)
-    return LoadedModel(description=description, codec=codec, sessions=sessions)
+    return LoadedModel(description=description, codec=codec, session=session)
 
 
 class ServedModel:
@@ -101,11 +97,11 @@ async def serve_model(
     admission = Admission(model=name, limit=settings.batching.max_queue, metrics=metrics)
     batcher = Batcher(
         model=name,
-        runners=[session.run for session in loaded.sessions],
+        runner=loaded.session.run,
         settings=settings.batching,
         metrics=metrics,
     )
-    # As many as sessions: decoding keeps up with inference and takes no more cores than it.
+    # As many as for inference: decoding keeps up with inference and takes no more cores than it.
     threads = ThreadPoolExecutor(settings.batching.workers, thread_name_prefix=f"{name}-codec")
     try:
         async with batcher:

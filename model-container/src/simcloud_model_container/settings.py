@@ -20,7 +20,7 @@ class BatchingSettings:
     """How requests become batches; per model."""
 
     workers: int = 2
-    """Sessions of one thread each, so at most that many batches are computed at once."""
+    """Threads of inference, so at most that many batches are computed at once; one core each."""
     max_batch: int = 4
     """Images a batch; 1 switches batching off."""
     max_wait_ms: float = 2.0

@@ -222,15 +222,15 @@ def _from_json(
 ) -> Array:
     try:
         # The protocol allows nested lists and one flat list.
-        values = np.asarray(entry["data"])
-        if values.dtype.kind not in "biuf":
-            message = f"input {name}: `data` must be numbers in a flat or regular nested list"
-            raise BadRequest(message)
-        converted = values.astype(dtype)
-    except (KeyError, ValueError, OverflowError) as error:
+        values: Array = np.asarray(entry["data"])
+    except (KeyError, ValueError) as error:
         message = f"input {name}: it has neither `binary_data_size` nor `data` of regular shape"
         raise BadRequest(message) from error
-    if dtype.kind in "iub" and not np.array_equal(converted, values):
+    if values.dtype.kind not in "biuf":
+        message = f"input {name}: `data` must be numbers in a flat or regular nested list"
+        raise BadRequest(message)
+    converted = _cast(values, entry["data"], dtype)
+    if converted is None:
         message = f"input {name}: `data` has values that {entry['datatype']} can't hold"
         raise BadRequest(message)
     if converted.size != math.prod(shape):
@@ -240,6 +240,22 @@ def _from_json(
         )
         raise BadRequest(message)
     return converted.reshape(shape)
+
+
+def _cast(values: Array, data: object, dtype: np.dtype[Any]) -> Array | None:
+    """`values` as `dtype`; None when one of them doesn't fit."""
+    if dtype.kind in "iu" and values.dtype.kind == "f":
+        # numpy makes floats of integers beyond int64 beside small ones, and loses their low bits.
+        values = np.asarray(data, object)
+        if not all(type(value) is int for value in values.flat):
+            return None
+    try:
+        with np.errstate(over="raise", invalid="raise"):
+            converted = values.astype(dtype)
+    except ArithmeticError:
+        return None
+    exact = dtype.kind == "f" or np.array_equal(converted, values)
+    return converted if exact else None
 
 
 def _wanted_outputs(document: dict[str, Any], *, default: bool) -> dict[str, bool]:
