@@ -1,0 +1,108 @@
+# The one door: everything a person or CI does is a target here.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+CODE := packages services model-container scenes scripts tests
+FRAMES ?= 48
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+# --- setting up ---------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(INSTALLED) llvm ## Virtual environment, packages, LLVM where it may be installed
+
+$(INSTALLED): requirements/uv.txt requirements/dev.txt $(wildcard packages/*/pyproject.toml services/*/pyproject.toml model-container/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	    { echo "Python 3.11, 3.12 or 3.13 is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	    { echo "Python's venv module is missing. Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation \
+	    -e packages/simcloud -e packages/simcloud-cli -e services/generator -e services/uploader \
+	    -e services/inference-router -e model-container
+	@touch $@
+
+.PHONY: llvm
+llvm:
+	@scripts/install-llvm
+
+# --- using --------------------------------------------------------------------------------------
+
+.PHONY: run
+run: setup ## The main job: 48 labelled frames from scene to score, on this machine
+	$(BIN)/simcloud run scenes/showroom/spec.yaml --frames $(FRAMES) --frames-per-shard 12
+
+.PHONY: clean
+clean: ## Removes the demo's data and what tools have cached; keeps the virtual environment
+	rm -rf .simcloud .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# --- checking, in the order of speed and of likely failure ---------------------------------------
+
+.PHONY: test
+test: setup ## Every test that needs no Docker
+	$(BIN)/python -m pytest tests
+
+.PHONY: test-unit
+test-unit: $(INSTALLED) ## Unit tests alone: no sockets, no processes
+	$(BIN)/python -m pytest tests/unit
+
+.PHONY: check
+check: $(INSTALLED) lint types imports protos pins ## Format, lint, types, imports, contracts, pins
+
+.PHONY: lint
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check --quiet $(CODE)
+	$(BIN)/ruff check --quiet $(CODE)
+
+.PHONY: types
+types: $(INSTALLED)
+	$(BIN)/mypy packages services model-container tests scripts scenes
+
+.PHONY: imports
+imports: $(INSTALLED)
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: protos
+protos: $(INSTALLED)
+	$(BIN)/buf lint proto
+	$(BIN)/buf format --diff --exit-code proto
+	scripts/generate-proto --check
+
+.PHONY: pins
+pins: $(INSTALLED)
+	scripts/compile-requirements --check
+
+.PHONY: docs-check
+docs-check: $(INSTALLED)
+	$(BIN)/python scripts/reference_docs.py --check
+
+.PHONY: ci
+ci: check docs-check test ## What CI runs
+
+# --- remaking what is generated -----------------------------------------------------------------
+
+.PHONY: fmt
+fmt: $(INSTALLED) ## Formats the code and mends what can be mended
+	$(BIN)/ruff check --fix --quiet $(CODE) || true
+	$(BIN)/ruff format --quiet $(CODE)
+
+.PHONY: proto
+proto: $(INSTALLED) ## Generated code of proto/
+	$(BIN)/buf format -w proto
+	scripts/generate-proto
+
+.PHONY: docs
+docs: $(INSTALLED) ## Reference pages made from the code
+	$(BIN)/python scripts/reference_docs.py
+
+.PHONY: requirements
+requirements: $(INSTALLED) ## Pins of requirements/, keeping what still fits
+	scripts/compile-requirements
