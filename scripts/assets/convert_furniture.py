@@ -18,13 +18,13 @@ import re
 import shutil
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-from furniture import FURNITURE, FurnitureModel
+from furniture import FURNITURE, Draw, FurnitureModel
 from mesh_ops import (
     FloatArray,
     crease_normals,
@@ -149,7 +149,11 @@ def look_of(material: MtlMaterial, model: FurnitureModel, folder: Path) -> Look:
     roughness = math.sqrt(2.0 / (max(material.shininess, 1.0) + 2.0)) if shiny else 0.8
     texture, cut_out = None, False
     if material.diffuse_texture is not None:
-        texture, cut_out = copy_texture(material.diffuse_texture, folder)
+        redrawn = model.redrawn.get(material.diffuse_texture.stem)
+        if redrawn is not None:
+            texture = draw_texture(redrawn, folder)
+        else:
+            texture, cut_out = copy_texture(material.diffuse_texture, folder)
     exponent = 1.0 if model.linear else 2.2
     red, green, blue = (float(np.clip(x, 0.01, 0.92)) ** exponent for x in material.diffuse)
     return Look(
@@ -164,9 +168,18 @@ def look_of(material: MtlMaterial, model: FurnitureModel, folder: Path) -> Look:
     )
 
 
+def draw_texture(draw: Draw, folder: Path) -> str:
+    """Writes a picture of our own in place of the model's; returns its file name."""
+    name = draw.__name__
+    picture = draw(np.random.default_rng(zlib.crc32(name.encode("ascii"))))
+    bgr = np.round(np.clip(picture[..., ::-1], 0.0, 1.0) * 255.0).astype(np.uint8)
+    cv2.imwrite(str(folder / f"{name}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return f"{name}.jpg"
+
+
 def copy_texture(source: Path, folder: Path) -> tuple[str, bool]:
     """Writes the picture at 512 px or less; returns its name and whether its alpha cuts out."""
-    picture: npt.NDArray[np.uint8] | None = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
+    picture = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
     if picture is None:
         raise ValueError(f"{source} is not a picture that OpenCV reads")
     shrink = MAX_TEXTURE_PX / max(picture.shape[:2])
@@ -207,7 +220,7 @@ def convert(library: Path, entry: CatalogueEntry, model: FurnitureModel, target:
         name=model.name,
         label=model.label,
         placement=model.placement,
-        author=entry.author,
+        author=model.author or entry.author,
         source=f"{PACKAGE}, {LIBRARY}/{model.folder}, Blend Swap {model.blend_swap}",
         licence="CC0 1.0",
         title=entry.title,

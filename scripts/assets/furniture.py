@@ -6,12 +6,22 @@ a matter of the model, not of the library folder it lies in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+import numpy as np
+from noise import FloatArray
+from prop_textures import woven_cloth
+
+Draw = Callable[[np.random.Generator], FloatArray]
+
 
 def _nothing() -> Mapping[str, float]:
+    return MappingProxyType({})
+
+
+def _no_pictures() -> Mapping[str, Draw]:
     return MappingProxyType({})
 
 
@@ -33,12 +43,26 @@ class FurnitureModel:
     """Materials that are bare metal; MTL has no word for it."""
     roughness: Mapping[str, float] = field(default_factory=_nothing)
     """Where the MTL's shininess is not to be believed."""
+    redrawn: Mapping[str, Draw] = field(default_factory=_no_pictures)
+    """Pictures we draw ourselves, by file stem, because the original's own source is in doubt."""
+    author: str | None = None
+    """As the licence file names them, where the catalogue has another name."""
     linear: bool = False
     """The MTL's colours are linear already, not display values."""
 
 
 FURNITURE: tuple[FurnitureModel, ...] = (
-    FurnitureModel("couch", "couch", "couch", "wall", 78318, metals=("Couch_Chrome",)),
+    FurnitureModel(
+        "couch",
+        "couch",
+        "couch",
+        "wall",
+        78318,
+        metals=("Couch_Chrome",),
+        # The licence file credits a texture site that it does not speak for.
+        redrawn={"Plain001": woven_cloth},
+        author="JosephBennett (catalogue: TowerCG)",
+    ),
     FurnitureModel("sofa2", "sofa_2", "couch", "wall", 92104),
     FurnitureModel("sofa", "sofa", "couch", "wall", 67450, roughness={"Leather": 0.38}),
     FurnitureModel(
@@ -47,6 +71,7 @@ FURNITURE: tuple[FurnitureModel, ...] = (
         "bed",
         "wall",
         62576,
+        author="numroud (catalogue: Nhumrod)",
         keep={"coverlet": 0.3, "mattress": 0.4, "leftPillow": 0.7, "rightPillow": 0.7},
     ),
     FurnitureModel("antiqueChair", "antique_chair", "chair", "floor", 87504),
@@ -87,6 +112,7 @@ FURNITURE: tuple[FurnitureModel, ...] = (
         "tv",
         "on_top",
         63306,
+        author="numroud (catalogue: Nhumrod)",
         keep={"grey_plastic": 0.5, "chrome_plastic": 0.3, "white_glossy_plastic": 0.3},
     ),
 )

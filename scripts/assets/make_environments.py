@@ -26,6 +26,8 @@ INDOOR = ("apartment", "lab", "lobby", "studio", "warehouse", "workshop")
 WHITE_BALANCE = 0.8
 BRIGHTEST = 2000.0
 """Above the brightest lamp of these pictures; guards against a broken pixel."""
+DARKEST = 2e-3
+"""A floor, since the file's lossy compression would make some of the darkest pixels negative."""
 
 
 def decode(module: Path) -> npt.NDArray[np.float32]:
@@ -51,7 +53,7 @@ def balance(picture: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     mean = (picture * weight).sum((0, 1)) / (weight.sum() * width)
     balanced = picture / (mean / mean.mean()) ** WHITE_BALANCE
     mean = (balanced * weight).sum((0, 1)) / (weight.sum() * width)
-    return np.asarray(balanced / mean.mean(), np.float32)
+    return np.maximum(np.asarray(balanced / mean.mean(), np.float32), np.float32(DARKEST))
 
 
 def main() -> None:

@@ -98,28 +98,41 @@ def simplify(triangles: FloatArray, *, keep: float) -> FloatArray:
         np.ascontiguousarray(faces[proper], np.int32),
         target_reduction=1.0 - keep,
     )
-    return np.asarray(new_points, np.float64)[np.asarray(new_faces)]
+    corners = np.asarray(new_faces, np.int64)
+    return np.asarray(np.asarray(new_points, np.float64)[corners])
 
 
 def transfer_texcoords(
     triangles: FloatArray, source: FloatArray, source_texcoords: FloatArray
 ) -> FloatArray:
-    """(T, 3, 2) for simplified triangles: those of the nearest corner on a similarly facing side.
+    """(T, 3, 2) for simplified triangles, continued linearly from the nearest source triangle.
 
     Corners are looked up from slightly inside their own triangle, so that the three corners of one
     triangle find the same chart where the source has a seam.
     """
     centre = triangles.mean(axis=1, keepdims=True)
     wanted = (triangles + 0.05 * (centre - triangles)).reshape(-1, 3).astype(np.float32)
-    stock = source + 0.05 * (source.mean(axis=1, keepdims=True) - source)
-    stock_flat = stock.reshape(-1, 3).astype(np.float32)
-    texcoords = source_texcoords.reshape(-1, 2)
-    squared = (stock_flat**2).sum(1)
-    found = np.empty(len(wanted), np.int64)
+    middles = source.mean(axis=1).astype(np.float32)
+    squared = (middles**2).sum(1)
+    nearest = np.empty(len(wanted), np.int64)
     for begin in range(0, len(wanted), 256):
         block = wanted[begin : begin + 256]
-        found[begin : begin + 256] = (squared[None] - 2.0 * block @ stock_flat.T).argmin(1)
-    return np.asarray(texcoords[found].reshape(-1, 3, 2))
+        nearest[begin : begin + 256] = (squared[None] - 2.0 * block @ middles.T).argmin(1)
+    weights = _barycentric(triangles.reshape(-1, 3), source[nearest])
+    texcoords = (weights[:, :, None] * source_texcoords[nearest]).sum(1)
+    return np.asarray(texcoords.reshape(-1, 3, 2))
+
+
+def _barycentric(points: FloatArray, triangles: FloatArray) -> FloatArray:
+    """(N, 3) weights of each point's projection on its triangle's plane, kept within reason."""
+    first, second = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    offset = points - triangles[:, 0]
+    d11, d12, d22 = ((x * y).sum(1) for x, y in ((first, first), (first, second), (second, second)))
+    e1, e2 = (offset * first).sum(1), (offset * second).sum(1)
+    area = np.maximum(d11 * d22 - d12 * d12, 1e-24)
+    v = np.clip((d22 * e1 - d12 * e2) / area, -3.0, 3.0)
+    w = np.clip((d11 * e2 - d12 * e1) / area, -3.0, 3.0)
+    return np.stack([1.0 - v - w, v, w], axis=1)
 
 
 def index_corners(

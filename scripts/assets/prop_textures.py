@@ -175,3 +175,17 @@ def linen(rng: np.random.Generator) -> FloatArray:
     weft = spectral(rng, SIZE_PX, slope=0.4, stretch=(18.0, 1.0))
     shade = np.clip(0.6 + 0.10 * warp + 0.10 * weft, 0.0, 1.0)
     return mix(rgb(196, 184, 160), rgb(238, 230, 212), shade)
+
+
+def woven_cloth(rng: np.random.Generator) -> FloatArray:
+    """Coarse upholstery: rows of thick yarn, each stitch with its own tone."""
+    u, v = _uv()
+    rows, columns = 48, 64
+    row, column = (v * rows).astype(np.int64) % rows, (u * columns).astype(np.int64) % columns
+    # Every other row is shifted by half a stitch.
+    across = (u * columns + 0.5 * (row % 2)) % 1.0
+    bulge = np.sin(np.pi * across) ** 0.5 * np.sin(np.pi * ((v * rows) % 1.0)) ** 0.5
+    tone = rng.normal(0.0, 0.09, (rows, columns))[row, column]
+    fibres = 0.07 * spectral(rng, SIZE_PX, slope=0.3, stretch=(1.0, 3.0))
+    shade = np.clip(0.22 + 0.62 * bulge + tone + fibres, 0.0, 1.0)
+    return mix(rgb(112, 104, 92), rgb(204, 198, 184), shade)

@@ -134,7 +134,8 @@ def lathe(profile: list[tuple[float, float]], *, segments: int = 32, wraps: floa
     u = np.broadcast_to(angle / (2.0 * np.pi) * wraps, (len(radius), segments + 1))
     v = np.broadcast_to((length / length[-1])[:, None], u.shape)
     coordinates = np.stack([u, v], axis=2)
-    triangles, texcoords = [], []
+    triangles: list[FloatArray] = []
+    texcoords: list[FloatArray] = []
     for values, target in ((points, triangles), (coordinates, texcoords)):
         a, b = values[:-1, :-1], values[:-1, 1:]
         c, d = values[1:, 1:], values[1:, :-1]
