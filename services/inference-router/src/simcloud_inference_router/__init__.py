@@ -1,0 +1,1 @@
+"""The inference-router: gRPC in front of SageMaker endpoints and model containers."""

@@ -1,0 +1,200 @@
+"""The catalogue: which models there are, what goes in and out, and where they are served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
+
+Datatype = Literal[
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP16", "BF16", "FP32", "FP64", "BYTES",
+]  # fmt: skip
+"""Tensor datatypes of the Open Inference Protocol."""
+
+TensorCodecName = Literal["triton_binary", "npy", "json_v2"]
+PictureCodecName = Literal["raw_image"]
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._/@-]{0,127}$"
+_HEADER_VALUE = r"^[\x21-\x7e]*$"
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSignature(_Entry):
+    """An input or an output of a model."""
+
+    name: str = Field(min_length=1, max_length=256)
+    """Tensor's name."""
+    datatype: Datatype
+    """Datatype."""
+    shape: tuple[Annotated[int, Field(ge=-1)], ...]
+    """Shape, the batch included; -1 for a dimension of any size."""
+
+
+class TargetEntry(_Entry):
+    """One place that serves a model."""
+
+    name: str = Field(pattern=_NAME)
+    """Unique in the catalogue; appears in answers, metrics and messages."""
+    kind: Literal["sagemaker", "container"]
+    """`sagemaker`: an endpoint, or what speaks its protocol. `container`: plain `/invocations`."""
+    endpoint: str = Field(default="", pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$|^$")
+    """Endpoint's name. Required for `sagemaker`."""
+    url: str = Field(default="", pattern=r"^https?://[^/?#\s]+/?$|^$")
+    """Base address. Required for `container`; for `sagemaker` the region's runtime by default."""
+    region: str = Field(default="", pattern=r"^[a-z0-9-]*$")
+    """Region of the endpoint; the service's own by default."""
+    variant: str = Field(default="", max_length=63, pattern=_HEADER_VALUE)
+    """Production variant; overrides the endpoint's weights."""
+    component: str = Field(default="", max_length=63, pattern=_HEADER_VALUE)
+    """Inference component; needed where the endpoint hosts components."""
+    target_model: str = Field(default="", max_length=1024, pattern=_HEADER_VALUE)
+    """Model on a multi-model endpoint."""
+    weight: float = Field(default=1.0, ge=0)
+    """Share of the traffic among the model's targets."""
+    timeout_s: float = Field(default=60.0, gt=0, le=3600)
+    """Longest time for one attempt; 60 s is the runtime's own limit."""
+    max_request_bytes: int = Field(default=6_291_456, ge=1, le=26_214_400)
+    """Largest body; 6,291,456 in InvokeEndpoint's model. Raise it where a limit of 25 MB holds."""
+
+    @model_validator(mode="after")
+    def _kind_has_its_address(self) -> Self:
+        if self.kind == "sagemaker" and not self.endpoint:
+            raise ValueError(f"target {self.name}: kind sagemaker needs `endpoint`")
+        if self.kind == "container":
+            if not self.url:
+                raise ValueError(f"target {self.name}: kind container needs `url`")
+            if self.endpoint or self.variant or self.component or self.target_model:
+                raise ValueError(
+                    f"target {self.name}: endpoint, variant, component and target_model mean "
+                    "nothing for kind container; remove them"
+                )
+        return self
+
+
+class ModelEntry(_Entry):
+    """One model as callers see it."""
+
+    name: str = Field(pattern=_NAME)
+    """Name that callers use."""
+    versions: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ("1",)
+    """Versions, the default first."""
+    task: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """For example `object_detection`."""
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 that names its predictions: of the weights with the pre- and post-processing."""
+    labels: tuple[str, ...] = ()
+    """Labels by class id."""
+    labels_file: str = ""
+    """File with one label a line, relative to the catalogue; instead of `labels`."""
+    inputs: tuple[TensorSignature, ...] = ()
+    """Tensors in; required when the model takes tensors."""
+    outputs: tuple[TensorSignature, ...] = ()
+    """Tensors out."""
+    max_batch_size: int = Field(default=0, ge=0)
+    """Largest first dimension of the inputs; 0: the inputs have no batch dimension."""
+    tensor_codec: TensorCodecName | None = "triton_binary"
+    """How tensors travel; null: the model takes none."""
+    picture_codec: PictureCodecName | None = "raw_image"
+    """How pictures travel; null: the model takes none."""
+    targets: tuple[TargetEntry, ...] = Field(min_length=1, max_length=1)
+    """Where it is served: one place."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.versions:
+            raise ValueError(f"model {self.name}: versions must name at least one")
+        if self.labels and self.labels_file:
+            raise ValueError(f"model {self.name}: give labels or labels_file, not both")
+        if self.tensor_codec and not (self.inputs and self.outputs):
+            raise ValueError(
+                f"model {self.name}: tensor_codec {self.tensor_codec} needs inputs and outputs; "
+                "set it to null for a model that takes only pictures"
+            )
+        if self.tensor_codec == "npy" and not len(self.inputs) == len(self.outputs) == 1:
+            raise ValueError(f"model {self.name}: codec npy carries one tensor each way")
+        for tensor in (*self.inputs, *self.outputs):
+            if self.max_batch_size and (not tensor.shape or tensor.shape[0] != -1):
+                raise ValueError(
+                    f"model {self.name}: tensor {tensor.name} must have -1 first: "
+                    f"max_batch_size is {self.max_batch_size}"
+                )
+        return self
+
+
+class Catalog(_Entry):
+    """All models, by name."""
+
+    models: tuple[ModelEntry, ...]
+    """Models; names are unique, and so are the names of targets."""
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        _unique("model", [model.name for model in self.models])
+        _unique("target", [target.name for model in self.models for target in model.targets])
+        return self
+
+    def model(self, name: str, version: str = "") -> ModelEntry:
+        """The model of that name.
+
+        Raises:
+            InvalidRequest: no name was given.
+            NotFound: no such model, or not in that version.
+        """
+        if not name:
+            raise InvalidRequest("model", "is empty; name a model of the catalogue")
+        for model in self.models:
+            if model.name == name:
+                break
+        else:
+            known = ", ".join(sorted(model.name for model in self.models))
+            message = f"there is no model {name!r}; the catalogue has: {known or 'none'}"
+            raise NotFound(message, model=name)
+        if version and version not in model.versions:
+            versions = ", ".join(model.versions)
+            message = f"model {name!r} has no version {version!r}; it has: {versions}"
+            raise NotFound(message, model=name, version=version)
+        return model
+
+
+def load_catalog(path: Path) -> Catalog:
+    """Reads a catalogue.
+
+    Raises:
+        PreconditionFailed: the file can't be read, is no YAML, or breaks a rule.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        catalog = Catalog.model_validate(content)
+        models = tuple(_with_labels(model, path.parent) for model in catalog.models)
+    except OSError as exc:
+        raise PreconditionFailed(f"catalogue {path} can't be read: {exc}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise PreconditionFailed(f"catalogue {path} is not YAML: {exc}") from exc
+    except ValidationError as exc:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+            for error in exc.errors(include_url=False, include_input=False)
+        )
+        raise PreconditionFailed(f"catalogue {path} is not valid: {problems}") from exc
+    return catalog.model_copy(update={"models": models})
+
+
+def _with_labels(model: ModelEntry, folder: Path) -> ModelEntry:
+    if not model.labels_file:
+        return model
+    labels = tuple((folder / model.labels_file).read_text(encoding="utf-8").splitlines())
+    return model.model_copy(update={"labels": labels, "labels_file": ""})
+
+
+def _unique(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{what} names must be unique; given twice: {', '.join(twice)}")

@@ -1,0 +1,70 @@
+"""What codecs work on: tensors as raw contents, pictures as bytes, and requests to a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from simcloud.oip.tensors import Tensor
+
+Parameter = bool | int | float | str
+"""A parameter of a request, an answer or an output."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRequest:
+    """One inference on tensors, checked against the model's signature."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[str, ...]
+    """Names of the outputs wanted; all of the model's when the caller named none."""
+    id: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorAnswer:
+    """A model's answer in tensors."""
+
+    outputs: tuple[Tensor, ...]
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A request in the model's encoding."""
+
+    body: bytes
+    content_type: str
+    accept: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """Parameters that have no place in the body; they travel beside it, in CustomAttributes."""
+
+
+class UnencodableRequest(Exception):
+    """The codec of the model has no form for this request; the message says what to change."""
+
+
+class MalformedAnswer(Exception):
+    """The target's answer is not what the codec expects; the message says expected and found."""
+
+
+class TensorCodec(Protocol):
+    """Tensors to a target and back."""
+
+    def encode(self, request: TensorRequest) -> Encoded:
+        """The request in the model's encoding.
+
+        Raises:
+            UnencodableRequest: there is no form for it.
+        """
+        ...
+
+    def decode(self, body: bytes, content_type: str) -> TensorAnswer:
+        """The answer's tensors, in whatever order they came.
+
+        Raises:
+            MalformedAnswer: the body is none of this codec's.
+        """
+        ...

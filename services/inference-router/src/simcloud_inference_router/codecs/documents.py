@@ -1,0 +1,65 @@
+"""The JSON of the Open Inference Protocol over HTTP, read with care: it comes from outside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from simcloud_inference_router.codecs.base import MalformedAnswer, Parameter
+
+Document = dict[str, object]
+
+
+def parse_object(text: bytes) -> Document:
+    """A JSON object.
+
+    Raises:
+        MalformedAnswer: it is none.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise MalformedAnswer(f"the answer is not JSON: {exc}") from exc
+    if not isinstance(value, dict):
+        raise MalformedAnswer(f"expected a JSON object, found {type(value).__name__}")
+    return value
+
+
+def tensor_documents(document: Document) -> list[Document]:
+    """The entries of ``outputs``."""
+    outputs = document.get("outputs")
+    if not isinstance(outputs, list):
+        raise MalformedAnswer("the answer has no list `outputs`")
+    for entry in outputs:
+        if not isinstance(entry, dict):
+            raise MalformedAnswer(f"an output must be an object, found {type(entry).__name__}")
+    return outputs
+
+
+def text_of(entry: Mapping[str, object], key: str) -> str:
+    """A text that must be there."""
+    value = entry.get(key)
+    if not isinstance(value, str) or not value:
+        raise MalformedAnswer(f"an output has no text `{key}`")
+    return value
+
+
+def shape_of(entry: Mapping[str, object]) -> tuple[int, ...]:
+    """An output's shape: a list of integers, 0 or more."""
+    shape = entry.get("shape")
+    if not isinstance(shape, list):
+        raise MalformedAnswer(f"output {entry.get('name')!r} has no list `shape`")
+    for size in shape:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+            raise MalformedAnswer(f"output {entry.get('name')!r} has the shape {shape!r}")
+    return tuple(shape)
+
+
+def parameters_of(document: Mapping[str, object]) -> dict[str, Parameter]:
+    """Parameters of an answer; those that are no plain values are left out."""
+    found = document.get("parameters")
+    if not isinstance(found, dict):
+        return {}
+    return {
+        key: value for key, value in found.items() if isinstance(value, bool | int | float | str)
+    }

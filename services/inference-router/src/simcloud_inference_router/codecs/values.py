@@ -1,0 +1,93 @@
+"""Raw contents of tensors and the numbers or texts that JSON carries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from simcloud.oip.tensors import DATATYPES, Tensor, join_bytes, split_bytes
+from simcloud_inference_router.codecs.base import MalformedAnswer, UnencodableRequest
+from simcloud_inference_router.codecs.documents import shape_of, text_of
+
+_NO_JSON = frozenset({"BF16"})
+"""numpy has no bfloat16, and JSON no use for one."""
+
+
+def to_json(tensor: Tensor) -> list[object]:
+    """A tensor's elements as a flat list, row-major.
+
+    Raises:
+        UnencodableRequest: BF16, numbers that are not finite, or BYTES that are no UTF-8.
+    """
+    if tensor.datatype in _NO_JSON:
+        raise UnencodableRequest(f"{tensor.datatype} has no form in JSON; send FP32")
+    if tensor.datatype == "BYTES":
+        try:
+            return [element.decode() for element in split_bytes(tensor.data)]
+        except UnicodeDecodeError as exc:
+            raise UnencodableRequest(
+                "BYTES that are no UTF-8 have no form in JSON; this model takes text"
+            ) from exc
+    values = np.frombuffer(tensor.data, DATATYPES[tensor.datatype].dtype)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise UnencodableRequest("NaN and infinity have no form in JSON")
+    elements: list[object] = values.tolist()
+    return elements
+
+
+def from_json(entry: Mapping[str, object]) -> Tensor:
+    """An output whose ``data`` is a JSON list, flat or nested.
+
+    Raises:
+        MalformedAnswer: datatype, shape and data don't fit each other.
+    """
+    name, datatype, shape = text_of(entry, "name"), text_of(entry, "datatype"), shape_of(entry)
+    flat = _flat(entry.get("data"))
+    if len(flat) != math.prod(shape):
+        raise MalformedAnswer(
+            f"output {name} of shape {list(shape)} should have {math.prod(shape)} elements; "
+            f"`data` has {len(flat)}"
+        )
+    return Tensor(name, datatype, shape, _raw(name, datatype, flat))
+
+
+def _raw(name: str, datatype: str, flat: list[object]) -> bytes:
+    try:
+        if datatype == "BYTES":
+            return join_bytes(_text(element) for element in flat)
+        if datatype in _NO_JSON:
+            raise ValueError("it has no form in JSON")
+        wanted = DATATYPES[datatype].dtype
+        assert wanted is not None, "only BYTES has none"
+        values = np.array(flat, dtype=None if flat else wanted)
+        if values.dtype.kind not in "biuf":
+            raise ValueError("its elements are no numbers")
+        if wanted.kind in "iub" and values.dtype.kind == "f":
+            raise ValueError("it has fractions")
+        data: bytes = values.astype(wanted).tobytes()
+    except (ValueError, KeyError, TypeError, OverflowError) as exc:
+        raise MalformedAnswer(f"output {name} of datatype {datatype}: {exc}") from exc
+    return data
+
+
+def _text(element: object) -> str:
+    if not isinstance(element, str):
+        raise TypeError(f"expected texts, found {type(element).__name__}")
+    return element
+
+
+def _flat(data: object) -> list[object]:
+    """Elements in order; an own stack, since nesting comes from outside."""
+    if not isinstance(data, list):
+        raise MalformedAnswer("an output has neither binary_data_size nor a list `data`")
+    flat: list[object] = []
+    stack: list[object] = [data]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list):
+            stack.extend(reversed(item))
+        else:
+            flat.append(item)
+    return flat

@@ -1,0 +1,172 @@
+"""One ``Infer`` stream without its transport: credit, memory, order, an answer for every frame."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from simcloud.concurrency.budget import ByteLease
+from simcloud.concurrency.credits import CreditExceeded, CreditWindow
+from simcloud.errors import InvalidRequest, Overloaded, SimcloudError
+from simcloud_inference_router.dispatch import RoutedModel
+from simcloud_inference_router.pipeline import Pipeline
+from simcloud_inference_router.router import Call, Picture, Router
+from simcloud_inference_router.statistics import CallTrace
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A frame that can't be looked at; it gets an answer all the same."""
+
+    id: str
+    error: SimcloudError
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A frame that is being looked at."""
+
+    picture: Picture
+    lease: ByteLease
+    taken_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAnswer:
+    """What became of one frame."""
+
+    id: str
+    trace: CallTrace
+    total_s: float = 0.0
+    error: SimcloudError | None = None
+    media_type: str = ""
+    body: bytes = b""
+    was_taken: bool = True
+    """Whether its id was in flight; False for a frame that was refused at once."""
+
+
+class FrameStream:
+    """Answers the frames of one stream.
+
+    The client may have sent ``window`` frames more than it has answers. Pictures count against the
+    router's payload budget from the moment they are read until the target has answered; while it is
+    full, no more frames are read. An error of one frame is its answer.
+
+    Args:
+        router: whom to ask.
+        model: which model.
+        call: who asks.
+        ordered: whether answers go out in the order of the frames.
+        write: sends an answer.
+        grant: sends the credit granted in total.
+    """
+
+    def __init__(
+        self,
+        router: Router,
+        *,
+        model: RoutedModel,
+        call: Call,
+        ordered: bool,
+        write: Callable[[FrameAnswer], Awaitable[None]],
+        grant: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._router = router
+        self._model = model
+        self._call = call
+        self._ordered = ordered
+        self._write = write
+        self._grant = grant
+        self._window = router.stream_window
+        # Credit is sent in batches of a quarter of the window: one message for several frames.
+        self._batch = max(1, self._window // 4)
+        self._credit = CreditWindow()
+        self._ungranted = 0
+        self._leases: set[ByteLease] = set()
+        self._ids: set[str] = set()
+
+    async def run(self, frames: AsyncIterator[Picture | Refused]) -> None:
+        """Returns when every frame is answered.
+
+        Cancelling cancels the requests at the target. Nothing is held afterwards.
+
+        Raises:
+            Overloaded: the client sent more than its credit; what was within it is answered.
+            NotReady: the process drains; what was taken is answered.
+            SimcloudError: what ``frames`` raised.
+        """
+        await self._grant(self._credit.grant(self._window))
+        pipeline: Pipeline[Taken | Refused, FrameAnswer] = Pipeline(
+            answer=self._answer,
+            write=self._written,
+            # One more than the credit, so that a client that oversteps it is seen.
+            window=self._window + 1,
+            ordered=self._ordered,
+            drain=self._router.drain,
+        )
+        try:
+            await pipeline.run(self._admitted(frames))
+        finally:
+            for lease in tuple(self._leases):
+                lease.release()
+
+    async def _admitted(
+        self, frames: AsyncIterator[Picture | Refused]
+    ) -> AsyncIterator[Taken | Refused]:
+        async for frame in frames:
+            try:
+                self._credit.charge(1)
+            except CreditExceeded as exc:
+                raise Overloaded(
+                    f"{exc.used} frames were sent on the stream, {exc.granted} were granted; wait "
+                    "for credit"
+                ) from exc
+            yield await self._admit(frame)
+
+    async def _admit(self, frame: Picture | Refused) -> Taken | Refused:
+        if isinstance(frame, Refused):
+            return frame
+        begun = self._router.clock.monotonic()
+        if frame.id in self._ids:
+            problem = f"{frame.id!r} is in flight already; ids are unique among frames in flight"
+            return Refused(frame.id, InvalidRequest("frame.id", problem))
+        try:
+            size = self._router.check_picture(self._call.caller, self._model, frame)
+        except SimcloudError as exc:
+            return Refused(frame.id, exc)
+        lease = await self._router.payloads.acquire(size)
+        self._leases.add(lease)
+        self._ids.add(frame.id)
+        return Taken(frame, lease, begun)
+
+    async def _answer(self, frame: Taken | Refused) -> FrameAnswer:
+        if isinstance(frame, Refused):
+            return FrameAnswer(id=frame.id, trace=CallTrace(), error=frame.error, was_taken=False)
+        trace = CallTrace()
+        clock = self._router.clock
+        picture = frame.picture
+        try:
+            answer = await self._router.infer_picture(self._model, picture, self._call, trace)
+        except SimcloudError as exc:
+            total_s = clock.monotonic() - frame.taken_at
+            return FrameAnswer(id=picture.id, trace=trace, total_s=total_s, error=exc)
+        finally:
+            frame.lease.release()
+            self._leases.discard(frame.lease)
+        return FrameAnswer(
+            id=picture.id,
+            trace=trace,
+            total_s=clock.monotonic() - frame.taken_at,
+            media_type=answer.content_type,
+            body=answer.body,
+        )
+
+    async def _written(self, answer: FrameAnswer) -> None:
+        await self._write(answer)
+        if answer.was_taken:
+            self._ids.discard(answer.id)
+        self._ungranted += 1
+        if self._ungranted >= self._batch:
+            total = self._credit.grant(self._ungranted)
+            self._ungranted = 0
+            await self._grant(total)

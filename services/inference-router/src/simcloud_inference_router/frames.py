@@ -1,0 +1,236 @@
+"""InferenceRouterService: wire messages to the router and back, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import grpc.aio
+from google.protobuf.duration_pb2 import Duration
+
+from simcloud.dataset.frames import FrameRef
+from simcloud.errors import InvalidRequest, NotFound, SimcloudError
+from simcloud.rpc.auth import caller_of
+from simcloud.v1 import infer_pb2, infer_pb2_grpc
+from simcloud_inference_router.calls import call_of
+from simcloud_inference_router.dispatch import RoutedModel
+from simcloud_inference_router.frame_stream import FrameAnswer, FrameStream, Refused
+from simcloud_inference_router.router import Picture, Router
+from simcloud_inference_router.statistics import ModelCounts
+
+FULL_NAME = "simcloud.v1.InferenceRouterService"
+
+MAX_ID_BYTES = 256
+MAX_PARAMETERS = 16
+MAX_PARAMETER_BYTES = 256
+
+InferContext = grpc.aio.ServicerContext[infer_pb2.InferRequest, infer_pb2.InferResponse]
+
+
+class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
+    """The service.
+
+    Args:
+        router: what answers.
+    """
+
+    def __init__(self, router: Router) -> None:
+        self._router = router
+
+    async def Infer(  # noqa: N802 - the contract's name
+        self, request_iterator: AsyncIterator[infer_pb2.InferRequest], context: InferContext
+    ) -> None:
+        """Frames in, answers out."""
+        opened = await _open_of(request_iterator)
+        caller = caller_of(context)
+        model = self._router.model_for(caller, opened.model, opened.version)
+        parameters = _parameters(opened.parameters)
+        await context.write(
+            infer_pb2.InferResponse(
+                opened=infer_pb2.InferOpened(
+                    version=opened.version or model.entry.versions[0],
+                    model_digest=model.entry.digest,
+                )
+            )
+        )
+
+        async def write(answer: FrameAnswer) -> None:
+            await context.write(infer_pb2.InferResponse(answer=_answer_to_wire(answer)))
+
+        async def grant(total: int) -> None:
+            credit = infer_pb2.InferCredit(granted_frames=total)
+            await context.write(infer_pb2.InferResponse(credit=credit))
+
+        stream = FrameStream(
+            self._router,
+            model=model,
+            call=call_of(context, clock=self._router.clock, patient=True),
+            ordered=not opened.unordered,
+            write=write,
+            grant=grant,
+        )
+        await stream.run(_frames(request_iterator, opened.accept, parameters))
+
+    async def ListModels(  # noqa: N802 - the contract's name
+        self,
+        request: infer_pb2.ListModelsRequest,
+        context: grpc.aio.ServicerContext[
+            infer_pb2.ListModelsRequest, infer_pb2.ListModelsResponse
+        ],
+    ) -> infer_pb2.ListModelsResponse:
+        """The catalogue."""
+        models = [self._router.models[name] for name in sorted(self._router.models)]
+        return infer_pb2.ListModelsResponse(models=[_model_to_wire(model) for model in models])
+
+    async def GetStatistics(  # noqa: N802 - the contract's name
+        self,
+        request: infer_pb2.GetStatisticsRequest,
+        context: grpc.aio.ServicerContext[
+            infer_pb2.GetStatisticsRequest, infer_pb2.GetStatisticsResponse
+        ],
+    ) -> infer_pb2.GetStatisticsResponse:
+        """Counts of one model or of all."""
+        if request.model and request.model not in self._router.models:
+            raise NotFound(f"there is no model {request.model!r}", model=request.model)
+        names = [request.model] if request.model else sorted(self._router.models)
+        return infer_pb2.GetStatisticsResponse(
+            models=[_counts_to_wire(name, self._router.statistics.of(name)) for name in names]
+        )
+
+
+async def _open_of(requests: AsyncIterator[infer_pb2.InferRequest]) -> infer_pb2.OpenInfer:
+    async for first in requests:
+        if first.WhichOneof("message") == "open":
+            return first.open
+        break
+    raise InvalidRequest("open", "must be the stream's first message")
+
+
+def _parameters(found: Mapping[str, str]) -> dict[str, str]:
+    """Parameters of the stream.
+
+    Raises:
+        InvalidRequest: too many, too long, or not fit for a header.
+    """
+    if len(found) > MAX_PARAMETERS:
+        problem = f"at most {MAX_PARAMETERS}, found {len(found)}"
+        raise InvalidRequest("open.parameters", problem)
+    for name, value in found.items():
+        for text in (name, value):
+            if len(text.encode()) > MAX_PARAMETER_BYTES:
+                problem = f"at most {MAX_PARAMETER_BYTES} bytes, found {len(text.encode())}"
+                raise InvalidRequest(f"open.parameters[{name[:32]}]", problem)
+            if not text.isascii() or not text.isprintable() or any(c in text for c in ";,= "):
+                problem = "must be visible ASCII without `;`, `,` and `=`: it travels in a header"
+                raise InvalidRequest(f"open.parameters[{name[:32]}]", problem)
+    return dict(found)
+
+
+async def _frames(
+    requests: AsyncIterator[infer_pb2.InferRequest], accept: str, parameters: Mapping[str, str]
+) -> AsyncIterator[Picture | Refused]:
+    async for request in requests:
+        if request.WhichOneof("message") != "frame":
+            raise InvalidRequest("frame", "after `open` every message must be a frame")
+        frame = request.frame
+        try:
+            yield _picture(frame, accept, parameters)
+        except SimcloudError as exc:
+            yield Refused(frame.id, exc)
+
+
+def _picture(frame: infer_pb2.InferFrame, accept: str, parameters: Mapping[str, str]) -> Picture:
+    size = len(frame.id.encode())
+    if not 1 <= size <= MAX_ID_BYTES:
+        raise InvalidRequest("frame.id", f"expected 1 to {MAX_ID_BYTES} bytes, found {size}")
+    match frame.WhichOneof("picture"):
+        case "inline":
+            data: bytes | FrameRef = frame.inline.data
+            media_type = frame.inline.media_type
+        case "ref":
+            data = _ref(frame)
+            media_type = frame.ref.media_type
+        case _:
+            raise InvalidRequest("frame.picture", "is missing: give `inline` or `ref`")
+    if "/" not in media_type or not media_type.isascii() or not media_type.isprintable():
+        field = f"frame.{frame.WhichOneof('picture')}.media_type"
+        raise InvalidRequest(field, f"expected a media type, found {media_type[:64]!r}")
+    return Picture(
+        id=frame.id, data=data, media_type=media_type, accept=accept, parameters=parameters
+    )
+
+
+def _ref(frame: infer_pb2.InferFrame) -> FrameRef:
+    ref = frame.ref
+    if not ref.bucket or not ref.key:
+        raise InvalidRequest("frame.ref", "needs bucket and key")
+    return FrameRef(
+        bucket=ref.bucket,
+        key=ref.key,
+        etag=ref.etag,
+        offset=ref.offset,
+        length=ref.length,
+        media_type=ref.media_type,
+    )
+
+
+def _answer_to_wire(answer: FrameAnswer) -> infer_pb2.InferAnswer:
+    trace = answer.trace
+    message = infer_pb2.InferAnswer(
+        id=answer.id,
+        media_type=answer.media_type,
+        body=answer.body,
+        target=trace.target,
+        attempts=trace.attempts,
+        timings=infer_pb2.InferTimings(
+            queue=_duration(trace.queue_s),
+            fetch=_duration(trace.fetch_s),
+            target=_duration(trace.target_s),
+            total=_duration(answer.total_s),
+        ),
+    )
+    if answer.error is not None:
+        message.code = answer.error.code.value[0]
+        message.reason = answer.error.reason
+        message.message = answer.error.message
+        message.retryable = answer.error.retryable
+    return message
+
+
+def _duration(seconds: float) -> Duration:
+    nanos = round(seconds * 1_000_000_000)
+    return Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)
+
+
+def _model_to_wire(model: RoutedModel) -> infer_pb2.ModelDescription:
+    entry, target = model.entry, model.target
+    return infer_pb2.ModelDescription(
+        name=entry.name,
+        versions=entry.versions,
+        digest=entry.digest,
+        task=entry.task,
+        labels=entry.labels,
+        targets=[
+            infer_pb2.TargetDescription(
+                name=target.entry.name,
+                kind=target.entry.kind,
+                ready=True,
+                weight=target.entry.weight,
+                in_flight=target.gate.in_flight,
+                limit=target.gate.limit,
+            )
+        ],
+    )
+
+
+def _counts_to_wire(name: str, counts: ModelCounts) -> infer_pb2.ModelCounts:
+    return infer_pb2.ModelCounts(
+        model=name,
+        requests=counts.requests,
+        succeeded=counts.succeeded,
+        failed=counts.failed,
+        retries=counts.retries,
+        request_bytes=counts.request_bytes,
+        response_bytes=counts.response_bytes,
+        target_time=_duration(counts.target.total_s),
+        queue_time=_duration(counts.queue.total_s),
+    )

@@ -1,0 +1,153 @@
+"""Requests of one stream answered at the same time, and their answers put back in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Generic, TypeVar
+
+from simcloud.concurrency.service import single_error
+from simcloud.errors import NotReady
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+
+
+class Reorder(Generic[Answer]):
+    """Gives answers out in the order of their requests; pure.
+
+    Holds at most as many answers as there are requests in flight.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._early: dict[int, Answer] = {}
+
+    def add(self, sequence: int, answer: Answer) -> list[Answer]:
+        """Takes the answer to request number ``sequence``, from 0; gives what may go out now."""
+        self._early[sequence] = answer
+        ready: list[Answer] = []
+        while self._next in self._early:
+            ready.append(self._early.pop(self._next))
+            self._next += 1
+        return ready
+
+
+class Drain:
+    """Tells every stream of the process to take no more requests."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._readers: set[asyncio.Task[None]] = set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether streams take no more."""
+        return self._begun
+
+    async def begin(self) -> None:
+        """Stops all readers; what they have taken is still answered. Idempotent."""
+        self._begun = True
+        for reader in tuple(self._readers):
+            reader.cancel()
+
+    def watch(self, reader: asyncio.Task[None]) -> None:
+        """Puts a reader under this drain."""
+        self._readers.add(reader)
+        reader.add_done_callback(self._readers.discard)
+        if self._begun:
+            reader.cancel()
+
+
+class Pipeline(Generic[Request, Answer]):
+    """Answers the requests of one stream.
+
+    At most ``window`` requests are in flight, answers that wait for their turn included; the
+    source is not read beyond. An error of ``source`` ends reading; what was taken is answered and
+    written first, then the error is raised. An error of ``answer`` or ``write`` ends everything at
+    once. Cancelling cancels all requests in flight.
+
+    Args:
+        answer: answers one request.
+        write: sends one answer; called by one task, never twice at once.
+        window: requests in flight.
+        ordered: whether answers go out in the order of the requests.
+        drain: ends reading when the process stops.
+    """
+
+    def __init__(
+        self,
+        *,
+        answer: Callable[[Request], Awaitable[Answer]],
+        write: Callable[[Answer], Awaitable[None]],
+        window: int,
+        ordered: bool,
+        drain: Drain,
+    ) -> None:
+        self._answer = answer
+        self._write = write
+        self._room = asyncio.Semaphore(window)
+        self._reorder: Reorder[Answer] | None = Reorder() if ordered else None
+        self._drain = drain
+        self._ready: deque[Answer] = deque()
+        self._wake = asyncio.Event()
+        self._taken = 0
+        self._written = 0
+        self._source_ended = False
+        self._source_error: Exception | None = None
+
+    async def run(self, source: AsyncIterator[Request]) -> None:
+        """Returns when the source has ended and every answer is written.
+
+        Raises:
+            NotReady: the process drains; what was taken has been answered.
+            Exception: what the source raised.
+        """
+        async with single_error(), asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(self._read(source, tasks))
+            reader.add_done_callback(self._reader_ended)
+            self._drain.watch(reader)
+            await self._write_all()
+        if self._source_error is not None:
+            raise self._source_error
+
+    async def _read(self, source: AsyncIterator[Request], tasks: asyncio.TaskGroup) -> None:
+        try:
+            await self._room.acquire()
+            async for request in source:
+                tasks.create_task(self._one(self._taken, request))
+                self._taken += 1
+                await self._room.acquire()
+        except Exception as exc:
+            # Raised by ``run``, after what was taken is answered.
+            self._source_error = exc
+
+    def _reader_ended(self, reader: asyncio.Task[None]) -> None:
+        # A callback, since a reader that is cancelled before its first step runs no ``finally``.
+        if reader.cancelled():
+            self._source_error = NotReady(
+                "the router is shutting down; every request it took has been answered, send the "
+                "others again on a new stream"
+            )
+        self._source_ended = True
+        self._wake.set()
+
+    async def _one(self, sequence: int, request: Request) -> None:
+        answer = await self._answer(request)
+        if self._reorder is None:
+            self._ready.append(answer)
+        else:
+            self._ready.extend(self._reorder.add(sequence, answer))
+        self._wake.set()
+
+    async def _write_all(self) -> None:
+        while True:
+            while self._ready:
+                await self._write(self._ready.popleft())
+                self._written += 1
+                self._room.release()
+            if self._source_ended and self._written == self._taken:
+                return
+            self._wake.clear()
+            await self._wake.wait()

@@ -1,0 +1,233 @@
+"""The router without a transport: models, what is asked of them, and what it counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from simcloud.clock import Clock
+from simcloud.concurrency.budget import ByteBudget
+from simcloud.dataset.frames import FrameRef
+from simcloud.errors import InvalidRequest, SimcloudError, Unsupported
+from simcloud.rpc.auth import AllowLists
+from simcloud_inference_router.catalog import Catalog
+from simcloud_inference_router.codecs import tensor_codec
+from simcloud_inference_router.codecs.base import (
+    Encoded,
+    MalformedAnswer,
+    TensorAnswer,
+    TensorRequest,
+    UnencodableRequest,
+)
+from simcloud_inference_router.codecs.raw_image import encode_picture
+from simcloud_inference_router.dispatch import Dispatcher, RoutedModel
+from simcloud_inference_router.pipeline import Drain
+from simcloud_inference_router.signature import check_inputs, check_outputs, select_outputs
+from simcloud_inference_router.sources import FrameSource
+from simcloud_inference_router.statistics import CallTrace, Statistics
+from simcloud_inference_router.targets.base import Invocation, TargetAnswer
+from simcloud_inference_router.targets.errors import bad_answer
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who asks, and until when."""
+
+    caller: str
+    """Identity, as ``simcloud.rpc.auth.caller_of`` tells it."""
+    deadline: float | None
+    """Latest moment on the router's clock; None: the target's timeout alone."""
+    traceparent: str = ""
+    """W3C trace context for the target; empty: none."""
+    patient: bool = False
+    """Whether it waits for a slot when the queue is full: requests of streams do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture to be looked at."""
+
+    id: str
+    data: bytes | FrameRef
+    media_type: str
+    accept: str
+    parameters: Mapping[str, str]
+
+
+class Router:
+    """Answers what the servicers ask.
+
+    Args:
+        catalog: models.
+        models: the same with their doors, by name.
+        dispatcher: carries requests to targets.
+        source: reads frame refs.
+        payloads: bytes of pictures in memory, all streams together.
+        allow: what callers may name.
+        stream_window: requests of one stream in flight.
+        clock: the process's.
+        drain: tells streams to end.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        models: Mapping[str, RoutedModel],
+        dispatcher: Dispatcher,
+        source: FrameSource,
+        payloads: ByteBudget,
+        allow: AllowLists,
+        stream_window: int,
+        clock: Clock,
+        drain: Drain,
+    ) -> None:
+        self.catalog = catalog
+        self.models = models
+        self.payloads = payloads
+        self.stream_window = stream_window
+        self.clock = clock
+        self.drain = drain
+        self.statistics = Statistics(models)
+        self._dispatcher = dispatcher
+        self._source = source
+        self._allow = allow
+
+    def model_for(self, caller: str, name: str, version: str = "") -> RoutedModel:
+        """The model that a caller named.
+
+        Raises:
+            InvalidRequest: it named none.
+            NotFound: there is none of that name or version.
+            PermissionDenied: it is not for this caller.
+        """
+        entry = self.catalog.model(name, version)
+        self._allow.check_model(caller, name)
+        return self.models[entry.name]
+
+    async def infer_tensors(
+        self, model: RoutedModel, request: TensorRequest, call: Call
+    ) -> TensorAnswer:
+        """One inference on tensors.
+
+        Raises:
+            InvalidRequest: the tensors are not those of the model's signature.
+            Unsupported: the model takes no tensors, or the codec has no form for these.
+            TargetError: the target failed, or its answer is not one.
+            SimcloudError: what the mapping table says.
+        """
+        trace = CallTrace()
+        with self._recorded(model, trace):
+            codec = tensor_codec(model.entry)
+            if codec is None:
+                raise Unsupported(f"model {model.entry.name} takes pictures only: use Infer")
+            begun = self.clock.monotonic()
+            trace.batch_size = check_inputs(model.entry, request.inputs)
+            check_outputs(model.entry, request.outputs)
+            try:
+                encoded = codec.encode(request)
+            except UnencodableRequest as exc:
+                raise Unsupported(f"model {model.entry.name}: {exc}") from exc
+            trace.encode_s = self.clock.monotonic() - begun
+            answer = await self._dispatch(model, encoded, request.id, call, trace)
+            begun = self.clock.monotonic()
+            try:
+                decoded = codec.decode(answer.body, answer.content_type)
+                outputs = select_outputs(model.entry, decoded.outputs, request.outputs)
+            except MalformedAnswer as exc:
+                raise bad_answer(trace.target, str(exc)) from exc
+            trace.decode_s = self.clock.monotonic() - begun
+            return TensorAnswer(outputs, decoded.parameters)
+
+    async def infer_picture(
+        self, model: RoutedModel, picture: Picture, call: Call, trace: CallTrace
+    ) -> TargetAnswer:
+        """One inference on a picture.
+
+        Args:
+            model: whom to ask.
+            picture: what about.
+            call: who asks.
+            trace: filled in, whatever becomes of it.
+
+        Raises:
+            Unsupported: the model takes no pictures.
+            SimcloudError: as ``infer_tensors``, and what reading a frame ref raises.
+        """
+        with self._recorded(model, trace):
+            if model.entry.picture_codec is None:
+                raise Unsupported(f"model {model.entry.name} takes tensors only: use ModelInfer")
+            data = picture.data
+            if isinstance(data, FrameRef):
+                begun = self.clock.monotonic()
+                try:
+                    data = await self._source.read(data, deadline=call.deadline)
+                finally:
+                    trace.fetch_s = self.clock.monotonic() - begun
+            encoded = encode_picture(
+                data,
+                media_type=picture.media_type,
+                accept=picture.accept,
+                parameters=picture.parameters,
+            )
+            return await self._dispatch(model, encoded, picture.id, call, trace)
+
+    def check_picture(self, caller: str, model: RoutedModel, picture: Picture) -> int:
+        """Checks what can be known before anything is read.
+
+        Returns:
+            Bytes that the picture will take in memory.
+
+        Raises:
+            InvalidRequest: it is empty or larger than the target takes.
+            PermissionDenied: the bucket is not for this caller.
+        """
+        data = picture.data
+        size = data.length if isinstance(data, FrameRef) else len(data)
+        limit = min(model.target.entry.max_request_bytes, self.payloads.limit)
+        if not 1 <= size <= limit:
+            where = "frame.ref.length" if isinstance(data, FrameRef) else "frame.inline.data"
+            problem = f"expected 1 to {limit} bytes for model {model.entry.name}, found {size}"
+            raise InvalidRequest(where, problem)
+        if isinstance(data, FrameRef):
+            self._allow.check_bucket(caller, data.bucket, data.key)
+        return size
+
+    async def _dispatch(
+        self, model: RoutedModel, encoded: Encoded, request_id: str, call: Call, trace: CallTrace
+    ) -> TargetAnswer:
+        attributes = list(encoded.parameters.items())
+        if call.traceparent:
+            attributes.append(("traceparent", call.traceparent))
+        invocation = Invocation(
+            body=encoded.body,
+            content_type=encoded.content_type,
+            accept=encoded.accept,
+            request_id=request_id,
+            attributes=attributes,
+        )
+        return await self._dispatcher.call(
+            model, invocation, deadline=call.deadline, patient=call.patient, trace=trace
+        )
+
+    @contextmanager
+    def _recorded(self, model: RoutedModel, trace: CallTrace) -> Iterator[None]:
+        begun = self.clock.monotonic()
+        reason: str | None = "BUG"
+        try:
+            yield
+            reason = None
+        except SimcloudError as exc:
+            reason = exc.reason
+            raise
+        except asyncio.CancelledError:
+            reason = "CANCELLED"
+            raise
+        finally:
+            total_s = self.clock.monotonic() - begun
+            now_s = self.clock.time()
+            counts = self.statistics.of(model.entry.name)
+            counts.record(trace, total_s=total_s, reason=reason, now_s=now_s)
+            model.metrics.record(trace, reason=reason)

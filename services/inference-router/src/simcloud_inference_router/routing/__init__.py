@@ -1,0 +1,1 @@
+"""Whether, when and how often a target is asked."""

@@ -1,0 +1,83 @@
+"""Frame refs to bytes: allow-listed, sized before they are read, one ranged GET each."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from typing import TYPE_CHECKING
+
+from simcloud.clock import Clock
+from simcloud.concurrency.retry import Backoff
+from simcloud.dataset.frames import FrameRef
+from simcloud.errors import DeadlineExceeded, SimcloudError, StorageError
+from simcloud.s3.ranges import read_range
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3.client import S3Client
+
+READ_ATTEMPTS = 3
+"""GETs for one picture, the first included; a read changes nothing, so repeating it is safe."""
+
+
+class FrameSource:
+    """Reads the pictures that frame refs point at.
+
+    How many bytes are read at once is bounded by whoever calls (the router's payload budget).
+
+    Args:
+        client: S3; its own retries are off.
+        clock: for deadlines.
+        backoff: pause between attempts.
+        random: where its jitter comes from.
+    """
+
+    def __init__(self, client: S3Client, *, clock: Clock, backoff: Backoff, random: Random) -> None:
+        self._client = client
+        self._clock = clock
+        self._backoff = backoff
+        self._random = random
+
+    async def read(self, ref: FrameRef, *, deadline: float | None) -> bytes:
+        """The ref's bytes.
+
+        Raises:
+            NotFound: no such bucket or object.
+            PreconditionFailed: the object is not the one of the ref's ETag any more.
+            PermissionDenied: S3 refused.
+            StorageError: S3 failed, several times.
+            DeadlineExceeded: not in time.
+        """
+        try:
+            async with asyncio.timeout(self._left_s(deadline)):
+                return await self._with_retries(ref)
+        except TimeoutError:
+            message = f"the deadline passed while s3://{ref.bucket}/{ref.key} was read"
+            raise DeadlineExceeded(message, bucket=ref.bucket, key=ref.key) from None
+
+    async def _with_retries(self, ref: FrameRef) -> bytes:
+        attempt = 0
+        while True:
+            try:
+                return await read_range(
+                    self._client,
+                    bucket=ref.bucket,
+                    key=ref.key,
+                    offset=ref.offset,
+                    length=ref.length,
+                    etag=ref.etag,
+                )
+            except StorageError as exc:
+                attempt += 1
+                if attempt >= READ_ATTEMPTS or not _worth_another(exc):
+                    raise
+                pause_s = self._backoff.delay_s(
+                    attempt - 1, self._random, retry_after_s=exc.retry_after_s
+                )
+            await asyncio.sleep(pause_s)
+
+    def _left_s(self, deadline: float | None) -> float | None:
+        return None if deadline is None else deadline - self._clock.monotonic()
+
+
+def _worth_another(error: SimcloudError) -> bool:
+    return error.retryable

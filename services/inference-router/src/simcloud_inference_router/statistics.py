@@ -1,0 +1,123 @@
+"""True counts by model since the process began; per replica, nothing is remembered elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+NS = 1_000_000_000
+"""Nanoseconds in a second."""
+
+
+@dataclass(slots=True)
+class Duration:
+    """How often, and how long in all."""
+
+    count: int = 0
+    total_s: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Counts one more."""
+        self.count += 1
+        self.total_s += seconds
+
+    @property
+    def ns(self) -> int:
+        """Total nanoseconds."""
+        return round(self.total_s * NS)
+
+
+@dataclass(slots=True)
+class BatchCounts:
+    """Executions of one batch size."""
+
+    encode: Duration = field(default_factory=Duration)
+    target: Duration = field(default_factory=Duration)
+    decode: Duration = field(default_factory=Duration)
+
+
+@dataclass(slots=True)
+class CallTrace:
+    """What happened to one request so far; filled in as it goes, whatever becomes of it."""
+
+    target: str = ""
+    """Target that was asked last; ``<target>/<variant>`` once a variant has answered."""
+    attempts: int = 0
+    batch_size: int = 1
+    request_bytes: int = 0
+    response_bytes: int = 0
+    fetch_s: float = 0.0
+    encode_s: float = 0.0
+    queue_s: float = 0.0
+    target_s: float = 0.0
+    decode_s: float = 0.0
+
+
+@dataclass(slots=True)
+class ModelCounts:
+    """One model's counts."""
+
+    requests: int = 0
+    succeeded: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    """By reason."""
+    retries: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    inferences: int = 0
+    """Batch elements, of answered requests."""
+    last_inference_ms: int = 0
+    """Milliseconds since the epoch; 0: none yet."""
+    success: Duration = field(default_factory=Duration)
+    fail: Duration = field(default_factory=Duration)
+    queue: Duration = field(default_factory=Duration)
+    encode: Duration = field(default_factory=Duration)
+    target: Duration = field(default_factory=Duration)
+    decode: Duration = field(default_factory=Duration)
+    batches: dict[int, BatchCounts] = field(default_factory=dict)
+    """By batch size; batch sizes are bounded by the model's largest."""
+
+    def record(self, trace: CallTrace, *, total_s: float, reason: str | None, now_s: float) -> None:
+        """Counts one finished request.
+
+        Args:
+            trace: what happened.
+            total_s: from its last byte in to its answer.
+            reason: the error's reason; None when it was answered.
+            now_s: seconds since the epoch.
+        """
+        self.requests += 1
+        self.retries += max(trace.attempts - 1, 0)
+        self.request_bytes += trace.request_bytes
+        self.response_bytes += trace.response_bytes
+        if reason is not None:
+            self.failed[reason] = self.failed.get(reason, 0) + 1
+            self.fail.add(total_s)
+            return
+        self.succeeded += 1
+        self.inferences += trace.batch_size
+        self.last_inference_ms = int(now_s * 1000)
+        self.success.add(total_s)
+        self.queue.add(trace.queue_s)
+        self.encode.add(trace.encode_s)
+        self.target.add(trace.target_s)
+        self.decode.add(trace.decode_s)
+        batch = self.batches.setdefault(trace.batch_size, BatchCounts())
+        batch.encode.add(trace.encode_s)
+        batch.target.add(trace.target_s)
+        batch.decode.add(trace.decode_s)
+
+
+class Statistics:
+    """Counts of every model of the catalogue.
+
+    Args:
+        models: names.
+    """
+
+    def __init__(self, models: Iterable[str]) -> None:
+        self._counts = {name: ModelCounts() for name in models}
+
+    def of(self, model: str) -> ModelCounts:
+        """Counts of one model; KeyError when it is not in the catalogue."""
+        return self._counts[model]

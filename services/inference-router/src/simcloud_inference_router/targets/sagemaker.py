@@ -1,0 +1,154 @@
+"""A SageMaker endpoint, or anything that speaks its runtime protocol."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from yarl import URL
+
+from simcloud.clock import Clock
+from simcloud.errors import Unauthenticated
+from simcloud_inference_router.catalog import TargetEntry
+from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
+from simcloud_inference_router.targets.credentials import CredentialSource
+from simcloud_inference_router.targets.errors import read_error, sagemaker_failure
+from simcloud_inference_router.targets.http_pool import HttpAnswer, HttpPool
+from simcloud_inference_router.targets.sigv4 import Credentials, SigV4Signer, sha256_hex
+
+MAX_ATTRIBUTES = 1024
+"""Characters of CustomAttributes (InvokeEndpoint's model)."""
+
+_INFERENCE_ID = re.compile(r"[\x21-\x7e]{1,64}")
+"""What InferenceId may be; the runtime also takes blanks, which a log can't show."""
+
+
+class SageMakerTarget:
+    """One endpoint, with its variant, inference component or target model.
+
+    Args:
+        entry: the catalogue's description.
+        base_url: scheme and authority of the runtime, without a trailing slash.
+        region: region that is signed for.
+        pool: connections.
+        credentials: whose requests these are.
+        clock: time for the signature.
+    """
+
+    def __init__(
+        self,
+        entry: TargetEntry,
+        *,
+        base_url: str,
+        region: str,
+        pool: HttpPool,
+        credentials: CredentialSource,
+        clock: Clock,
+    ) -> None:
+        self._name = entry.name
+        self._path = f"/endpoints/{entry.endpoint}/invocations"
+        self._url = URL(base_url + self._path, encoded=True)
+        self._pool = pool
+        self._credentials = credentials
+        self._signer = SigV4Signer(region=region)
+        self._clock = clock
+        self._headers = {"host": _host_header(self._url), **_selection(entry)}
+
+    @property
+    def name(self) -> str:
+        """Name in the catalogue."""
+        return self._name
+
+    async def invoke(self, invocation: Invocation, *, timeout_s: float) -> TargetAnswer | Failure:
+        """Asks once; once more with new credentials if the old ones were refused."""
+        headers = self._unsigned(invocation)
+        body_sha256 = sha256_hex(invocation.body)
+        begun = self._clock.monotonic()
+        outcome, used = await self._send(invocation.body, headers, body_sha256, timeout_s)
+        if isinstance(outcome, Failure) and outcome.refresh and used is not None:
+            await self._credentials.renew(used)
+            left_s = timeout_s - (self._clock.monotonic() - begun)
+            if left_s > 0:
+                outcome, _ = await self._send(invocation.body, headers, body_sha256, left_s)
+        return outcome
+
+    async def _send(
+        self, body: bytes, headers: Mapping[str, str], body_sha256: str, timeout_s: float
+    ) -> tuple[TargetAnswer | Failure, Credentials | None]:
+        try:
+            credentials = await self._credentials.current()
+        except Unauthenticated as exc:
+            return Failure(exc), None
+        signature = self._signer.sign(
+            credentials=credentials,
+            method="POST",
+            path=self._path,
+            headers=headers,
+            body_sha256=body_sha256,
+            now_s=self._clock.time(),
+        )
+        answer = await self._pool.post(
+            target=self._name,
+            url=self._url,
+            headers={**headers, **signature},
+            body=body,
+            timeout_s=timeout_s,
+        )
+        return self._read(answer), credentials
+
+    def _read(self, answer: HttpAnswer | Failure) -> TargetAnswer | Failure:
+        if isinstance(answer, Failure):
+            return answer
+        if answer.status == 200:
+            return TargetAnswer(
+                body=answer.body,
+                content_type=answer.headers.get("content-type", ""),
+                variant=answer.headers.get("x-amzn-invoked-production-variant", ""),
+            )
+        wire = read_error(self._name, answer.status, answer.headers, answer.body)
+        return sagemaker_failure(wire)
+
+    def _unsigned(self, invocation: Invocation) -> dict[str, str]:
+        headers = dict(self._headers)
+        headers["content-type"] = invocation.content_type
+        if invocation.accept:
+            headers["accept"] = invocation.accept
+        if _INFERENCE_ID.fullmatch(invocation.request_id):
+            headers["x-amzn-sagemaker-inference-id"] = invocation.request_id
+        if attributes := custom_attributes(invocation):
+            headers["x-amzn-sagemaker-custom-attributes"] = attributes
+        return headers
+
+
+def custom_attributes(invocation: Invocation) -> str:
+    """``name=value`` pairs joined by commas, within the runtime's limits.
+
+    A pair that would pass the limit, or isn't visible ASCII, is left out whole: half a trace
+    context is worse than none.
+    """
+    pairs: list[str] = []
+    size = -1
+    for name, value in invocation.attributes:
+        pair = f"{name}={value}"
+        if not (pair.isascii() and pair.isprintable()) or size + 1 + len(pair) > MAX_ATTRIBUTES:
+            continue
+        size += 1 + len(pair)
+        pairs.append(pair)
+    return ",".join(pairs)
+
+
+def _selection(entry: TargetEntry) -> dict[str, str]:
+    wanted = {
+        "x-amzn-sagemaker-target-variant": entry.variant,
+        "x-amzn-sagemaker-inference-component": entry.component,
+        "x-amzn-sagemaker-target-model": entry.target_model,
+    }
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _host_header(url: URL) -> str:
+    """As aiohttp sends it: with the port unless it is the scheme's own."""
+    host = url.raw_host or ""
+    if url.is_default_port():
+        return host
+    return f"{host}:{url.port}"
