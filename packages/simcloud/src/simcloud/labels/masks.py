@@ -17,27 +17,28 @@ def mask_box(mask: npt.NDArray[np.bool_]) -> Box2D | None:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def id_areas(ids: npt.NDArray[np.integer]) -> dict[int, int]:
+def id_areas(ids: npt.NDArray[np.uint16]) -> dict[int, int]:
     """Pixels of every id that occurs in a mask (H, W)."""
-    values, counts = np.unique(ids, return_counts=True)
-    return {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+    counts = np.bincount(ids.ravel())
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
 
 
-def id_boxes(ids: npt.NDArray[np.integer]) -> dict[int, Box2D]:
-    """Box of every id that occurs in a mask (H, W), in one pass over the mask."""
-    height, width = ids.shape
+def id_boxes(ids: npt.NDArray[np.uint16]) -> dict[int, Box2D]:
+    """Box of every id that occurs in a mask (H, W)."""
     if ids.size == 0:
         return {}
-    values, inverse = np.unique(ids, return_inverse=True)
-    inverse = inverse.ravel()
-    rows, columns = np.divmod(np.arange(ids.size), width)
-    x_min, y_min = np.full(len(values), width), np.full(len(values), height)
-    x_max, y_max = np.full(len(values), -1), np.full(len(values), -1)
-    np.minimum.at(x_min, inverse, columns)
-    np.minimum.at(y_min, inverse, rows)
-    np.maximum.at(x_max, inverse, columns)
-    np.maximum.at(y_max, inverse, rows)
+    flat = ids.ravel()
+    order = np.argsort(flat, kind="stable")  # a radix sort for 16-bit ids
+    ordered = flat[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    rows, columns = np.divmod(order, ids.shape[1])
+    edges = [
+        np.minimum.reduceat(columns, starts),
+        np.minimum.reduceat(rows, starts),
+        np.maximum.reduceat(columns, starts) + 1,
+        np.maximum.reduceat(rows, starts) + 1,
+    ]
     return {
-        int(value): (int(x_min[i]), int(y_min[i]), int(x_max[i]) + 1, int(y_max[i]) + 1)
-        for i, value in enumerate(values)
+        int(value): (int(edges[0][i]), int(edges[1][i]), int(edges[2][i]), int(edges[3][i]))
+        for i, value in enumerate(ordered[starts])
     }
