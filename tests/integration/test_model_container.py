@@ -391,6 +391,17 @@ def test_overload_is_refused_at_once_and_passes() -> None:
         assert post(server, JPEG, Content_Type="image/jpeg")[0] == 200
 
 
+def test_a_request_whose_body_does_not_come_times_out_and_frees_its_slot() -> None:
+    settings = {"TIMEOUT_S": "1", "MAX_QUEUE": "1", "ENDPOINTS": "e=nanodet-g"}
+    with ModelServer(environment=settings) as server:
+        head = "POST /endpoints/e/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", server.port)) as slow:
+            slow.sendall(head.encode())
+            assert slow.recv(200).startswith(b"HTTP/1.1 424")
+        assert server.metric('simcloud_model_images_admitted{model="nanodet-g"}') == 0
+        assert post(server, JPEG, Content_Type="image/jpeg")[0] == 200
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_drains_and_ends_with_zero(number: signal.Signals) -> None:
     with ModelServer() as server, ThreadPoolExecutor(1) as threads:
@@ -408,6 +419,17 @@ def test_a_signal_drains_and_ends_with_zero(number: signal.Signals) -> None:
         assert answer
         assert server.process.wait(10) == 0
         assert '"event": "stopped"' in server.log()
+
+
+def test_a_signal_while_loading_ends_with_zero() -> None:
+    command = [sys.executable, "-m", "simcloud_model_container", "--host", "127.0.0.1"]
+    with subprocess.Popen(
+        [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "listening"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
 
 
 def start(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from simcloud_model_container.errors import (
     InferenceFailed,
     NotReady,
     RequestRefused,
+    TimedOut,
     Unavailable,
     UnknownEndpoint,
 )
@@ -104,10 +105,15 @@ class ModelApp:
         self._in_flight += 1
         self._idle.clear()
         try:
-            return await self._admitted(model_name, request, signing)
+            async with asyncio.timeout(self._settings.limits.timeout_s):
+                return await self._admitted(model_name, request, signing)
         except RequestRefused as error:
             status, problem = error.status, error.message
             raise
+        except TimeoutError as error:
+            message = f"no answer within {self._settings.limits.timeout_s} s"
+            status, problem = TimedOut.status, message
+            raise TimedOut(message) from error
         except Exception as error:
             status, problem = 500, repr(error)
             _log.exception("an invocation failed", model=model_name)

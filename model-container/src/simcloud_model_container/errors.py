@@ -63,6 +63,12 @@ class InferenceFailed(RequestRefused):
     status = 500
 
 
+class TimedOut(RequestRefused):
+    """The answer, or the rest of the request's body, did not come in time."""
+
+    status = 504
+
+
 class Unavailable(RequestRefused):
     """The request would succeed later.
 

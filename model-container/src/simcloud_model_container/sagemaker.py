@@ -15,6 +15,7 @@ from simcloud_model_container.errors import (
     NotReady,
     RequestRefused,
     SignatureRefused,
+    TimedOut,
     UnknownEndpoint,
 )
 
@@ -59,13 +60,19 @@ def front_end_error(error: RequestRefused, *, endpoint: str) -> FrontEndError:
 
 
 def _model_error(error: RequestRefused) -> FrontEndError:
-    side = "client" if error.status < 500 else "server"
-    original = json.dumps({"error": error.message})
+    if isinstance(error, TimedOut):
+        # No answer to quote, hence status 0 (aws/sagemaker-python-sdk#1119).
+        return _quoting(0, "Your invocation timed out while waiting for a response from container")
+    return _quoting(error.status, json.dumps({"error": error.message}))
+
+
+def _quoting(status: int, original: str) -> FrontEndError:
+    side = "client" if 400 <= status < 500 else "server"
     members = {
         "ErrorCode": f"{side.upper()}_ERROR_FROM_MODEL",
         "LogStreamArn": "",
-        "Message": f'Received {side} error ({error.status}) from model with message "{original}".',
+        "Message": f'Received {side} error ({status}) from model with message "{original}".',
         "OriginalMessage": original,
-        "OriginalStatusCode": error.status,
+        "OriginalStatusCode": status,
     }
     return FrontEndError(424, "ModelError", members)

@@ -39,6 +39,8 @@ class RequestLimits:
     """Width x height by the picture's header; larger ones are refused before decoding."""
     max_images: int = 16
     """Images of one tensor request."""
+    timeout_s: float = 60.0
+    """From a request's headers to its answer; SageMaker waits no longer than 60 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
             max_body_bytes=reader.integer("MAX_BODY_BYTES", limits.max_body_bytes, least=1),
             max_image_pixels=reader.integer("MAX_IMAGE_PIXELS", limits.max_image_pixels, least=1),
             max_images=reader.integer("MAX_IMAGES", limits.max_images, least=1),
+            timeout_s=reader.number("TIMEOUT_S", limits.timeout_s, least=0),
         ),
         signing=reader.signing(),
     )

@@ -12,6 +12,7 @@ from simcloud_model_container.errors import (
     Overloaded,
     RequestRefused,
     SignatureRefused,
+    TimedOut,
     UnknownEndpoint,
     UnsupportedContentType,
 )
@@ -37,6 +38,12 @@ def test_each_refusal_has_the_front_end_s_status_and_code(
     answer = front_end_error(error, endpoint="e")
     assert (answer.status, answer.code) == (status, code)
     assert json.loads(answer.body())
+
+
+def test_a_timeout_quotes_no_status_of_the_container() -> None:
+    members = front_end_error(TimedOut("slow"), endpoint="e").members
+    assert members["OriginalStatusCode"] == 0
+    assert "Your invocation timed out" in str(members["Message"])
 
 
 @pytest.mark.parametrize("error", [BadRequest("bad"), Overloaded("full"), InferenceFailed("oops")])
