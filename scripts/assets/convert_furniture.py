@@ -130,6 +130,22 @@ def simplified(surface: Surface, keep: float) -> Surface:
     return Surface(surface.material, triangles, np.zeros_like(triangles), texcoords)
 
 
+def adapted(surface: Surface, model: FurnitureModel) -> Surface:
+    """The surface without its maker's marks, and as coarse as the model's row asks for."""
+    name = surface.material.name
+    if name in model.removed:
+        low, high = (np.array(corner) for corner in model.removed[name])
+        inside = ((surface.triangles >= low) & (surface.triangles <= high)).all(axis=(1, 2))
+        texcoords = surface.texcoords
+        surface = Surface(
+            surface.material,
+            surface.triangles[~inside],
+            surface.normals[~inside],
+            None if texcoords is None else texcoords[~inside],
+        )
+    return simplified(surface, model.keep[name]) if name in model.keep else surface
+
+
 def with_normals(surfaces: list[Surface]) -> list[Surface]:
     """Fills the corners that have no normal from the whole model's creases."""
     computed = crease_normals(np.concatenate([surface.triangles for surface in surfaces]))
@@ -207,8 +223,7 @@ def convert(library: Path, entry: CatalogueEntry, model: FurnitureModel, target:
     shutil.copyfile(licence, folder / f"LICENSE{licence.suffix}")
     surfaces = []
     for surface in surfaces_of(read_obj(source / f"{model.folder}.obj"), entry):
-        keep = model.keep.get(surface.material.name)
-        surfaces.append(surface if keep is None else simplified(surface, keep))
+        surfaces.append(adapted(surface, model))
     parts = [
         Part(
             mesh=index_corners(surface.triangles, surface.normals, surface.texcoords),

@@ -25,6 +25,10 @@ def _no_pictures() -> Mapping[str, Draw]:
     return MappingProxyType({})
 
 
+def _no_boxes() -> Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]]:
+    return MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class FurnitureModel:
     """One model of the library ``blendswap-cc-0``."""
@@ -47,6 +51,11 @@ class FurnitureModel:
     """Pictures we draw ourselves, by file stem, because the original's own source is in doubt."""
     author: str | None = None
     """As the licence file names them, where the catalogue has another name."""
+    removed: Mapping[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = field(
+        default_factory=_no_boxes
+    )
+    """By material, a box of the asset frame (low and high corner, metres) that is emptied: where a
+    maker's name stood."""
     linear: bool = False
     """The MTL's colours are linear already, not display values."""
 
@@ -113,6 +122,8 @@ FURNITURE: tuple[FurnitureModel, ...] = (
         "on_top",
         63306,
         author="numroud (catalogue: Nhumrod)",
+        # Raised letters on the frame below the screen.
+        removed={"grey_plastic": ((-0.02, -0.016, 0.0765), (0.02, -0.0125, 0.084))},
         keep={"grey_plastic": 0.5, "chrome_plastic": 0.3, "white_glossy_plastic": 0.3},
     ),
 )

@@ -24,7 +24,8 @@ attribution is required, and here it is all the same. Each model's own licence l
 CHANGES = """
 Changes to the catalogue's models: converted from OBJ to USD, scaled to the catalogue's size, turned
 to the asset frame, normals computed where the file had none, textures at most 512 px, the finest
-meshes simplified and one texture replaced by our own (`scripts/assets/furniture.py` says which).
+meshes simplified, one texture replaced by our own, a maker's name taken off
+(`scripts/assets/furniture.py` says which).
 """
 
 ENVIRONMENTS = """

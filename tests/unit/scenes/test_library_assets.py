@@ -86,6 +86,15 @@ def test_furniture_has_its_catalogue_size(name: str) -> None:
     np.testing.assert_allclose(size, CATALOGUE_SIZE_M[name], atol=0.006)
 
 
+def test_television_carries_no_makers_name() -> None:
+    stage = Usd.Stage.Open(str(ASSETS / "led_tv" / "led_tv.usdc"))
+    points = points_of(stage)
+    # Raised letters stood on the front of the frame, just below the middle of the screen.
+    inside = (points > (-0.02, -0.016, 0.0785)) & (points < (0.02, -0.0125, 0.0825))
+
+    assert not inside.all(axis=1).any()
+
+
 @pytest.mark.parametrize("name", SEATS)
 def test_seats_face_minus_y(name: str) -> None:
     stage = Usd.Stage.Open(str(ASSETS / name / f"{name}.usdc"))
