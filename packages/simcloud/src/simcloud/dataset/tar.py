@@ -171,7 +171,6 @@ def member_header(name: str, size: int) -> bytes:
     header[148:156] = b"        "  # the checksum counts its own field as spaces
     header[156:157] = b"0"  # regular file
     header[257:265] = b"ustar\x0000"
-    header[329:345] = b"0000000\x000000000\0"  # device numbers
     header[148:156] = b"%06o\0 " % sum(header)
     return bytes(header)
 
