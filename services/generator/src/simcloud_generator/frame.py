@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from simcloud import geometry
 from simcloud.annotators import ANNOTATORS, ENCODINGS
-from simcloud.dataset.encode import encode_layer
+from simcloud.dataset.encode import encode
 from simcloud.dataset.frames import EncodedFrame, Layer, member_stem
 from simcloud.dataset.record import (
     CameraRecord,
@@ -141,7 +141,7 @@ class FrameMaker:
             if not ANNOTATORS[name].is_layer:
                 continue
             encoding = self._spec.encodings[name]
-            data = encode_layer(name, encoding, view.arrays[name])
+            data = encode(view.arrays[name], encoding)
             info = ENCODINGS[encoding]
             layers.append(
                 Layer(

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import TypeVar
 
-from simcloud.concurrency.channel import ReceiveEnd, SendEnd, open_channel
+from simcloud.concurrency import ReceiveEnd, SendEnd, open_channel, single_error
 from simcloud.errors import Bug, NotReady, SimcloudError
 from simcloud_generator.jobs import (
     FrameResult,
@@ -129,7 +129,7 @@ async def open_pool(
     with ThreadPoolExecutor(workers, thread_name_prefix="worker-pipe") as threads:
         first = await _start(threads, configuration)
         pool = WorkerPool(send=send, identity=first.identity, workers=workers)
-        async with asyncio.TaskGroup() as group:
+        async with single_error(), asyncio.TaskGroup() as group:
             for number in range(workers):
                 tender = _Tender(pool, threads, configuration, recycling)
                 group.create_task(tender.tend(receive, first if number == 0 else None))

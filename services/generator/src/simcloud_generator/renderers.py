@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from simcloud.errors import PreconditionFailed
-from simcloud.spec.canonical import canonical_bytes
-from simcloud.spec.fingerprint import fingerprint
+from simcloud.spec.fingerprint import make_fingerprint
 from simcloud.spec.model import Renderer
 from simcloud_generator.backends.base import Session
 from simcloud_generator.backends.mitsuba.backend import MitsubaBackend
@@ -67,7 +66,9 @@ class Renderers:
         )
 
     def _describe(self, backend: MitsubaBackend) -> WorkerIdentity:
-        found = fingerprint(backend.name, backend.variant, backend.versions)
+        found = make_fingerprint(
+            backend=backend.name, variant=backend.variant, versions=backend.versions
+        )
         problem = usable("llvm_ad_rgb") if backend.variant == "scalar_rgb" else None
         detail = f"{problem}; {_SCALAR_COST}" if problem else f"renders with {backend.variant}"
         return WorkerIdentity(
@@ -76,6 +77,6 @@ class Renderers:
             variants=(backend.variant,),
             stochastic=False,
             fingerprint=found.digest,
-            fingerprint_json=canonical_bytes(found.to_dict()).decode(),
+            fingerprint_json=found.to_json().decode(),
             preflight=(Preflight(name="llvm", ok=problem is None, detail=detail),),
         )

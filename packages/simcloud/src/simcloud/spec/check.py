@@ -8,6 +8,10 @@ from typing import Protocol
 from simcloud.spec.model import Spec
 
 
+_SHOWN = 60
+"""Names listed in a message."""
+
+
 class SceneNames(Protocol):
     """The names that a spec may use (``simcloud.scene.catalog.Catalog`` has them)."""
 
@@ -61,5 +65,5 @@ def _missing(
 ) -> Iterator[tuple[str, str]]:
     for name in wanted:
         if name not in known:
-            some = ", ".join(sorted(known)[:12]) or "none"
+            some = ", ".join(sorted(known)[:_SHOWN]) or "none"
             yield field, f"the scene has no {kind} {name!r}; it has: {some}"
