@@ -1,0 +1,317 @@
+"""Typed client of the inference-router's frame streams."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import grpc.aio
+from google.protobuf.duration_pb2 import Duration
+
+from simcloud.concurrency import ChannelClosed, CreditWindow
+from simcloud.dataset.frames import FrameRef
+from simcloud.rpc.channel import MAX_MESSAGE_BYTES, connect
+from simcloud.rpc.settings import TlsSettings
+from simcloud.rpc.status import client_errors
+from simcloud.v1 import frame_pb2, infer_pb2, infer_pb2_grpc
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture in memory."""
+
+    media_type: str
+    """For example ``image/png``."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture to be looked at."""
+
+    id: str
+    """Echoed in the answer; unique among the frames in flight, at most 256 bytes."""
+    picture: Picture | FrameRef
+    """The picture itself, or where the router reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAnswer:
+    """What became of one frame. Times are wall-clock seconds within the router."""
+
+    id: str
+    code: int
+    """gRPC status code as a number; 0 is OK."""
+    reason: str
+    """UPPER_SNAKE; empty when OK."""
+    message: str
+    """What was wrong and what to do; empty when OK."""
+    retryable: bool
+    """Whether sending the frame again may succeed."""
+    media_type: str
+    body: bytes
+    """The model's answer; empty unless OK."""
+    target: str
+    """Target that answered."""
+    attempts: int
+    queue_s: float
+    fetch_s: float
+    target_s: float
+    total_s: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model answered."""
+        return self.code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetInfo:
+    """One place that serves a model, as it is now."""
+
+    name: str
+    kind: str
+    ready: bool
+    weight: float
+    in_flight: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model of the router's catalogue."""
+
+    name: str
+    versions: tuple[str, ...]
+    """The default first."""
+    digest: str
+    """Names its predictions: ``<model>@<digest>``."""
+    task: str
+    labels: tuple[str, ...]
+    """By class id."""
+    targets: tuple[TargetInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCounts:
+    """Counts of one model since the replica began."""
+
+    model: str
+    requests: int
+    succeeded: int
+    retries: int
+    request_bytes: int
+    response_bytes: int
+    target_s: float
+    queue_s: float
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """By reason."""
+
+
+class RouterClient:
+    """Client of one inference-router; any number of streams at once.
+
+    ``async with RouterClient.connect("host:port") as router:`` closes the channel at the end.
+    Errors are those of the router, ``simcloud.errors``; nothing is retried here.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        """Makes a client on a channel, which stays the caller's to close."""
+        # gRPC's generated stub is typed for the synchronous stack.
+        self._stub: infer_pb2_grpc.InferenceRouterServiceStub = (
+            infer_pb2_grpc.InferenceRouterServiceStub(channel)
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls,
+        target: str,
+        *,
+        tls: TlsSettings | None = None,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+    ) -> AsyncIterator[RouterClient]:
+        """A client with a channel of its own, closed at the end.
+
+        Args:
+            target: ``host:port``, ``dns:///name:port`` or ``unix:/path``.
+            tls: certificates; None for plain text.
+            max_message_bytes: largest message sent or received: a picture, or an answer.
+        """
+        async with connect(target, tls=tls, max_message_bytes=max_message_bytes) as channel:
+            yield cls(channel)
+
+    async def infer_frames(
+        self,
+        model: str,
+        frames: AsyncIterable[Frame],
+        *,
+        ordered: bool = True,
+        version: str = "",
+        accept: str = "",
+        parameters: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> AsyncGenerator[FrameAnswer, None]:
+        """Sends frames and gives their answers: exactly one a frame, errors of a frame included.
+
+        ``frames`` is read only as far as the router grants credit, which bounds what is in flight.
+        Leaving the iteration early (close the generator: ``contextlib.aclosing``) or a cancel ends
+        the stream and the requests behind it.
+
+        Args:
+            model: name in the router's catalogue.
+            frames: what to look at.
+            ordered: whether answers come in the order of the frames, or as they finish.
+            version: of the model; empty means its default.
+            accept: media type wanted back; empty means ``application/json``.
+            parameters: for the model with every frame, for example ``score_threshold``.
+            timeout_s: for the whole stream.
+
+        Raises:
+            SimcloudError: the stream itself failed: NotFound (no such model), PermissionDenied,
+                NotReady (the router went down; frames without an answer may be sent again).
+            Exception: what ``frames`` raised.
+        """
+        sender = _Sender(
+            infer_pb2.OpenInfer(
+                model=model,
+                version=version,
+                accept=accept,
+                unordered=not ordered,
+                parameters=dict(parameters or {}),
+            )
+        )
+        call = self._stub.Infer(sender.requests(frames), timeout=timeout_s)
+        sender.on_failure = call.cancel
+        try:
+            with client_errors():
+                async for response in call:
+                    match response.WhichOneof("message"):
+                        case "credit":
+                            sender.credit.update(response.credit.granted_frames)
+                        case "answer":
+                            yield _answer(response.answer)
+        except asyncio.CancelledError:
+            # Our own cancel of the call, when the frames could not be read any further.
+            if sender.failure is not None:
+                raise sender.failure from None
+            raise
+        finally:
+            call.cancel()
+            sender.credit.close()
+
+    async def list_models(self) -> tuple[ModelInfo, ...]:
+        """The catalogue, by name."""
+        with client_errors():
+            answer = await self._stub.ListModels(infer_pb2.ListModelsRequest())
+        return tuple(_model(model) for model in answer.models)
+
+    async def statistics(self, model: str = "") -> tuple[ModelCounts, ...]:
+        """Counts of one model, or of all, since the replica began.
+
+        Raises:
+            NotFound: no such model.
+        """
+        with client_errors():
+            answer = await self._stub.GetStatistics(infer_pb2.GetStatisticsRequest(model=model))
+        return tuple(_counts(counts) for counts in answer.models)
+
+
+class _Sender:
+    """The requests of one stream: as many frames as there is credit for."""
+
+    def __init__(self, opened: infer_pb2.OpenInfer) -> None:
+        self.credit = CreditWindow()
+        self.failure: Exception | None = None
+        self._opened = opened
+        self.on_failure: Callable[[], object] | None = None
+
+    async def requests(self, frames: AsyncIterable[Frame]) -> AsyncIterator[infer_pb2.InferRequest]:
+        yield infer_pb2.InferRequest(open=self._opened)
+        try:
+            async for frame in frames:
+                await self.credit.take(1)
+                yield infer_pb2.InferRequest(frame=_frame(frame))
+        except ChannelClosed:
+            return
+        except Exception as exc:
+            # gRPC would log it and end the stream with a status of its own.
+            self.failure = exc
+            if self.on_failure is not None:
+                self.on_failure()
+
+
+def _frame(frame: Frame) -> infer_pb2.InferFrame:
+    picture = frame.picture
+    if isinstance(picture, Picture):
+        inline = infer_pb2.InlinePicture(media_type=picture.media_type, data=picture.data)
+        return infer_pb2.InferFrame(id=frame.id, inline=inline)
+    ref = frame_pb2.FrameRef(
+        bucket=picture.bucket,
+        key=picture.key,
+        etag=picture.etag,
+        offset=picture.offset,
+        length=picture.length,
+        media_type=picture.media_type,
+    )
+    return infer_pb2.InferFrame(id=frame.id, ref=ref)
+
+
+def _answer(message: infer_pb2.InferAnswer) -> FrameAnswer:
+    timings = message.timings
+    return FrameAnswer(
+        id=message.id,
+        code=message.code,
+        reason=message.reason,
+        message=message.message,
+        retryable=message.retryable,
+        media_type=message.media_type,
+        body=message.body,
+        target=message.target,
+        attempts=message.attempts,
+        queue_s=_seconds(timings.queue),
+        fetch_s=_seconds(timings.fetch),
+        target_s=_seconds(timings.target),
+        total_s=_seconds(timings.total),
+    )
+
+
+def _model(message: infer_pb2.ModelDescription) -> ModelInfo:
+    return ModelInfo(
+        name=message.name,
+        versions=tuple(message.versions),
+        digest=message.digest,
+        task=message.task,
+        labels=tuple(message.labels),
+        targets=tuple(
+            TargetInfo(
+                name=target.name,
+                kind=target.kind,
+                ready=target.ready,
+                weight=target.weight,
+                in_flight=target.in_flight,
+                limit=target.limit,
+            )
+            for target in message.targets
+        ),
+    )
+
+
+def _counts(message: infer_pb2.ModelCounts) -> ModelCounts:
+    return ModelCounts(
+        model=message.model,
+        requests=message.requests,
+        succeeded=message.succeeded,
+        retries=message.retries,
+        request_bytes=message.request_bytes,
+        response_bytes=message.response_bytes,
+        target_s=_seconds(message.target_time),
+        queue_s=_seconds(message.queue_time),
+        failed=dict(message.failed),
+    )
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1_000_000_000

@@ -1,0 +1,95 @@
+"""The inference-router within the test's process: real gRPC server, real HTTP to its targets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+import yaml
+from pydantic import SecretStr
+
+from simcloud.client.router import RouterClient
+from simcloud.oip.service import Stub
+from simcloud.rpc.channel import connect
+from simcloud.rpc.server import running_server
+from simcloud_inference_router.build import open_router
+from simcloud_inference_router.catalog import load_catalog
+from simcloud_inference_router.router import Router
+from simcloud_inference_router.services import descriptor_pools, services
+from simcloud_inference_router.settings import RouterSettings, SageMakerSettings
+
+ROOT = Path(__file__).parents[2]
+LOCAL_CATALOG = ROOT / "services" / "inference-router" / "catalog" / "local.yaml"
+DIGEST = "0" * 64
+CREDENTIALS = SageMakerSettings(access_key_id="AKID", secret_access_key=SecretStr("secret"))
+
+
+@dataclass(frozen=True, slots=True)
+class RunningRouter:
+    """A router that listens."""
+
+    address: str
+    router: Router
+    channel: grpc.aio.Channel
+    client: RouterClient
+    oip: Stub
+
+
+def write_catalog(folder: Path, *models: object) -> Path:
+    """A catalogue file."""
+    path = folder / "catalog.yaml"
+    path.write_text(yaml.safe_dump({"models": list(models)}))
+    return path
+
+
+def model(name: str = "det", **changes: object) -> dict[str, object]:
+    """A model with one FP32 tensor each way, served by endpoint ``det``."""
+    return {
+        "name": name,
+        "task": "object_detection",
+        "digest": DIGEST,
+        "labels": ["cat", "dog"],
+        "max_batch_size": 8,
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4]}],
+        "targets": [{"name": name, "kind": "sagemaker", "endpoint": name}],
+        **changes,
+    }
+
+
+@asynccontextmanager
+async def running_router(settings: RouterSettings) -> AsyncIterator[RunningRouter]:
+    """A router that serves within the block; leaving it drains.
+
+    Args:
+        settings: ``settings_for`` gives the usual ones.
+    """
+    catalog = load_catalog(settings.catalog)
+    async with (
+        open_router(settings, catalog) as router,
+        running_server(
+            settings,
+            services=services(router),
+            name="inference-router",
+            extra_pools=descriptor_pools(),
+            on_drain=router.drain.begin,
+        ) as server,
+        connect(server.address) as channel,
+    ):
+        yield RunningRouter(server.address, router, channel, RouterClient(channel), Stub(channel))
+
+
+def settings_for(catalog: Path, endpoint_url: str, **changes: object) -> RouterSettings:
+    """Settings of a router in front of one endpoint."""
+    return RouterSettings.model_validate(
+        {
+            "catalog": catalog,
+            "sagemaker_endpoint_url": endpoint_url,
+            "sagemaker": CREDENTIALS,
+            "drain_s": 5.0,
+            **changes,
+        }
+    )
