@@ -1,0 +1,312 @@
+"""The score job: every stored frame of a published run through the router, once.
+
+Predictions are one object a shard, written with ``If-None-Match`` when every frame of it was
+answered: scoring the same run with the same model again goes on where it stopped, and two jobs at
+once don't disturb each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from simcloud.client.router import Frame, FrameAnswer, ModelInfo, RouterClient
+from simcloud.clock import SYSTEM_CLOCK, Clock
+from simcloud.dataset.index import INDEX_TYPE
+from simcloud.dataset.layout import KeyKind, ModelKey
+from simcloud.dataset.manifest import ManifestShard
+from simcloud.dataset.reader import Dataset
+from simcloud.errors import Corruption, InvalidRequest, NotFound, PreconditionFailed, SimcloudError
+from simcloud.s3.objects import ObjectStore
+from simcloud.scoring.decode import decode_detections
+from simcloud.scoring.join import join
+from simcloud.scoring.labels import ShardLabels, read_labels
+from simcloud.scoring.predictions import from_parquet, to_parquet
+from simcloud.scoring.types import Answer, FrameKey, ScoredFrame
+from simcloud.spec.plan import CountingRule
+
+TASK = "object_detection"
+_KEY_DIGITS = 16
+"""Digits of the model's digest in the name of its predictions: 64 bits tell models apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreSettings:
+    """How a run is scored."""
+
+    score_threshold: float = 0.05
+    """Lowest confidence that the model is asked for: AP looks far below what one would act on."""
+    attempts: int = 4
+    """Times a frame is sent, as long as its answer says that another may succeed."""
+    pause_s: float = 0.5
+    """Before a second attempt; doubled each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOpened:
+    """What will be looked at."""
+
+    model: ModelKey
+    frames: int
+    """Stored frame keys of the run."""
+    scored: int
+    """Those of them that have been scored before."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScored:
+    """A frame was answered."""
+
+    key: FrameKey
+    total_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FrameUnscored:
+    """A frame that the model or its endpoint didn't answer, and why."""
+
+    key: FrameKey
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShardScored:
+    """A shard's predictions are in S3."""
+
+    shard: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreEnded:
+    """The last event of a score job."""
+
+    model: ModelKey
+    scored_now: int
+    """Frames answered by this call, for the speed; the accounting counts in S3."""
+    wall_s: float
+    unscored: tuple[FrameUnscored, ...]
+    """Frames without an answer; their shards have no predictions yet."""
+
+
+ScoreEvent = ScoreOpened | FrameScored | FrameUnscored | ShardScored | ScoreEnded
+
+
+async def find_model(router: RouterClient, name: str) -> ModelInfo:
+    """A model of the router's catalogue that finds objects.
+
+    Raises:
+        NotFound: no such model; those there are, are named.
+        InvalidRequest: it does something else.
+    """
+    models = {model.name: model for model in await router.list_models()}
+    model = models.get(name)
+    if model is None:
+        known = ", ".join(sorted(models)) or "none"
+        raise NotFound(f"the router has no model {name!r}; it has {known}")
+    if model.task != TASK:
+        raise InvalidRequest("model", f"{name} does {model.task}; scoring needs {TASK}")
+    return model
+
+
+def model_key(model: ModelInfo) -> ModelKey:
+    """What the model's predictions and reports are called."""
+    return ModelKey(model=model.name, digest=model.digest[:_KEY_DIGITS])
+
+
+@dataclass(slots=True)
+class _ShardResult:
+    """Answers of one shard, and what didn't come."""
+
+    answers: dict[FrameKey, Answer] = field(default_factory=dict)
+    failed: dict[FrameKey, FrameUnscored] = field(default_factory=dict)
+
+
+class ScoreJob:
+    """Scores one published run with one model.
+
+    Args:
+        store: S3; predictions are written below the run.
+        router: looks at the pictures, which it reads from S3 itself.
+        dataset: the run.
+        model: from ``find_model``.
+        settings: how.
+        clock: for the speed.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: ObjectStore,
+        router: RouterClient,
+        dataset: Dataset,
+        model: ModelInfo,
+        settings: ScoreSettings | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._store = store
+        self._router = router
+        self._dataset = dataset
+        self._model = model
+        self._settings = settings or ScoreSettings()
+        self._clock = clock
+        self.key = model_key(model)
+
+    async def run(self) -> AsyncGenerator[ScoreEvent]:
+        """Scores every shard that has no predictions; ``ScoreEnded`` is last.
+
+        Closing the iterator drops the shard that is being looked at and nothing else.
+
+        Raises:
+            NotReady: the router was out of reach for all attempts.
+            Corruption: the model's answers are no detections.
+        """
+        done = await self._scored_shards()
+        shards = self._dataset.shards
+        yield ScoreOpened(
+            model=self.key,
+            frames=sum(shard.stored_frames for shard in shards),
+            scored=sum(shard.stored_frames for shard in shards if shard.shard in done),
+        )
+        begun, scored = self._clock.monotonic(), 0
+        unscored: list[FrameUnscored] = []
+        for shard in shards:
+            if shard.shard in done:
+                continue
+            result = _ShardResult()
+            labels = await read_labels(self._dataset, shard)
+            async with aclosing(self._look_at(labels, result)) as events:
+                async for event in events:
+                    yield event
+            scored += len(result.answers)
+            if result.failed:
+                unscored.extend(result.failed.values())
+                for failure in result.failed.values():
+                    yield failure
+                continue
+            await self._write(shard, list(result.answers.values()))
+            yield ShardScored(shard=shard.shard, frames=len(result.answers))
+        yield ScoreEnded(
+            model=self.key,
+            scored_now=scored,
+            wall_s=self._clock.monotonic() - begun,
+            unscored=tuple(unscored),
+        )
+
+    async def _scored_shards(self) -> set[int]:
+        location = self._dataset.location
+        found = set()
+        prefix = location.predictions_prefix(self.key)
+        async for row in self._store.list_keys(location.bucket, prefix):
+            key = location.parse(row.key)
+            if key is not None and key.kind is KeyKind.PREDICTIONS:
+                found.add(key.shard)
+        return found
+
+    async def _look_at(
+        self, labels: ShardLabels, result: _ShardResult
+    ) -> AsyncGenerator[FrameScored]:
+        """Sends the shard's frames until each is answered or can't be."""
+        remaining = [frame.key for frame in labels.frames]
+        for attempt in range(self._settings.attempts):
+            if attempt:
+                await asyncio.sleep(self._settings.pause_s * 2.0 ** (attempt - 1))
+            retry: set[FrameKey] = set()
+            try:
+                async with aclosing(self._stream(labels, remaining)) as answers:
+                    async for key, answer in answers:
+                        if answer.ok:
+                            result.answers[key] = self._answer(key, answer)
+                            result.failed.pop(key, None)
+                            yield FrameScored(key=key, total_s=answer.total_s)
+                        else:
+                            result.failed[key] = FrameUnscored(key, answer.reason, answer.message)
+                            retry |= {key} if answer.retryable else set()
+            except SimcloudError as error:
+                # The stream broke: what has no answer is sent again on another.
+                if not error.retryable or attempt + 1 == self._settings.attempts:
+                    raise
+                retry |= set(remaining) - result.answers.keys() - result.failed.keys()
+            remaining = sorted(retry)
+            if not remaining:
+                return
+
+    async def _stream(
+        self, labels: ShardLabels, keys: Sequence[FrameKey]
+    ) -> AsyncGenerator[tuple[FrameKey, FrameAnswer]]:
+        by_id = {f"{frame}.{camera}": (frame, camera) for frame, camera in keys}
+
+        async def frames() -> AsyncIterator[Frame]:
+            for identity, key in by_id.items():
+                yield Frame(id=identity, picture=labels.pictures[key])
+
+        # How many are in flight is the router's credit; the answers' order doesn't matter here.
+        answers = self._router.infer_frames(
+            self._model.name,
+            frames(),
+            ordered=False,
+            parameters={"score_threshold": str(self._settings.score_threshold)},
+        )
+        async for answer in answers:
+            yield by_id[answer.id], answer
+
+    def _answer(self, key: FrameKey, answer: FrameAnswer) -> Answer:
+        return Answer(
+            frame=key[0],
+            camera=key[1],
+            code=answer.code,
+            reason=answer.reason,
+            message=answer.message,
+            detections=decode_detections(answer.body, media_type=answer.media_type),
+            target=answer.target,
+            attempts=answer.attempts,
+            queue_s=answer.queue_s,
+            fetch_s=answer.fetch_s,
+            target_s=answer.target_s,
+            total_s=answer.total_s,
+        )
+
+    async def _write(self, shard: ManifestShard, answers: Sequence[Answer]) -> None:
+        location = self._dataset.location
+        data = to_parquet(answers, model=self._model.name, model_digest=self._model.digest)
+        # Another job may have been faster: then its predictions stand, they are of the same model.
+        await self._store.put_if_absent(
+            location.bucket,
+            location.prediction_key(self.key, shard.shard),
+            data,
+            content_type=INDEX_TYPE,
+        )
+
+
+async def load_scored(
+    store: ObjectStore, dataset: Dataset, model: ModelKey, rule: CountingRule
+) -> list[ScoredFrame]:
+    """Every stored frame with its ground truth and predictions, from S3.
+
+    Raises:
+        PreconditionFailed: a shard has no predictions of the model yet.
+        Corruption: predictions and labels name different frames.
+    """
+    location = dataset.location
+    result = []
+    for shard in dataset.shards:
+        key = location.prediction_key(model, shard.shard)
+        if await store.find(location.bucket, key) is None:
+            raise PreconditionFailed(
+                f"{location}: shard {shard.shard} has no predictions of {model}: "
+                f"`simcloud score {location.run} --model {model.model}` makes them"
+            )
+        body = await store.get(location.bucket, key)
+        labels = await read_labels(dataset, shard)
+        result.extend(join(labels.frames, _by_key(from_parquet(body.data)), rule))
+    return result
+
+
+def _by_key(answers: Sequence[Answer]) -> Mapping[FrameKey, Answer]:
+    by_key = {answer.key: answer for answer in answers}
+    if len(by_key) != len(answers):
+        raise Corruption("a frame stands twice in its shard's predictions")
+    return by_key
