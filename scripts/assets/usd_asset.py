@@ -94,10 +94,8 @@ def _describe(prim: Usd.Prim, record: AssetRecord, parts: list[Part]) -> None:
     labels.CreateLabelsAttr([record.label])
     size = prim.CreateAttribute("simcloud:size_m", Sdf.ValueTypeNames.Float3, custom=True)
     size.Set(Gf.Vec3f(*(high - low).tolist()))
-    hint = prim.CreateAttribute("simcloud:placement", Sdf.ValueTypeNames.Token, custom=True)
-    hint.Set(record.placement)
     prim.SetDocumentation(record.title)
-    for key in ("author", "source", "licence"):
+    for key in ("placement", "author", "source", "licence"):
         prim.SetCustomDataByKey(f"simcloud:{key}", getattr(record, key))
     triangles = sum(len(part.mesh.faces) for part in parts)
     prim.SetCustomDataByKey("simcloud:triangles", triangles)

@@ -49,7 +49,7 @@ def asset_row(path: Path) -> str:
     cells = [
         path.stem,
         UsdSemantics.LabelsAPI(prim, "class").GetLabelsAttr().Get()[0],
-        prim.GetAttribute("simcloud:placement").Get(),
+        facts["placement"],
         " x ".join(f"{length:.2f}" for length in size),
         facts["author"],
         facts["source"],

@@ -60,7 +60,7 @@ def test_asset_has_one_label_a_known_placement_and_the_standard_frame(layer: Pat
     assert UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.z
     assert UsdGeom.GetStageMetersPerUnit(stage) == 1.0
     assert len(UsdSemantics.LabelsAPI(root, "class").GetLabelsAttr().Get()) == 1
-    assert root.GetAttribute("simcloud:placement").Get() in PLACEMENTS
+    assert root.GetCustomDataByKey("simcloud:placement") in PLACEMENTS
 
 
 def test_asset_stands_on_its_origin_with_the_size_it_states(layer: Path) -> None:
