@@ -1,0 +1,431 @@
+"""The sending side of UploadShard: frames kept until they are durable, streams opened again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+
+from simcloud.client._wire import (
+    CommittedShard,
+    committed_from_wire,
+    frame_header,
+    frames_to_wire,
+    layer_chunks,
+    location_to_wire,
+)
+from simcloud.concurrency import Backoff, single_error
+from simcloud.dataset.frames import EncodedFrame
+from simcloud.dataset.layout import RunLocation
+from simcloud.errors import Bug, InvalidRequest, NotReady, Overloaded, SimcloudError, Transient
+from simcloud.rpc.status import error_from_rpc
+from simcloud.spec.plan import ShardFrames
+from simcloud.v1 import uploader_pb2, uploader_pb2_grpc
+
+DEFAULT_UNACKED_BYTES = 32 << 20
+"""Two parts of 16 MiB: one on its way to S3 while the next is filled."""
+
+_Call = grpc.aio.StreamStreamCall[uploader_pb2.UploadShardRequest, uploader_pb2.UploadShardResponse]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadTarget:
+    """What is uploaded, and by whom."""
+
+    location: RunLocation
+    frames: ShardFrames
+    spec_digest: str
+    fingerprint: str
+    cameras: int
+    max_frame_bytes: int
+    allow_mixed_fingerprints: bool
+    writer: str
+
+
+class ResumeMismatch(Exception):
+    """The uploader needs frames that are not kept any more: render again from ``resume_frame``.
+
+    The upload stays usable: go on with ``send`` from that frame.
+    """
+
+    def __init__(self, resume_frame: int, reason: str) -> None:
+        super().__init__(f"render again from frame {resume_frame}: {reason}")
+        self.resume_frame = resume_frame
+        self.reason = reason
+
+
+class RestartShard(ResumeMismatch):
+    """S3 lost or refused the upload: durable frames are lost too, all begins again."""
+
+
+class _Reopen(Exception):
+    def __init__(self, cause: SimcloudError) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+class _KeptFrames:
+    """Frames sent or to be sent that are not durable, in order. Pure."""
+
+    def __init__(self, first_frame: int, *, cameras: int) -> None:
+        self._cameras = cameras
+        self.frames: deque[EncodedFrame] = deque()
+        self.size_bytes = 0
+        self.sent = 0
+        """How many of them are sent whole on the present stream."""
+        self._kept_from = first_frame
+        self._next_frame = first_frame
+        self._next_camera = 0
+
+    def add(self, frame: EncodedFrame) -> None:
+        """Takes the next camera of the next frame."""
+        if frame.frame != self._next_frame:
+            raise InvalidRequest("frame", f"expected frame {self._next_frame}, found {frame.frame}")
+        self.frames.append(frame)
+        self.size_bytes += frame.size_bytes
+        self._next_camera += 1
+        if self._next_camera == self._cameras:
+            self._next_camera = 0
+            self._next_frame += 1
+
+    def drop_before(self, frame: int) -> None:
+        """Frames before this one are durable."""
+        self._kept_from = max(self._kept_from, frame)
+        while self.frames and self.frames[0].frame < frame:
+            self.size_bytes -= self.frames.popleft().size_bytes
+            self.sent = max(self.sent - 1, 0)
+
+    def rewind(self, resume_frame: int) -> bool:
+        """Sends again from there; False when that frame is not kept any more, or not yet made."""
+        if not self._kept_from <= resume_frame <= self._next_frame:
+            return False
+        self.drop_before(resume_frame)
+        self.sent = 0
+        return True
+
+    def clear(self, resume_frame: int) -> None:
+        """Nothing is kept; the caller's next frame is this one."""
+        self.frames.clear()
+        self.size_bytes = self.sent = self._next_camera = 0
+        self._next_frame = self._kept_from = resume_frame
+
+
+class ShardUpload:
+    """One shard on its way. Made by ``UploaderClient.open_shard`` alone; for one task at a time."""
+
+    def __init__(
+        self,
+        stub: uploader_pb2_grpc.UploaderServiceStub,
+        target: UploadTarget,
+        *,
+        unacked_bytes: int,
+        reconnect_for_s: float,
+        rng: random.Random,
+    ) -> None:
+        self._stub = stub
+        self._target = target
+        self._unacked_wanted = unacked_bytes
+        self._unacked = unacked_bytes
+        self._reconnect_for_s = reconnect_for_s
+        self._rng = rng
+        self._backoff = Backoff(base_s=0.1, cap_s=5.0)
+        self._changed = asyncio.Condition()
+        self._kept = _KeptFrames(target.frames.first, cameras=target.cameras)
+        self._resume_frame: int | None = None
+        self._durable_before = target.frames.first
+        self._committed: CommittedShard | None = None
+        self._commit_wanted = False
+        self._mismatch: ResumeMismatch | None = None
+        self._failure: SimcloudError | None = None
+        # Of the present stream.
+        self._stream_open = False
+        self._generation = 0
+        self._credit_granted = 0
+        self._credit_used = 0
+        self._opened_once = False
+        self._epoch = 0
+        self.reconnects = 0
+        """Streams opened after the first."""
+
+    @property
+    def already_committed(self) -> CommittedShard | None:
+        """The shard, when it had been committed before: send nothing."""
+        committed = self._committed
+        return committed if committed is not None and committed.already_committed else None
+
+    @property
+    def resume_frame(self) -> int:
+        """First frame to send."""
+        if self._resume_frame is None:
+            raise Bug("the shard is not open, or was committed before")
+        return self._resume_frame
+
+    @property
+    def epoch(self) -> int:
+        """Number of our ownership of the shard, from 1."""
+        return self._epoch
+
+    @property
+    def durable_before(self) -> int:
+        """Every frame before it is in S3 and survives the death of every process."""
+        return self._durable_before
+
+    @property
+    def unacked_bytes(self) -> int:
+        """Bytes of the frames that are kept now."""
+        return self._kept.size_bytes
+
+    async def opened(self) -> None:
+        """Waits until the shard is open or was committed before."""
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: self._opened_once or self._committed or self._failure
+            )
+            self._raise_failure()
+
+    async def send(self, frame: EncodedFrame) -> None:
+        """Takes a frame and camera over, in order; waits while too many are not durable.
+
+        Raises:
+            ResumeMismatch: frames that are not kept any more are needed: begin again from
+                ``resume_frame``; this frame was not taken.
+            SimcloudError: the upload failed for good.
+        """
+        if frame.size_bytes > self._target.max_frame_bytes:
+            raise InvalidRequest(
+                "frame",
+                f"frame {frame.frame} has {frame.size_bytes} bytes, max_frame_bytes is "
+                f"{self._target.max_frame_bytes}",
+            )
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: self._interrupted or self._fits(frame) or self._committed is not None
+            )
+            self._raise_failure()
+            if self._committed is None:
+                self._kept.add(frame)
+                self._changed.notify_all()
+
+    async def commit(self) -> CommittedShard:
+        """All frames are sent: waits until the shard is in S3 with its index.
+
+        Raises:
+            ResumeMismatch: as ``send``; commit again afterwards.
+            SimcloudError: the upload failed for good.
+        """
+        async with self._changed:
+            self._commit_wanted = True
+            self._changed.notify_all()
+            try:
+                await self._changed.wait_for(lambda: self._interrupted or self._committed)
+                if self._committed is None:
+                    self._raise_failure()
+            finally:
+                self._commit_wanted = False
+            assert self._committed is not None
+            return self._committed
+
+    async def run(self) -> None:
+        """Keeps a stream open until the shard is committed or failed; ends by cancel."""
+        attempt = 0
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._reconnect_for_s
+        while True:
+            self._stream_open = False
+            try:
+                await self._stream()
+                return
+            except _Reopen as reopen:
+                error: SimcloudError = reopen.cause
+            except SimcloudError as fatal:
+                await self._fail(fatal)
+                return
+            if self._stream_open:
+                attempt = 0
+                give_up_at = loop.time() + self._reconnect_for_s
+            after = error.retry_after_s if isinstance(error, Transient) else None
+            delay_s = self._backoff.delay_s(attempt, self._rng, retry_after_s=after)
+            if loop.time() + delay_s > give_up_at:
+                await self._fail(error)
+                return
+            attempt += 1
+            self.reconnects += 1
+            await asyncio.sleep(delay_s)
+
+    async def _stream(self) -> None:
+        call = self._stub.UploadShard()
+        try:
+            await call.write(self._open_message())
+            async with single_error(), asyncio.TaskGroup() as tasks:
+                sender = tasks.create_task(self._send_frames(call), name="send frames")
+                await self._receive(call)
+                sender.cancel()
+        except grpc.aio.AioRpcError as error:
+            raise self._classified(error) from error
+        except asyncio.InvalidStateError as error:
+            # grpc.aio: writing to a call that has ended; its status says why.
+            raise await self._status_of(call) from error
+        finally:
+            call.cancel()
+
+    async def _status_of(self, call: _Call) -> Exception:
+        if await call.code() is grpc.StatusCode.OK:
+            return _Reopen(NotReady("the uploader ended the stream before the shard was committed"))
+        return self._classified(
+            grpc.aio.AioRpcError(
+                await call.code(),
+                await call.initial_metadata(),
+                await call.trailing_metadata(),
+                details=await call.details(),
+            )
+        )
+
+    @staticmethod
+    def _classified(error: grpc.aio.AioRpcError) -> Exception:
+        ours = error_from_rpc(error)
+        waits = isinstance(ours, Overloaded) and ours.retry_after_s is not None
+        if error.code() is grpc.StatusCode.UNAVAILABLE or waits:
+            return _Reopen(ours)
+        # A proxy or a dying server resets the stream; its code is INTERNAL, without our details.
+        if error.code() is grpc.StatusCode.INTERNAL and "RST_STREAM" in (error.details() or ""):
+            return _Reopen(NotReady(f"the stream was reset: {error.details()}"))
+        return ours
+
+    def _open_message(self) -> uploader_pb2.UploadShardRequest:
+        target = self._target
+        return uploader_pb2.UploadShardRequest(
+            open=uploader_pb2.OpenShard(
+                run=location_to_wire(target.location),
+                range=frames_to_wire(target.frames),
+                spec_digest=target.spec_digest,
+                fingerprint=target.fingerprint,
+                max_frame_bytes=target.max_frame_bytes,
+                allow_mixed_fingerprints=target.allow_mixed_fingerprints,
+                writer=target.writer,
+            )
+        )
+
+    async def _receive(self, call: _Call) -> None:
+        while True:
+            answer = await call.read()
+            if not isinstance(answer, uploader_pb2.UploadShardResponse):
+                raise await self._status_of(call)  # it is grpc.aio.EOF
+            async with self._changed:
+                self._apply(answer)
+                self._changed.notify_all()
+                if self._committed is not None:
+                    return
+
+    def _apply(self, answer: uploader_pb2.UploadShardResponse) -> None:
+        match answer.WhichOneof("message"):
+            case "opened":
+                self._stream_open = self._opened_once = True
+                self._epoch = answer.opened.epoch
+                floor = answer.opened.part_size_bytes + self._target.max_frame_bytes
+                self._unacked = max(self._unacked_wanted, floor)
+                self._begin(answer.opened.resume_frame, ResumeMismatch, "the stream was reopened")
+            case "credit":
+                self._credit_granted = max(self._credit_granted, answer.credit.granted_bytes)
+            case "durable":
+                self._durable_before = answer.durable.durable_before
+                self._kept.drop_before(self._durable_before)
+            case "restart":
+                self._begin(answer.restart.resume_frame, RestartShard, answer.restart.reason)
+            case "committed":
+                self._committed = committed_from_wire(answer.committed)
+                self._kept.clear(self._target.frames.end)
+            case unknown:
+                raise Bug(f"the uploader sent {unknown!r}, which this client does not know")
+
+    def _begin(self, resume_frame: int, kind: type[ResumeMismatch], reason: str) -> None:
+        self._generation += 1
+        self._credit_granted = self._credit_used = 0
+        first = self._resume_frame is None
+        self._resume_frame = resume_frame
+        self._durable_before = resume_frame
+        if first:
+            self._kept.clear(resume_frame)
+        elif not self._kept.rewind(resume_frame):
+            self._kept.clear(resume_frame)
+            self._mismatch = kind(resume_frame, reason)
+
+    async def _send_frames(self, call: _Call) -> None:
+        generation = 0
+        committed_in = -1
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(
+                    lambda generation=committed_in: self._can_send(generation)  # type: ignore[misc]
+                )
+                generation = self._generation
+                frame = (
+                    self._kept.frames[self._kept.sent]
+                    if self._kept.sent < len(self._kept.frames)
+                    else None
+                )
+            if frame is not None:
+                if await self._send_frame(call, frame, generation):
+                    self._kept.sent += 1
+                continue
+            committed_in = generation
+            await call.write(
+                uploader_pb2.UploadShardRequest(
+                    commit=uploader_pb2.CommitShard(
+                        frame_count=len(self._target.frames) * self._target.cameras
+                    )
+                )
+            )
+
+    def _can_send(self, committed_in: int) -> bool:
+        if not self._stream_open or self._mismatch is not None:
+            return False
+        if self._kept.sent < len(self._kept.frames):
+            return True
+        return self._commit_wanted and committed_in != self._generation
+
+    async def _send_frame(self, call: _Call, frame: EncodedFrame, generation: int) -> bool:
+        for message, payload_bytes in _messages(frame):
+            async with self._changed:
+                await self._changed.wait_for(
+                    lambda size=payload_bytes: (  # type: ignore[misc]
+                        self._generation != generation
+                        or self._credit_used + size <= self._credit_granted
+                    )
+                )
+                if self._generation != generation:
+                    return False
+                self._credit_used += payload_bytes
+            await call.write(message)
+        return generation == self._generation
+
+    def _fits(self, frame: EncodedFrame) -> bool:
+        kept = self._kept.size_bytes
+        return self._opened_once and (kept == 0 or kept + frame.size_bytes <= self._unacked)
+
+    @property
+    def _interrupted(self) -> bool:
+        return self._failure is not None or self._mismatch is not None
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if self._mismatch is not None:
+            mismatch, self._mismatch = self._mismatch, None
+            raise mismatch
+
+    async def _fail(self, error: SimcloudError) -> None:
+        async with self._changed:
+            self._failure = error
+            self._changed.notify_all()
+
+
+def _messages(frame: EncodedFrame) -> Iterator[tuple[uploader_pb2.UploadShardRequest, int]]:
+    header = frame_header(frame)
+    yield uploader_pb2.UploadShardRequest(frame=header), len(frame.record)
+    for chunk in layer_chunks(frame):
+        yield uploader_pb2.UploadShardRequest(chunk=chunk), len(chunk.data)

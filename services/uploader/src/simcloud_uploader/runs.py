@@ -1,0 +1,292 @@
+"""Runs: created, grown, looked at, listed, published."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, replace
+from typing import cast
+
+from pydantic import JsonValue
+
+from simcloud.client._wire import MAX_PROVENANCE_BYTES, RunState, RunSummary
+from simcloud.dataset.layout import SCENES, RunLocation, check_bucket, check_prefix, check_run
+from simcloud.dataset.manifest import (
+    Unfinished,
+    build_manifest,
+    collect_shards,
+    committed_shards,
+    load_manifest,
+    newest_generation,
+    publish_manifest,
+)
+from simcloud.dataset.rundoc import (
+    RunDocuments,
+    is_aborted,
+    load_run,
+    load_spec,
+    newest_plan,
+    write_plan,
+    write_spec,
+)
+from simcloud.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    PreconditionFailed,
+    Violation,
+)
+from simcloud.s3.objects import ObjectStore
+from simcloud.spec.canonical import canonical_json, digest
+from simcloud.spec.model import Spec, differing_fields
+from simcloud.spec.plan import Plan, ShardFrames
+from simcloud_uploader.ownership import RunIsAborted
+
+MAX_MISSING = 1000
+"""Shards of ``RunSummary.missing`` (dataset.proto)."""
+_PLAN_TRIES = 5
+
+
+class SpecDiffers(AlreadyExists):
+    """The run is of another spec."""
+
+    reason = "SPEC_DIFFERS"
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What ``create`` found or made."""
+
+    created: bool
+    generation: int
+    shards: tuple[ShardFrames, ...]
+    committed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of runs."""
+
+    runs: tuple[RunSummary, ...]
+    next_page_token: str
+
+
+class Runs:
+    """The runs of one S3, nothing kept in memory."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def create(
+        self, location: RunLocation, *, spec: Spec, plan: Plan, provenance_json: bytes
+    ) -> Created:
+        """Creates a run, or brings its next plan.
+
+        Raises:
+            SpecDiffers: another spec is there.
+            PreconditionFailed: the plan is no growth of the newest; the run is aborted.
+        """
+        provenance = _provenance(provenance_json)
+        created = await write_spec(self._store, location, spec, provenance)
+        if not created:
+            present = await load_spec(self._store, location)
+            if present.spec_digest != digest(canonical_json(spec)):
+                fields = differing_fields(present.spec, spec)
+                raise SpecDiffers(
+                    f"{location} exists with another spec; these fields differ: "
+                    f"{', '.join(fields)}; take another name, or the same spec",
+                    spec_digest=present.spec_digest,
+                    fields=",".join(fields),
+                )
+        if await is_aborted(self._store, location):
+            raise RunIsAborted(f"{location} was aborted: take another name")
+        generation, plan = await self._bring_plan(location, plan)
+        shards = tuple(plan.shards())
+        present_shards = await committed_shards(self._store, location)
+        return Created(
+            created=created,
+            generation=generation,
+            shards=shards,
+            committed=tuple(number for number in present_shards if number < len(shards)),
+        )
+
+    async def _bring_plan(self, location: RunLocation, plan: Plan) -> tuple[int, Plan]:
+        for _ in range(_PLAN_TRIES):
+            newest = await newest_plan(self._store, location)
+            if newest is not None:
+                generation, present = newest
+                if present == plan:
+                    return generation, plan
+                problem = plan.is_growth_of(present)
+                if problem is not None:
+                    raise PreconditionFailed(
+                        f"the plan is no growth of plan {generation} of {location}: {problem}",
+                        plan_generation=generation,
+                    )
+            following = 1 if newest is None else newest[0] + 1
+            if await write_plan(self._store, location, plan, following):
+                return following, plan
+        raise PreconditionFailed(f"others change the plan of {location} at the same time; repeat")
+
+    async def get(self, location: RunLocation) -> tuple[RunSummary, RunDocuments]:
+        """How far a run is.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        documents = await load_run(self._store, location)
+        return await self.summary(documents), documents
+
+    async def summary(self, documents: RunDocuments) -> RunSummary:
+        """A run, counted in S3."""
+        location = documents.location
+        aborted = await is_aborted(self._store, location)
+        generation = await newest_generation(self._store, location)
+        published = generation == documents.generation
+        if published:
+            # The manifest of the newest plan names every shard: no need to ask each index.
+            manifest = await load_manifest(self._store, location, generation=generation)
+            counts = (
+                manifest.stored_frames,
+                manifest.quarantined_frames,
+                len(manifest.shards),
+                manifest.stored_bytes,
+            )
+            missing: tuple[ShardFrames, ...] = ()
+        else:
+            collected = await collect_shards(self._store, documents)
+            counts = (
+                collected.stored_frames,
+                collected.quarantined_frames,
+                len(collected.records),
+                collected.stored_bytes,
+            )
+            missing = collected.missing[:MAX_MISSING]
+        state = RunState.PUBLISHED if published else RunState.OPEN
+        return RunSummary(
+            location=location,
+            spec_digest=documents.spec_digest,
+            state=RunState.ABORTED if aborted else state,
+            stored_frames=counts[0],
+            quarantined_frames=counts[1],
+            committed_shards=counts[2],
+            stored_bytes=counts[3],
+            manifest_key=location.manifest_key(generation) if generation else "",
+            create_time=documents.created_at,
+            missing=missing,
+            plan_generation=documents.generation,
+            planned_frames=documents.planned_frames,
+            planned_shards=documents.plan.shard_count,
+        )
+
+    async def list_page(self, bucket: str, prefix: str, *, page_size: int, page_token: str) -> Page:
+        """The runs below a prefix, by name, without what they miss."""
+        check_bucket(bucket, field="bucket")
+        check_prefix(prefix, field="prefix")
+        if page_size > 1000:
+            raise InvalidRequest("page_size", f"is at most 1000, found {page_size}")
+        size = page_size or 100
+        after = _decode_token(page_token)
+        found: list[RunSummary] = []
+        folders = self._store.list_folders(
+            bucket, f"{prefix}/" if prefix else "", start_after=after
+        )
+        async for name in folders:
+            summary = await self._listed(bucket, prefix, name)
+            if summary is None:
+                continue
+            if len(found) == size:
+                return Page(tuple(found), _encode_token(found[-1].location.run))
+            found.append(summary)
+        return Page(tuple(found), "")
+
+    async def _listed(self, bucket: str, prefix: str, name: str) -> RunSummary | None:
+        if name == SCENES:
+            return None
+        try:
+            check_run(name)
+            documents = await load_run(
+                self._store, RunLocation(bucket=bucket, prefix=prefix, run=name)
+            )
+        except (InvalidRequest, NotFound):
+            return None  # a folder of someone else's
+        summary = await self.summary(documents)
+        return _without_missing(summary)
+
+    async def publish(
+        self, location: RunLocation, *, provenance_json: bytes
+    ) -> tuple[RunSummary, bool]:
+        """Writes the manifest of the newest plan; True when this call did.
+
+        Raises:
+            PreconditionFailed: unfinished, each missing shard a violation; or aborted.
+        """
+        provenance = _provenance(provenance_json)
+        documents = await load_run(self._store, location)
+        if await is_aborted(self._store, location):
+            raise RunIsAborted(f"{location} was aborted")
+        created = False
+        if await newest_generation(self._store, location) < documents.generation:
+            try:
+                manifest = await build_manifest(self._store, documents, provenance=provenance)
+            except Unfinished as error:
+                raise _unfinished(location, error) from error
+            created = await publish_manifest(self._store, location, manifest)
+        return await self.summary(documents), created
+
+
+class RunUnfinished(PreconditionFailed):
+    """Shards of the plan are not committed."""
+
+    reason = "SHARDS_MISSING"
+
+
+def _unfinished(location: RunLocation, error: Unfinished) -> RunUnfinished:
+    return RunUnfinished(
+        error.message,
+        violations=tuple(
+            Violation(
+                kind="SHARD_MISSING",
+                subject=location.shard_key(frames.shard),
+                description=f"shard {frames.shard}, frames [{frames.first}, {frames.end}), is not "
+                "committed: make it and publish again",
+            )
+            for frames in error.missing[:MAX_MISSING]
+        ),
+        missing=len(error.missing),
+    )
+
+
+def _without_missing(summary: RunSummary) -> RunSummary:
+    return replace(summary, missing=())
+
+
+def _provenance(data: bytes) -> dict[str, JsonValue]:
+    if len(data) > MAX_PROVENANCE_BYTES:
+        raise InvalidRequest(
+            "provenance_json", f"is at most {MAX_PROVENANCE_BYTES} bytes, found {len(data)}"
+        )
+    try:
+        value = json.loads(data) if data else {}
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("provenance_json", f"is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidRequest("provenance_json", "is not a JSON object")
+    return cast("dict[str, JsonValue]", value)
+
+
+def _encode_token(run: str) -> str:
+    return base64.urlsafe_b64encode(f"after:{run}".encode()).decode()
+
+
+def _decode_token(token: str) -> str:
+    if not token:
+        return ""
+    try:
+        kind, _, run = base64.urlsafe_b64decode(token.encode()).decode().partition(":")
+        if kind != "after":
+            raise ValueError(kind)
+        check_run(run)
+    except (ValueError, InvalidRequest) as error:
+        raise InvalidRequest("page_token", "is none that this service gave out") from error
+    return run

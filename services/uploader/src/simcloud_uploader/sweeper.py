@@ -1,0 +1,248 @@
+"""What nobody goes on with: uploads aborted, epoch objects deleted; and a run stopped for good."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from simcloud.concurrency import BackgroundService
+from simcloud.dataset.layout import KeyKind, RunLocation
+from simcloud.dataset.manifest import committed_shards
+from simcloud.dataset.rundoc import is_aborted
+from simcloud.errors import Bug, SimcloudError
+from simcloud.s3.multipart import ListedUpload
+from simcloud.s3.objects import ObjectStore
+from simcloud.spec.canonical import canonical_bytes
+from simcloud.telemetry import metrics
+from simcloud.telemetry.logging import get_logger
+from simcloud_uploader.epochs import Epoch, EpochState
+from simcloud_uploader.metrics import SWEPT
+from simcloud_uploader.ownership import newest_epoch
+
+_ABORT_TRIES = 16
+_MAX_RUNS = 1000
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep removed."""
+
+    uploads: int
+    epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """What ``abort_run`` did."""
+
+    shards: int
+    uploads: int
+    objects: int
+
+
+def abandoned(
+    upload: ListedUpload,
+    *,
+    is_committed: bool,
+    run_aborted: bool,
+    named_at: datetime | None,
+    now: datetime,
+    upload_ttl_s: float,
+) -> bool:
+    """Whether an upload may be aborted. Pure.
+
+    Args:
+        upload: as listed.
+        is_committed: whether its shard has an index.
+        run_aborted: whether its run is aborted.
+        named_at: last change of the newest epoch object if that names it, else None.
+        now: S3's time.
+        upload_ttl_s: age from which on an upload is nobody's, seconds.
+    """
+    if is_committed or run_aborted:
+        return True
+    newest = max(upload.initiated, named_at) if named_at is not None else upload.initiated
+    return (now - newest).total_seconds() > upload_ttl_s
+
+
+class Sweeper:
+    """Removes what the commit protocol leaves behind.
+
+    Args:
+        store: S3.
+        upload_ttl_s: age from which on an upload that nobody commits is aborted, seconds.
+        stale_after_s: epoch objects of committed shards are kept that long for late owners.
+    """
+
+    def __init__(self, store: ObjectStore, *, upload_ttl_s: float, stale_after_s: float) -> None:
+        self._store = store
+        self._upload_ttl_s = upload_ttl_s
+        self._stale_after_s = stale_after_s
+
+    async def sweep(self, location: RunLocation) -> Swept:
+        """Sweeps one run. Safe at any time, from any replica, twice at once."""
+        committed = set(await committed_shards(self._store, location))
+        aborted = await is_aborted(self._store, location)
+        uploads = await self._sweep_uploads(location, committed, aborted=aborted)
+        epochs = await self._sweep_epochs(location, committed)
+        return Swept(uploads, epochs)
+
+    async def _sweep_uploads(
+        self, location: RunLocation, committed: set[int], *, aborted: bool
+    ) -> int:
+        count = 0
+        async for upload in self._store.list_uploads(location.bucket, location.shards_prefix):
+            key = location.parse(upload.key)
+            if key is None or key.kind is not KeyKind.SHARD:
+                continue
+            if not await self._is_abandoned(
+                location, upload, key.shard, is_committed=key.shard in committed, aborted=aborted
+            ):
+                continue
+            if await self._store.abort_multipart(
+                location.bucket, upload.key, upload_id=upload.upload_id
+            ):
+                count += 1
+                metrics.counter(SWEPT).labels("upload").inc()
+        return count
+
+    async def _is_abandoned(
+        self,
+        location: RunLocation,
+        upload: ListedUpload,
+        shard: int,
+        *,
+        is_committed: bool,
+        aborted: bool,
+    ) -> bool:
+        if is_committed or aborted:
+            return True
+        # S3 tells its time with any answer; the run's spec is one that always exists.
+        now = (await self._store.head(location.bucket, location.spec_key)).date
+        newest = await newest_epoch(self._store, location, shard)
+        named = newest is not None and newest.document.upload_id == upload.upload_id
+        return abandoned(
+            upload,
+            is_committed=False,
+            run_aborted=False,
+            named_at=newest.last_modified if newest is not None and named else None,
+            now=now,
+            upload_ttl_s=self._upload_ttl_s,
+        )
+
+    async def _sweep_epochs(self, location: RunLocation, committed: set[int]) -> int:
+        """Epoch objects of committed shards; the newest waits until no owner can be at work."""
+        now = None
+        keys: list[str] = []
+        async for row in self._store.list_keys(location.bucket, location.uploads_prefix):
+            key = location.parse(row.key)
+            if key is None or key.kind is not KeyKind.EPOCH or key.shard not in committed:
+                continue
+            if now is None:
+                now = (await self._store.head(location.bucket, location.spec_key)).date
+            if (now - row.last_modified).total_seconds() > self._stale_after_s:
+                keys.append(row.key)
+        metrics.counter(SWEPT).labels("epoch").inc(len(keys))
+        return await self._store.delete_many(location.bucket, keys)
+
+    async def abort_run(self, location: RunLocation, *, reason: str, purge: bool) -> Stopped:
+        """Stops a run for good. Idempotent.
+
+        In this order: ``_aborted``, so that nobody opens a shard any more; a newer epoch for every
+        open shard, so that its owner stops at its next write; then the uploads; then, if asked
+        for, the objects, ``_aborted`` last.
+        """
+        await self._store.put_if_absent(
+            location.bucket, location.aborted_key, canonical_bytes({"reason": reason})
+        )
+        committed = set(await committed_shards(self._store, location))
+        open_shards = {number for number in await self._epochs(location) if number not in committed}
+        stopped = 0
+        for shard in sorted(open_shards):
+            stopped += await self._stop_shard(location, shard)
+        uploads = await self._sweep_uploads(location, committed, aborted=True)
+        objects = await self._purge(location) if purge else 0
+        return Stopped(shards=stopped, uploads=uploads, objects=objects)
+
+    async def _epochs(self, location: RunLocation) -> set[int]:
+        shards = set()
+        async for row in self._store.list_keys(location.bucket, location.uploads_prefix):
+            key = location.parse(row.key)
+            if key is not None and key.kind is KeyKind.EPOCH:
+                shards.add(key.shard)
+        return shards
+
+    async def _stop_shard(self, location: RunLocation, shard: int) -> bool:
+        for _ in range(_ABORT_TRIES):
+            newest = await newest_epoch(self._store, location, shard)
+            if newest is None or newest.document.state is EpochState.ABORTED:
+                return False
+            document = _aborted_epoch(newest.document)
+            outcome = await self._store.put_if_absent(
+                location.bucket, location.epoch_key(shard, document.epoch), document.to_json()
+            )
+            if outcome.created:
+                return True
+        raise Bug(f"shard {shard} of {location} gets new owners although the run is aborted")
+
+    async def _purge(self, location: RunLocation) -> int:
+        keys = [row.key async for row in self._store.list_keys(location.bucket, location.root)]
+        last = [key for key in keys if key == location.aborted_key]
+        deleted = await self._store.delete_many(
+            location.bucket, [key for key in keys if key != location.aborted_key]
+        )
+        return deleted + await self._store.delete_many(location.bucket, last)
+
+
+def _aborted_epoch(newest: Epoch) -> Epoch:
+    return Epoch(
+        epoch=newest.epoch + 1,
+        state=EpochState.ABORTED,
+        instance="",
+        writer="",
+        upload_id="",
+        upload_epoch=0,
+        spec_digest=newest.spec_digest,
+        fingerprint=newest.fingerprint,
+        part_size_bytes=newest.part_size_bytes,
+        first_frame=newest.first_frame,
+    )
+
+
+class PeriodicSweep(BackgroundService):
+    """Sweeps the runs that this process has served, every ``interval_s`` seconds."""
+
+    def __init__(self, sweeper: Sweeper, *, interval_s: float) -> None:
+        super().__init__()
+        self._sweeper = sweeper
+        self._interval_s = interval_s
+        # Bounded: the run served longest ago is forgotten first; another replica, the lifecycle
+        # rule or its next request remembers it.
+        self._runs: OrderedDict[RunLocation, None] = OrderedDict()
+
+    def remember(self, location: RunLocation) -> None:
+        """A run was served."""
+        self._runs[location] = None
+        self._runs.move_to_end(location)
+        while len(self._runs) > _MAX_RUNS:
+            self._runs.popitem(last=False)
+
+    async def run(self) -> None:
+        """Sweeps until it is stopped."""
+        self.started()
+        while True:
+            await asyncio.sleep(self._interval_s)
+            await self.sweep_all(list(self._runs))
+
+    async def sweep_all(self, locations: Iterable[RunLocation]) -> None:
+        """Sweeps these runs; a failure of one is logged and the next is tried."""
+        for location in locations:
+            try:
+                swept = await self._sweeper.sweep(location)
+                _log.info("swept", run=str(location), uploads=swept.uploads, epochs=swept.epochs)
+            except SimcloudError as error:
+                _log.warning("sweep failed", run=str(location), error=error.message)

@@ -1,0 +1,118 @@
+"""Uploaders for tests: small parts, real S3, frames of known content."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+
+from simcloud.client.uploader import CommittedShard, ResumeMismatch, UploaderClient
+from simcloud.dataset.frames import EncodedFrame
+from simcloud.dataset.layout import RunLocation
+from simcloud.rpc.channel import connect
+from simcloud.s3.client import S3Client, S3Settings
+from simcloud.spec.plan import Plan, ShardFrames
+from simcloud_uploader.core import Uploader
+from simcloud_uploader.serving import running_uploader
+from simcloud_uploader.settings import UploaderSettings
+from support.dataset_frames import (
+    FINGERPRINT,
+    LAYERS,
+    SPEC,
+    SPEC_DIGEST,
+    make_frame,
+    make_layer,
+)
+
+PLAN = Plan(frames=16, frames_per_shard=8)
+CAMERAS = tuple(camera.name for camera in SPEC.cameras)
+MIB = 1 << 20
+PART_BYTES = 5 * MIB
+"""S3's smallest part, which the test server holds to: two frames make a part, a shard has five."""
+LAYER_BYTES = 450_000
+MAX_FRAME_BYTES = 6 * LAYER_BYTES + 20_000
+
+
+def small_settings(s3: S3Settings, **changes: object) -> UploaderSettings:
+    """Settings of an uploader of which tests need not wait long."""
+    return UploaderSettings.model_validate(
+        {
+            "s3": s3,
+            "part_size_bytes": PART_BYTES,
+            "budget_bytes": 64 * MIB,
+            "stale_after_s": 2.0,
+            "cleanup_s": 5.0,
+            "drain_s": 10.0,
+            "log_requests": False,
+            **changes,
+        }
+    )
+
+
+def frame_of(
+    frame: int,
+    camera: str,
+    *,
+    plan: Plan = PLAN,
+    layer_bytes: int = LAYER_BYTES,
+    fingerprint: str = FINGERPRINT,
+) -> EncodedFrame:
+    """A frame whose bytes are a function of its key; every layer of the same size."""
+    rng = random.Random(f"{frame}.{camera}.{layer_bytes}")
+    layers = [make_layer(name, rng.randbytes(layer_bytes)) for name in LAYERS]
+    return make_frame(frame, camera, layers=layers, plan=plan, fingerprint=fingerprint)
+
+
+FrameMaker = Callable[[int, str], EncodedFrame]
+
+
+def frames_from(first: int, end: int, make: FrameMaker = frame_of) -> Iterable[EncodedFrame]:
+    """Frames [first, end), all cameras of each."""
+    return (make(frame, camera) for frame in range(first, end) for camera in CAMERAS)
+
+
+async def send_shard(
+    client: UploaderClient,
+    location: RunLocation,
+    frames: ShardFrames,
+    *,
+    make: FrameMaker = frame_of,
+    fingerprint: str = FINGERPRINT,
+    max_frame_bytes: int = MAX_FRAME_BYTES,
+    unacked_bytes: int = 2 * PART_BYTES,
+    allow_mixed_fingerprints: bool = False,
+) -> CommittedShard:
+    """Uploads a shard as a generator does: renders again from where it is told to."""
+    async with client.open_shard(
+        location,
+        frames,
+        spec_digest=SPEC_DIGEST,
+        fingerprint=fingerprint,
+        cameras=len(CAMERAS),
+        max_frame_bytes=max_frame_bytes,
+        unacked_bytes=unacked_bytes,
+        allow_mixed_fingerprints=allow_mixed_fingerprints,
+        reconnect_for_s=30.0,
+    ) as upload:
+        if upload.already_committed is not None:
+            return upload.already_committed
+        begin = upload.resume_frame
+        while True:
+            try:
+                for frame in frames_from(begin, frames.end, make):
+                    await upload.send(frame)
+                return await upload.commit()
+            except ResumeMismatch as mismatch:
+                begin = mismatch.resume_frame
+
+
+@asynccontextmanager
+async def uploader_client(
+    settings: UploaderSettings, *, wrap: Callable[[S3Client], S3Client] | None = None
+) -> AsyncIterator[tuple[UploaderClient, Uploader]]:
+    """A served uploader and a client of it."""
+    async with (
+        running_uploader(settings, wrap=wrap) as (uploader, running),
+        connect(running.address) as channel,
+    ):
+        yield UploaderClient(channel), uploader
