@@ -41,7 +41,8 @@ class ErrorParts:
 class SimcloudError(Exception):
     """Root of all errors of Simcloud.
 
-    A subclass whose constructor takes other arguments overrides ``parts`` and ``from_parts`` too.
+    A subclass whose constructor takes other arguments is rebuilt with the values of its family; one
+    that keeps more attributes than those overrides ``from_parts`` too.
 
     Args:
         message: what was wrong, where, and what to do about it.
@@ -63,8 +64,13 @@ class SimcloudError(Exception):
 
     @classmethod
     def from_parts(cls, parts: ErrorParts) -> Self:
-        """The error with these values; the opposite of ``parts``."""
-        return cls(parts.message, **parts.metadata)
+        """The error with these values; the opposite of ``parts``.
+
+        By its family's constructor and not by ``cls(...)``: that of a subclass may take anything.
+        """
+        error = cls.__new__(cls)
+        SimcloudError.__init__(error, parts.message, **parts.metadata)
+        return error
 
     def __reduce__(self) -> tuple[object, ...]:
         # By values, since the default calls the constructor with the message alone.
@@ -100,7 +106,11 @@ class InvalidRequest(SimcloudError):
     @classmethod
     def from_parts(cls, parts: ErrorParts) -> Self:
         """The error with these values; one that came without a field says all in its problem."""
-        return cls(parts.field, parts.problem or parts.message, **parts.metadata)
+        error = cls.__new__(cls)
+        InvalidRequest.__init__(
+            error, parts.field, parts.problem or parts.message, **parts.metadata
+        )
+        return error
 
 
 class NotFound(SimcloudError):
@@ -156,7 +166,11 @@ class PreconditionFailed(SimcloudError):
     @classmethod
     def from_parts(cls, parts: ErrorParts) -> Self:
         """The error with these values."""
-        return cls(parts.message, violations=parts.violations, **parts.metadata)
+        error = cls.__new__(cls)
+        PreconditionFailed.__init__(
+            error, parts.message, violations=parts.violations, **parts.metadata
+        )
+        return error
 
 
 class Conflict(SimcloudError):
@@ -202,7 +216,11 @@ class Transient(SimcloudError):
     @classmethod
     def from_parts(cls, parts: ErrorParts) -> Self:
         """The error with these values."""
-        return cls(parts.message, retry_after_s=parts.retry_after_s, **parts.metadata)
+        error = cls.__new__(cls)
+        Transient.__init__(
+            error, parts.message, retry_after_s=parts.retry_after_s, **parts.metadata
+        )
+        return error
 
 
 class NotReady(Transient):
@@ -268,13 +286,16 @@ class StorageError(Transient):
     @classmethod
     def from_parts(cls, parts: ErrorParts) -> Self:
         """The error with these values."""
-        return cls(
+        error = cls.__new__(cls)
+        StorageError.__init__(
+            error,
             parts.message,
             s3_code=parts.metadata.get("s3_code", ""),
             http_status=_number(parts.metadata.get("http_status")),
             request_id=parts.metadata.get("request_id", ""),
             retry_after_s=parts.retry_after_s,
         )
+        return error
 
 
 class TargetError(SimcloudError):
@@ -314,13 +335,16 @@ class TargetError(SimcloudError):
     @classmethod
     def from_parts(cls, parts: ErrorParts) -> Self:
         """The error with these values."""
-        return cls(
+        error = cls.__new__(cls)
+        TargetError.__init__(
+            error,
             parts.message,
             target=parts.metadata.get("target", ""),
             target_code=parts.metadata.get("target_code", ""),
             http_status=_number(parts.metadata.get("http_status")),
             request_id=parts.metadata.get("request_id", ""),
         )
+        return error
 
 
 class Corruption(SimcloudError):

@@ -78,9 +78,14 @@ class BackgroundService(ABC):
     async def _run(self) -> None:
         try:
             await self.run()
-        finally:
-            # Whoever waits for a service that has ended before it started must not wait for ever.
+        except Exception:
+            # The group cancels whoever waits for the start, and raises this in its place.
+            raise
+        except BaseException:
             self._started.set()
+            raise
+        # Whoever waits for a service that has ended before it started must not wait for ever.
+        self._started.set()
 
 
 async def run_cleanup(work: Awaitable[None], *, deadline_s: float) -> None:

@@ -46,6 +46,8 @@ DETAILS_KEY: Final = "grpc-status-details-bin"
 MAX_MESSAGE_BYTES: Final = 1024
 MAX_DETAILS_BYTES: Final = 4096
 
+_RESERVED: Final = frozenset({"self", "message", "field", "problem", "violations", "retry_after_s"})
+
 # What a code means when the other side is not ours, or newer than we.
 _BY_CODE: Final[dict[grpc.StatusCode, type[SimcloudError]]] = {
     grpc.StatusCode.CANCELLED: Cancelled,
@@ -114,7 +116,8 @@ def error_from_status(status: status_pb2.Status) -> SimcloudError:
     violation = bad.field_violations[0] if bad.field_violations else None
     parts = ErrorParts(
         message=status.message,
-        metadata=dict(info.metadata),
+        # Another implementation may use the names of our constructors' own arguments.
+        metadata={key: value for key, value in info.metadata.items() if key not in _RESERVED},
         field=violation.field if violation else "",
         problem=violation.description if violation else "",
         retry_after_s=retry.retry_delay.ToNanoseconds() / 1e9 if "RetryInfo" in found else None,
@@ -196,8 +199,8 @@ def _pack(status: status_pb2.Status, message: Message) -> bool:
 def _pack_info(status: status_pb2.Status, reason: str, parts: ErrorParts) -> None:
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
     for key, value in parts.metadata.items():
-        if info.ByteSize() + len(key) + len(value.encode()) < MAX_DETAILS_BYTES // 4:
-            info.metadata[key] = value
+        if info.ByteSize() + len(key.encode()) + len(value) * 3 < MAX_DETAILS_BYTES // 4:
+            info.metadata[key] = _cut(value, MAX_DETAILS_BYTES)
     _pack(status, info)
 
 
@@ -227,7 +230,8 @@ def _unpack(status: status_pb2.Status, into: tuple[Message, ...]) -> Iterator[tu
 
 
 def _cut(text: str, limit: int) -> str:
-    data = text.encode()
-    if len(data) <= limit:
-        return text
-    return data[: limit - 3].decode(errors="ignore") + "…"
+    # A name read from a file system may hold half a surrogate pair, which the wire can't carry.
+    data = text.encode(errors="replace")
+    if len(data) > limit:
+        return data[: limit - 3].decode(errors="ignore") + "…"
+    return data.decode()

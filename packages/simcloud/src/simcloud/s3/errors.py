@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from typing import Protocol, cast
+from typing import Protocol, Self, cast
 
 import aiohttp
 from botocore.exceptions import (
@@ -24,6 +24,7 @@ from simcloud.errors import (
     AlreadyExists,
     Conflict,
     Corruption,
+    ErrorParts,
     NotFound,
     PermissionDenied,
     PreconditionFailed,
@@ -53,6 +54,16 @@ class _FromS3:
         self.s3_code = s3_code
         self.http_status = http_status
         self.request_id = request_id
+
+    @classmethod
+    def from_parts(cls, parts: ErrorParts) -> Self:
+        """The error with these values, which came over the wire or from another process."""
+        error: Self = super().from_parts(parts)  # type: ignore[misc]  # the family's, next in line
+        status = parts.metadata.get("http_status", "")
+        error.s3_code = parts.metadata.get("s3_code", "")
+        error.http_status = int(status) if status.isdecimal() else 0
+        error.request_id = parts.metadata.get("request_id", "")
+        return error
 
 
 class NoSuchBucket(_FromS3, NotFound):
