@@ -19,7 +19,7 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -146,6 +146,14 @@ def adapted(surface: Surface, model: FurnitureModel) -> Surface:
     return simplified(surface, model.keep[name]) if name in model.keep else surface
 
 
+def reseated(surfaces: list[Surface]) -> list[Surface]:
+    """The same with the origin in the centre of the base again, which simplifying may have moved."""
+    points = np.concatenate([surface.triangles.reshape(-1, 3) for surface in surfaces])
+    origin = (points.min(0) + points.max(0)) / 2.0
+    origin[2] = points[:, 2].min()
+    return [replace(surface, triangles=surface.triangles - origin) for surface in surfaces]
+
+
 def with_normals(surfaces: list[Surface]) -> list[Surface]:
     """Fills the corners that have no normal from the whole model's creases."""
     computed = crease_normals(np.concatenate([surface.triangles for surface in surfaces]))
@@ -221,9 +229,12 @@ def convert(library: Path, entry: CatalogueEntry, model: FurnitureModel, target:
     folder.mkdir(parents=True)
     licence = next(path for path in sorted(source.iterdir()) if "license" in path.name.lower())
     shutil.copyfile(licence, folder / f"LICENSE{licence.suffix}")
-    surfaces = []
-    for surface in surfaces_of(read_obj(source / f"{model.folder}.obj"), entry):
-        surfaces.append(adapted(surface, model))
+    surfaces = reseated(
+        [
+            adapted(surface, model)
+            for surface in surfaces_of(read_obj(source / f"{model.folder}.obj"), entry)
+        ]
+    )
     parts = [
         Part(
             mesh=index_corners(surface.triangles, surface.normals, surface.texcoords),

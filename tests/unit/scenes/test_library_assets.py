@@ -71,8 +71,8 @@ def test_asset_stands_on_its_origin_with_the_size_it_states(layer: Path) -> None
     stated = np.array(root.GetAttribute("simcloud:size_m").Get())
 
     np.testing.assert_allclose(high - low, stated, atol=1e-5)
-    np.testing.assert_allclose((low + high)[:2] / 2, 0.0, atol=0.003)
-    assert low[2] == pytest.approx(0.0, abs=0.002)
+    np.testing.assert_allclose((low + high)[:2] / 2, 0.0, atol=1e-5)
+    assert low[2] == pytest.approx(0.0, abs=1e-5)
     np.testing.assert_allclose(np.array(UsdGeom.ModelAPI(root).GetExtentsHint()), [low, high])
     assert np.all(stated < 3.0)
 
