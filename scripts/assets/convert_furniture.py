@@ -147,7 +147,7 @@ def adapted(surface: Surface, model: FurnitureModel) -> Surface:
 
 
 def reseated(surfaces: list[Surface]) -> list[Surface]:
-    """The same with the origin in the centre of the base again, which simplifying may have moved."""
+    """The same on the centre of its base again, which simplifying may have moved."""
     points = np.concatenate([surface.triangles.reshape(-1, 3) for surface in surfaces])
     origin = (points.min(0) + points.max(0)) / 2.0
     origin[2] = points[:, 2].min()
