@@ -17,9 +17,7 @@ class Reply:
 
     status: int = 200
     body: bytes = b'{"detections":[]}'
-    headers: Mapping[str, str] = field(
-        default_factory=lambda: {"content-type": "application/json"}
-    )
+    headers: Mapping[str, str] = field(default_factory=lambda: {"content-type": "application/json"})
     hold: asyncio.Event | None = None
     """Answered only once this is set."""
     hang_up: bool = False

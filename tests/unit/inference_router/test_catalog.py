@@ -16,12 +16,13 @@ WEIGHTS = ROOT / "model-container" / "src" / "simcloud_model_container" / "weigh
 
 DIGEST = "0" * 64
 TARGET = {"name": "det", "kind": "sagemaker", "endpoint": "det"}
-MODEL = {
+TENSOR: dict[str, object] = {"name": "x", "datatype": "FP32", "shape": [-1, 4]}
+MODEL: dict[str, object] = {
     "name": "det",
     "versions": ["1", "2"],
     "task": "object_detection",
     "digest": DIGEST,
-    "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 4]}],
+    "inputs": [TENSOR],
     "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1, 4]}],
     "targets": [TARGET],
 }
@@ -82,8 +83,8 @@ def test_labels_come_from_a_file_beside_the_catalogue(tmp_path: Path) -> None:
         ({"targets": [{**TARGET, "max_request_bytes": 0}]}, "max_request_bytes"),
         ({"digest": "abc"}, "digest"),
         ({"inputs": []}, "needs inputs and outputs"),
-        ({"max_batch_size": 4, "inputs": [{**MODEL["inputs"][0], "shape": [4]}]}, "-1 first"),  # type: ignore[index]
-        ({"tensor_codec": "npy", "outputs": MODEL["outputs"] * 2}, "one tensor each way"),  # type: ignore[operator]
+        ({"max_batch_size": 4, "inputs": [{**TENSOR, "shape": [4]}]}, "-1 first"),
+        ({"tensor_codec": "npy", "outputs": [TENSOR, TENSOR]}, "one tensor each way"),
         ({"labels": ["a"], "labels_file": "b"}, "not both"),
         ({"labels_file": "absent.txt"}, "can't be read"),
         ({"colour": "red"}, "colour"),

@@ -56,7 +56,7 @@ def botocore_headers(
     path=PATHS,
     extra=st.dictionaries(NAMES, VALUES, max_size=4),
     body=st.binary(max_size=200),
-    at=st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)),  # noqa: DTZ001
+    at=st.datetimes(datetime(2020, 1, 1), datetime(2035, 1, 1)),
 )
 def test_signatures_equal_botocores_on_random_requests(
     secret: str,

@@ -9,6 +9,7 @@ from multidict import CIMultiDict
 from simcloud.errors import Overloaded, TargetError, Transient
 from simcloud_inference_router.targets.base import Failure
 from simcloud_inference_router.targets.errors import (
+    WireError,
     connection_lost,
     container_failure,
     no_connection,
@@ -21,7 +22,9 @@ Code = grpc.StatusCode
 NO, RETRY, SHRINK = (False, False), (True, False), (True, True)
 
 
-def wire(status: int, code: str = "", /, headers: dict[str, str] | None = None, **body: object):  # type: ignore[no-untyped-def]
+def wire(
+    status: int, code: str = "", /, headers: dict[str, str] | None = None, **body: object
+) -> WireError:
     sent = CIMultiDict({**({"x-amzn-ErrorType": code} if code else {}), **(headers or {})})
     return read_error("det", status, sent, json.dumps(body).encode())
 
@@ -30,7 +33,7 @@ def model_error(original: int | None, text: str = "boom") -> Failure:
     body: dict[str, object] = {"Message": "Received an error", "OriginalMessage": text}
     if original is not None:
         body["OriginalStatusCode"] = original
-    return sagemaker_failure(wire(424, "ModelError", **body))
+    return sagemaker_failure(wire(424, "ModelError", None, **body))
 
 
 @pytest.mark.parametrize(
