@@ -30,6 +30,8 @@ RECORD_BOUND_BYTES = 1 << 20
 _LAYER_OVERHEAD_BYTES = 1 << 16
 _PIXEL_BYTES = {"rgb": 3, "normals": 12, "pointcloud": 40}
 _DEFAULT_PIXEL_BYTES = 4
+_STAGES = {"labels": "annotate", "guides": "render", "denoise": "render", "develop": "render"}
+"""A backend's own steps as the stages of the contract."""
 
 
 def max_frame_bytes(spec: Spec) -> int:
@@ -123,7 +125,7 @@ class FrameMaker:
         views = self._session.render(parameters, self._spec.annotators)
         for view in views:
             for stage, seconds in view.timings.items():
-                watch.add(stage, seconds)
+                watch.add(_STAGES.get(stage, stage), seconds)
         with watch.stage("check"):
             for view in views:
                 for violation in check_view(view.camera, view.arrays, view.objects):

@@ -6,90 +6,31 @@ import asyncio
 import contextlib
 import os
 import platform
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from simcloud.client._wire import CommittedShard
 from simcloud.client.uploader import UploaderClient
 from simcloud.concurrency import ChannelError, ReceiveEnd, SendEnd, open_channel
-from simcloud.dataset.layout import RunLocation
-from simcloud.errors import (
-    InvalidRequest,
-    NotReady,
-    Overloaded,
-    PreconditionFailed,
-    SimcloudError,
-)
-from simcloud.spec.model import Spec
-from simcloud.spec.plan import Plan, ShardFrames
+from simcloud.errors import InvalidRequest, NotReady, Overloaded, PreconditionFailed
+from simcloud.spec.plan import Plan
+from simcloud_generator.call import GenerateCall
 from simcloud_generator.frame import max_frame_bytes
 from simcloud_generator.jobs import FrameResult, InspectJob, RenderJob, SceneReport
-from simcloud_generator.metrics import SHARDS
 from simcloud_generator.pool import WorkerPool
+from simcloud_generator.requests import (
+    GenerateEvent,
+    GenerateRequest,
+    SpecRequest,
+    StreamRequest,
+)
 from simcloud_generator.scenes import Scenes
 from simcloud_generator.settings import GeneratorSettings
-from simcloud_generator.shard_run import Event, Progress, RunContext, ShardRun, make_frame
+from simcloud_generator.shard_run import RunContext, lookahead, make_frame
 from simcloud_generator.uploaders import Uploaders
 
 _RETRY_BUSY_S = 5.0
 _DEFAULT_PLAN = Plan(frames=1)
-
-
-@dataclass(frozen=True, slots=True)
-class SpecRequest:
-    """A spec and where its scene is."""
-
-    spec: Spec
-    spec_json: bytes
-    spec_digest: str
-    bucket: str
-    prefix: str
-
-
-@dataclass(frozen=True, slots=True)
-class GenerateRequest:
-    """Shards to render."""
-
-    ask: SpecRequest
-    run: RunLocation
-    shards: tuple[ShardFrames, ...]
-    allow_mixed_fingerprints: bool
-    uploader_target: str
-
-
-@dataclass(frozen=True, slots=True)
-class StreamRequest:
-    """Frames to have."""
-
-    ask: SpecRequest
-    frames: range
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A shard was given up."""
-
-    shard: ShardFrames
-    error: SimcloudError
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Totals of one Generate call."""
-
-    rendered: int
-    quarantined: int
-    wall_s: float
-    cpu_s: float
-    idle_s: float
-    fingerprint: str
-    failed: int
-
-
-GenerateEvent = Event | Failed | Summary
 
 
 class Generator:
@@ -104,7 +45,7 @@ class Generator:
         self._uploaders = uploaders
         self._calls = 0
         self._draining = False
-        self._generating: set[_Call] = set()
+        self._generating: set[GenerateCall] = set()
 
     async def validate(self, ask: SpecRequest, caller: str) -> SceneReport:
         """Every reason why Generate would refuse a spec, and what works but not as written."""
@@ -148,7 +89,7 @@ class Generator:
             async with asyncio.TaskGroup() as group:
                 window: deque[asyncio.Task[FrameResult]] = deque()
                 while True:
-                    while len(window) < self._lookahead:
+                    while len(window) < lookahead(self.pool):
                         frame = next(upcoming, None)
                         if frame is None:
                             break
@@ -173,7 +114,13 @@ class Generator:
             stage = await self._open(ask.ask)
             uploader = await self._uploaders.client(ask.uploader_target)
             plan = await _plan_of(uploader, ask)
-            call = _Call(self, uploader, stage, ask, plan)
+            call = GenerateCall(
+                _context(ask, stage, plan),
+                ask.shards,
+                pool=self.pool,
+                uploader=uploader,
+                concurrent_shards=self.settings.concurrent_shards,
+            )
             self._generating.add(call)
             try:
                 async for event in call.events():
@@ -236,121 +183,19 @@ class Generator:
             raise InvalidRequest(f"spec.{field}", problem)
         return stage
 
-    @property
-    def _lookahead(self) -> int:
-        return 2 * self.pool.workers
 
-    def shard_run(
-        self, context: RunContext, shard: ShardFrames, uploader: UploaderClient, call: _Call
-    ) -> ShardRun:
-        """A shard's run on this generator's workers."""
-        return ShardRun(
-            context=context,
-            shard=shard,
-            pool=self.pool,
-            uploader=uploader,
-            lookahead=self._lookahead,
-            report=call.report,
-        )
-
-
-class _Call:
-    """One Generate call: its shards, some at a time, into one stream of events."""
-
-    def __init__(
-        self,
-        generator: Generator,
-        uploader: UploaderClient,
-        stage: Path,
-        ask: GenerateRequest,
-        plan: Plan,
-    ) -> None:
-        self._generator = generator
-        self._uploader = uploader
-        self._shards = deque(ask.shards)
-        self._context = RunContext(
-            run=ask.run,
-            stage=stage,
-            spec_json=ask.ask.spec_json,
-            spec_digest=ask.ask.spec_digest,
-            plan=plan,
-            cameras=len(ask.ask.spec.cameras),
-            max_frame_bytes=max_frame_bytes(ask.ask.spec),
-            allow_mixed_fingerprints=ask.allow_mixed_fingerprints,
-            writer=f"{platform.node()}/{os.getpid()}"[:256],
-        )
-        ends: tuple[SendEnd[GenerateEvent], ReceiveEnd[GenerateEvent]] = open_channel(
-            16, name="generate_events"
-        )
-        self._send, self._receive = ends
-        self._stopped = False
-        self._task: asyncio.Task[None] | None = None
-        self._rendered = self._quarantined = self._failed = 0
-        self._cpu_s = 0.0
-
-    def stop(self) -> None:
-        """Stops rendering; the stream then ends with an error that says so."""
-        self._stopped = True
-        if self._task is not None:
-            self._task.cancel()
-
-    async def report(self, event: GenerateEvent) -> None:
-        """Counts an event and hands it on; waits for a slow reader."""
-        match event:
-            case Progress():
-                self._rendered += 1
-                self._quarantined += bool(event.result.quarantine)
-                self._cpu_s += event.result.cpu_s
-                # The pictures are the uploader's by now; a queued event must not hold them.
-                event = replace(event, result=replace(event.result, views=()))
-            case Failed():
-                self._failed += 1
-                SHARDS.labels("failed").inc()
-            case CommittedShard():
-                SHARDS.labels("committed").inc()
-        await self._send.send(event)
-
-    async def events(self) -> AsyncIterator[GenerateEvent]:
-        """Everything that happens, the summary last."""
-        begin, busy_before = time.monotonic(), self._generator.pool.busy_s
-        async with asyncio.TaskGroup() as group:
-            self._task = group.create_task(self._run_all())
-            try:
-                async for event in self._receive:
-                    yield event
-            finally:
-                self._receive.close()
-                self._task.cancel()
-        if self._stopped:
-            raise NotReady(
-                "the generator is stopping; what is durable stays: repeat the call on another one"
-            )
-        wall = time.monotonic() - begin
-        pool = self._generator.pool
-        yield Summary(
-            rendered=self._rendered,
-            quarantined=self._quarantined,
-            wall_s=wall,
-            cpu_s=self._cpu_s,
-            idle_s=max(0.0, wall * pool.workers - (pool.busy_s - busy_before)),
-            fingerprint=pool.identity.fingerprint,
-            failed=self._failed,
-        )
-
-    async def _run_all(self) -> None:
-        with contextlib.closing(self._send), contextlib.suppress(ChannelError):
-            async with asyncio.TaskGroup() as group:
-                for _ in range(self._generator.settings.concurrent_shards):
-                    group.create_task(self._run_some())
-
-    async def _run_some(self) -> None:
-        while self._shards:
-            shard = self._shards.popleft()
-            run = self._generator.shard_run(self._context, shard, self._uploader, self)
-            try:
-                await run.run()
-            except SimcloudError as error:
-                await self.report(Failed(shard, error))
+def _context(ask: GenerateRequest, stage: Path, plan: Plan) -> RunContext:
+    return RunContext(
+        run=ask.run,
+        stage=stage,
+        spec_json=ask.ask.spec_json,
+        spec_digest=ask.ask.spec_digest,
+        plan=plan,
+        cameras=len(ask.ask.spec.cameras),
+        max_frame_bytes=max_frame_bytes(ask.ask.spec),
+        allow_mixed_fingerprints=ask.allow_mixed_fingerprints,
+        writer=f"{platform.node()}/{os.getpid()}"[:256],
+    )
 
 
 async def _plan_of(uploader: UploaderClient, ask: GenerateRequest) -> Plan:

@@ -64,8 +64,8 @@ class RunContext:
 class ShardRun:
     """Renders one shard into the uploader.
 
-    Frames are made by all workers at once and handed over in order; at most `lookahead` of them are
-    being made or waiting for their turn.
+    Frames are made by all workers at once and handed over in order; a bounded
+    number of them is being made or waiting for its turn.
     """
 
     def __init__(
@@ -75,14 +75,13 @@ class ShardRun:
         shard: ShardFrames,
         pool: WorkerPool,
         uploader: UploaderClient,
-        lookahead: int,
         report: Report,
     ) -> None:
         self._context = context
         self._shard = shard
         self._pool = pool
         self._uploader = uploader
-        self._lookahead = lookahead
+        self._lookahead = lookahead(pool)
         self._report = report
         self._rendered = 0
 
@@ -162,6 +161,11 @@ class ShardRun:
         CPU_SECONDS.inc(result.cpu_s)
         for stage, seconds in result.timings_s.items():
             STAGE_SECONDS.labels(stage).observe(seconds)
+
+
+def lookahead(pool: WorkerPool) -> int:
+    """Frames made or waiting for their turn: enough that no worker waits for a slow neighbour."""
+    return 2 * pool.workers
 
 
 async def make_frame(pool: WorkerPool, job: RenderJob) -> FrameResult:

@@ -24,11 +24,11 @@ from simcloud.errors import InvalidRequest
 from simcloud.spec.plan import ShardFrames
 from simcloud.v1 import frame_pb2, spec_pb2
 from simcloud.v1 import generator_pb2 as pb
-from simcloud_generator.generator import (
+from simcloud_generator.generator import Generator
+from simcloud_generator.requests import (
     Failed,
     GenerateEvent,
     GenerateRequest,
-    Generator,
     SpecRequest,
     StreamRequest,
     Summary,

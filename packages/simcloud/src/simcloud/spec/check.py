@@ -7,7 +7,6 @@ from typing import Protocol
 
 from simcloud.spec.model import Spec
 
-
 _SHOWN = 60
 """Names listed in a message."""
 

@@ -1,0 +1,85 @@
+"""The generator as a server: workers, scenes, uploaders and the servicer put together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from simcloud.rpc.server import RunningServer, Service, running_server, serve
+from simcloud.s3.objects import open_store
+from simcloud.scene.store import SceneStore
+from simcloud.v1 import generator_pb2, generator_pb2_grpc
+from simcloud_generator.generator import Generator
+from simcloud_generator.jobs import WorkerConfiguration
+from simcloud_generator.pool import Recycling, open_pool
+from simcloud_generator.scenes import Scenes
+from simcloud_generator.service import GeneratorServicer
+from simcloud_generator.settings import GeneratorSettings
+from simcloud_generator.uploaders import Uploaders
+
+FULL_NAME = generator_pb2.DESCRIPTOR.services_by_name["GeneratorService"].full_name
+_MIB = 1024 * 1024
+
+
+@asynccontextmanager
+async def open_generator(settings: GeneratorSettings) -> AsyncIterator[Generator]:
+    """The generator without a server; entered when its first worker can render.
+
+    Raises:
+        PreconditionFailed: this machine can't render with the variant of the settings.
+    """
+    configuration = WorkerConfiguration(
+        variant=settings.backend_variant,
+        threads=settings.worker_threads,
+        kernel_cache=settings.cache_dir / "kernels",
+    )
+    recycling = Recycling(frames=settings.recycle_frames, rss_bytes=settings.recycle_rss_mib * _MIB)
+    async with (
+        open_store(settings.s3) as s3,
+        Uploaders(default_target=settings.uploader_target, tls=settings.uploader_tls) as uploaders,
+        open_pool(
+            workers=settings.worker_count, configuration=configuration, recycling=recycling
+        ) as pool,
+    ):
+        cache = settings.cache_dir / "scenes"
+        limit = settings.scene_cache_mib * _MIB
+        with contextlib.closing(SceneStore(s3, cache=cache, limit_bytes=limit)) as store:
+            yield Generator(settings=settings, pool=pool, scenes=Scenes(store), uploaders=uploaders)
+
+
+def generator_service(generator: Generator) -> Service:
+    """The gRPC service of a generator."""
+    servicer = GeneratorServicer(generator)
+    return Service(
+        FULL_NAME,
+        lambda server: generator_pb2_grpc.add_GeneratorServiceServicer_to_server(servicer, server),
+    )
+
+
+async def serve_generator(settings: GeneratorSettings) -> None:
+    """Serves until SIGTERM; calls then stop at their next frame."""
+    async with open_generator(settings) as generator:
+        await serve(
+            settings,
+            services=[generator_service(generator)],
+            name="generator",
+            on_drain=generator.drain,
+        )
+
+
+@asynccontextmanager
+async def running_generator(
+    settings: GeneratorSettings,
+) -> AsyncIterator[tuple[Generator, RunningServer]]:
+    """A generator that serves during the block; for tests and embedding."""
+    async with (
+        open_generator(settings) as generator,
+        running_server(
+            settings,
+            services=[generator_service(generator)],
+            name="generator",
+            on_drain=generator.drain,
+        ) as running,
+    ):
+        yield generator, running
