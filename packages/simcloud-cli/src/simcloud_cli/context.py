@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
 from simcloud.errors import InvalidRequest, NotFound
 from simcloud.rpc.settings import TlsSettings
 from simcloud.s3.client import S3Settings

@@ -14,6 +14,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,12 +22,11 @@ from simcloud.errors import NotReady, SimcloudError
 from simcloud_cli import readiness
 from simcloud_cli.model_catalog import weights_folder, write_catalog
 from simcloud_cli.processes import ChildProcess, ProcessSpec
-from simcloud_cli.seaweed import SeaweedServer
+from simcloud_cli.seaweed import REGION, SeaweedServer
 from simcloud_cli.statedir import StackInfo, StateDir
 
 T = TypeVar("T")
 
-REGION = "us-east-1"
 _DRAIN_S = 10
 """Shorter than the services' own default: on a laptop somebody waits for the prompt."""
 
@@ -56,6 +56,18 @@ class Ports:
 
 FIXED_PORTS = Ports(s3=8333, model=8080, generator=50051, uploader=50052, router=50053)
 """What `simcloud up` listens on, so that other tools find it again."""
+
+
+class Part(StrEnum):
+    """What a command needs beside S3; starting less is faster."""
+
+    UPLOADER = "uploader"
+    ROUTER = "inference-router"
+    """With the model container behind it."""
+    GENERATOR = "generator"
+
+
+EVERYTHING = frozenset(Part)
 
 
 class EmbeddedStack:
@@ -109,6 +121,7 @@ async def running_stack(
     *,
     bucket: str,
     ports: Ports,
+    parts: frozenset[Part] = EVERYTHING,
     say: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[EmbeddedStack]:
     """Starts everything, waits until it can work, stops everything at the end.
@@ -117,6 +130,7 @@ async def running_stack(
         state: its folder; held for as long as the stack runs.
         bucket: made if it isn't there.
         ports: where to listen.
+        parts: what to start beside S3.
         say: told what happens, a line at a time.
 
     Raises:
@@ -130,7 +144,7 @@ async def running_stack(
         children: list[ChildProcess] = []
         try:
             builder = _Builder(state, bucket=bucket, ports=ports, children=children, say=say)
-            info = await builder.start()
+            info = await builder.start(parts)
             state.announce(info)
             yield EmbeddedStack(info, children)
         finally:
@@ -161,7 +175,8 @@ class _Builder:
         self._say = say
         self._access_key, self._secret_key = _credentials(state.path / "credentials.json")
 
-    async def start(self) -> StackInfo:
+    async def start(self, parts: frozenset[Part]) -> StackInfo:
+        """Starts S3 and some parts; who is called is ready before who calls is started."""
         seaweed = SeaweedServer(
             data_dir=self._state.data,
             log_file=self._state.logs / "s3.log",
@@ -169,47 +184,31 @@ class _Builder:
             secret_key=self._secret_key,
             port=self._ports.s3,
         )
-        await self._together(seaweed.process_spec(), self._model_spec())
+        first = [seaweed.process_spec()]
+        if Part.ROUTER in parts:
+            first.append(self._model_spec())
+        await self._together(*first)
         await seaweed.create_bucket(self._bucket)
-        model_port = readiness.http_port(self._port_file("model"))
-        model_url = f"http://127.0.0.1:{model_port}"
-        catalog = self._state.path / "catalog.yaml"
-        write_catalog(catalog, folder=weights_folder(), model_url=model_url)
-        s3 = self._s3_environment(seaweed.endpoint_url)
-        uploader = self._service("uploader", "simcloud_uploader", self._ports.uploader, s3)
-        router = self._service(
-            "inference-router",
-            "simcloud_inference_router",
-            self._ports.router,
-            {
-                **s3,
-                "CATALOG": str(catalog),
-                "ALLOWED_BUCKETS": self._bucket,
-                "REGION": REGION,
-                "SAGEMAKER__ACCESS_KEY_ID": self._access_key,
-                "SAGEMAKER__SECRET_ACCESS_KEY": self._secret_key,
-            },
-        )
-        await self._together(uploader, router)
-        await self._together(
-            self._service(
-                "generator",
-                "simcloud_generator",
-                self._ports.generator,
-                {
-                    **s3,
-                    "UPLOADER_TARGET": self._target("uploader"),
-                    "CACHE_DIR": str(self._state.path / "cache"),
-                },
-            )
-        )
+        s3 = _s3_environment(seaweed)
+        second = []
+        if Part.UPLOADER in parts:
+            second.append(self._service(Part.UPLOADER, self._ports.uploader, s3))
+        if Part.ROUTER in parts:
+            second.append(self._router_spec(s3))
+        if Part.GENERATOR in parts and Part.UPLOADER not in parts:
+            second.append(self._generator_spec(s3))
+        await self._together(*second)
+        if Part.GENERATOR in parts and Part.UPLOADER in parts:
+            # The generator is told where the uploader listens, so it comes after.
+            target = {"UPLOADER_TARGET": self._target(Part.UPLOADER)}
+            await self._together(self._generator_spec({**s3, **target}))
         return StackInfo(
             pid=os.getpid(),
-            generator=self._target("generator"),
-            uploader=self._target("uploader"),
-            router=self._target("inference-router"),
+            generator=self._target(Part.GENERATOR) if Part.GENERATOR in parts else "",
+            uploader=self._target(Part.UPLOADER) if Part.UPLOADER in parts else "",
+            router=self._target(Part.ROUTER) if Part.ROUTER in parts else "",
             s3_endpoint=seaweed.endpoint_url,
-            model_endpoint=model_url,
+            model_endpoint=self._model_url() if Part.ROUTER in parts else "",
             bucket=self._bucket,
             access_key=self._access_key,
             secret_key=self._secret_key,
@@ -217,7 +216,8 @@ class _Builder:
 
     async def _together(self, *specs: ProcessSpec) -> None:
         """Starts processes that don't need each other and waits for all of them."""
-        self._say("starting " + ", ".join(spec.name for spec in specs))
+        if specs:
+            self._say("starting " + ", ".join(spec.name for spec in specs))
         started = []
         for spec in specs:
             child = await ChildProcess.start(spec)
@@ -244,9 +244,32 @@ class _Builder:
             ready=readiness.http_ready(port_file, "/ping"),
         )
 
-    def _service(
-        self, name: str, module: str, port: int, settings: Mapping[str, str]
-    ) -> ProcessSpec:
+    def _model_url(self) -> str:
+        return f"http://127.0.0.1:{readiness.http_port(self._port_file('model'))}"
+
+    def _router_spec(self, s3: Mapping[str, str]) -> ProcessSpec:
+        catalog = self._state.path / "catalog.yaml"
+        write_catalog(catalog, folder=weights_folder(), model_url=self._model_url())
+        return self._service(
+            Part.ROUTER,
+            self._ports.router,
+            {
+                **s3,
+                "CATALOG": str(catalog),
+                "ALLOWED_BUCKETS": self._bucket,
+                "REGION": REGION,
+                "SAGEMAKER__ACCESS_KEY_ID": self._access_key,
+                "SAGEMAKER__SECRET_ACCESS_KEY": self._secret_key,
+            },
+        )
+
+    def _generator_spec(self, settings: Mapping[str, str]) -> ProcessSpec:
+        cache = {"CACHE_DIR": str(self._state.path / "cache")}
+        return self._service(Part.GENERATOR, self._ports.generator, {**settings, **cache})
+
+    def _service(self, part: Part, port: int, settings: Mapping[str, str]) -> ProcessSpec:
+        name = part.value
+        module = "simcloud_" + name.replace("-", "_")
         port_file = self._port_file(name)
         prefix = module.upper() + "_"
         common = {
@@ -269,14 +292,16 @@ class _Builder:
     def _target(self, name: str) -> str:
         return f"127.0.0.1:{readiness.grpc_port(self._port_file(name))}"
 
-    def _s3_environment(self, endpoint_url: str) -> dict[str, str]:
-        return {
-            "S3__ENDPOINT_URL": endpoint_url,
-            "S3__REGION": REGION,
-            "S3__ACCESS_KEY_ID": self._access_key,
-            "S3__SECRET_ACCESS_KEY": self._secret_key,
-            "S3__PATH_STYLE": "true",
-        }
+
+def _s3_environment(seaweed: SeaweedServer) -> dict[str, str]:
+    settings = seaweed.settings
+    return {
+        "S3__ENDPOINT_URL": settings.endpoint_url,
+        "S3__REGION": settings.region,
+        "S3__ACCESS_KEY_ID": settings.access_key_id,
+        "S3__SECRET_ACCESS_KEY": settings.secret_access_key.get_secret_value(),
+        "S3__PATH_STYLE": "true",
+    }
 
 
 def _credentials(path: Path) -> tuple[str, str]:
@@ -285,7 +310,10 @@ def _credentials(path: Path) -> tuple[str, str]:
         content = json.loads(path.read_text())
         return content["access_key"], content["secret_key"]
     except FileNotFoundError:
-        made = {"access_key": "simcloud" + secrets.token_hex(6), "secret_key": secrets.token_hex(20)}
+        made = {
+            "access_key": "simcloud" + secrets.token_hex(6),
+            "secret_key": secrets.token_hex(20),
+        }
     path.touch(mode=0o600)
     path.write_text(json.dumps(made) + "\n")
     return made["access_key"], made["secret_key"]

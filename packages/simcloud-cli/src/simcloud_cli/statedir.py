@@ -25,7 +25,7 @@ MIN_FREE_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class StackInfo:
-    """Where a running stack listens."""
+    """Where a running stack listens; empty for what was not started."""
 
     pid: int
     generator: str
