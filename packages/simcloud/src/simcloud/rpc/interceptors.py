@@ -44,6 +44,8 @@ _CODE_NAMES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.
 _OK: Final = "OK"
 # What a caller that is refused for load is told to wait, seconds.
 _RETRY_AFTER_S: Final = 0.5
+# What a watch has to hear of NOT_SERVING, seconds.
+_CUT_AFTER_S: Final = 0.5
 # Whoever calls is not to blame for these, and someone should look.
 _OUR_FAULT: Final = frozenset({"UNKNOWN", "INTERNAL", "DATA_LOSS"})
 _WORTH_A_WARNING: Final = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
@@ -118,10 +120,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return self._in_flight
 
     def cut_infrastructure(self) -> None:
-        """Ends the streams of health and reflection; else they last as long as their clients."""
-        now = asyncio.get_running_loop().time()
+        """Ends the streams of health and reflection soon; else they last as long as their clients.
+
+        Watches that are read end by themselves at once, after their last status.
+        """
+        soon = asyncio.get_running_loop().time() + _CUT_AFTER_S
         for timeout in self._cuttable:
-            timeout.reschedule(now)
+            timeout.reschedule(soon)
 
     async def intercept_service(
         self,
