@@ -32,7 +32,9 @@ folder, variant, threads, task = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]
 backend = MitsubaBackend(MitsubaSettings(variant=variant, threads=threads))
 if task == "contract":
     check_backend(backend, folder)
-print(digest(views_of(backend, furnished_stage(folder), furnished_frame())))
+# large enough for the denoiser to share the picture out between threads
+parameters = furnished_frame(size=(160, 120))
+print(digest(views_of(backend, furnished_stage(folder), parameters)))
 """
 
 

@@ -134,7 +134,10 @@ def _encode_jpeg(array: Array) -> bytes:
 def _decode_image(data: bytes) -> Array:
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(str(error)) from error
     if image is None:
         raise ValueError(f"{len(data)} bytes that are no picture")
     array: Array = image

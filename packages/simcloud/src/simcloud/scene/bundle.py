@@ -64,9 +64,7 @@ def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
     try:
         layers, assets, missing = UsdUtils.ComputeAllDependencies(str(stage))
     except Tf.ErrorException as error:
-        raise InvalidRequest(
-            "scene", f"{stage} cannot be read as a stage: {error}"
-        ) from error
+        raise InvalidRequest("scene", f"{stage} cannot be read as a stage: {error}") from error
     if missing or not layers:
         names = ", ".join(sorted(map(str, missing))) or str(stage)
         raise InvalidRequest("scene", f"{stage} needs files that are not there: {names}")

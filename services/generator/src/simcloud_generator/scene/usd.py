@@ -131,7 +131,8 @@ class SceneReader:
         predicate = Usd.PrimIsActive & Usd.PrimIsLoaded & Usd.PrimIsDefined
         if not abstract:
             predicate &= ~Usd.PrimIsAbstract
-        prims = Usd.PrimRange(root, Usd.TraverseInstanceProxies(predicate))
+        # its iterator can prune, the range itself cannot
+        prims = iter(Usd.PrimRange(root, Usd.TraverseInstanceProxies(predicate)))
         for prim in prims:
             if str(prim.GetPath()) == OBJECTS_ROOT or _hidden(prim):
                 prims.PruneChildren()

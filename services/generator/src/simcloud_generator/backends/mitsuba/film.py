@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -12,6 +14,10 @@ Float32Array = npt.NDArray[np.float32]
 
 AUTO_EXPOSURE_KEY = 0.20
 """Geometric mean of the exposed picture's luminance."""
+
+MIDDLE_GREY = 0.18
+SCALE_BLOCK_PX = 16
+"""As Open Image Denoise has them for its own scale."""
 
 DARKEST = 1e-4
 """Luminance below this counts as this for the exposure, in units of radiance."""
@@ -22,6 +28,9 @@ TONE_SCALE = 0.8
 
 def denoise(color: Float32Array, albedo: Float32Array, normal: Float32Array) -> Float32Array:
     """Open Image Denoise, Balanced, with guides that are themselves nearly free of noise.
+
+    On the CPU, even where there is a GPU. The input's scale is computed here: Open Image Denoise
+    sums it up thread by thread, and its last bits depend on how many there are.
 
     Args:
         color: radiance (H, W, 3).
@@ -37,8 +46,34 @@ def denoise(color: Float32Array, albedo: Float32Array, normal: Float32Array) -> 
         hdr=True,
         clean_aux=True,
         quality=oidn.Quality.Balanced,
+        input_scale=_input_scale(color),
+        device=_cpu_device(),
     )
     return np.asarray(result, dtype=np.float32)
+
+
+@functools.cache
+def _cpu_device() -> Any:
+    oidn: Any = importlib.import_module("mitsuba_oidn")
+    device = oidn.Device(oidn.DeviceType.CPU)
+    device.commit()
+    return device
+
+
+def _input_scale(color: Float32Array) -> float:
+    """What brings a picture's middle grey to 0.18; bright and dark blocks count alike."""
+    height, width = color.shape[:2]
+    size = (max(1, width // SCALE_BLOCK_PX), max(1, height // SCALE_BLOCK_PX))
+    blocks = np.asarray(
+        cv2.resize(np.ascontiguousarray(color), size, interpolation=cv2.INTER_AREA), np.float32
+    )
+    return MIDDLE_GREY / _geometric_mean(blocks.reshape(size[1], size[0], 3))
+
+
+def _geometric_mean(radiance: npt.NDArray[np.floating]) -> float:
+    """Geometric mean of the luminance of (H, W, 3)."""
+    luminance = 0.2126 * radiance[..., 0] + 0.7152 * radiance[..., 1] + 0.0722 * radiance[..., 2]
+    return float(np.exp(np.log(np.maximum(luminance, DARKEST).astype(np.float64)).mean()))
 
 
 def develop(radiance: Float32Array, exposure_ev: float | None) -> npt.NDArray[np.uint8]:
@@ -50,9 +85,7 @@ def develop(radiance: Float32Array, exposure_ev: float | None) -> npt.NDArray[np
     """
     clean = np.nan_to_num(radiance, nan=0.0, posinf=65504.0, neginf=0.0).clip(0.0)
     if exposure_ev is None:
-        luminance = 0.2126 * clean[..., 0] + 0.7152 * clean[..., 1] + 0.0722 * clean[..., 2]
-        logs = np.log(np.maximum(luminance, DARKEST).astype(np.float64))
-        factor = AUTO_EXPOSURE_KEY / float(np.exp(logs.mean()))
+        factor = AUTO_EXPOSURE_KEY / _geometric_mean(clean)
     else:
         factor = 2.0**exposure_ev
     x = clean.astype(np.float64) * (factor * TONE_SCALE)

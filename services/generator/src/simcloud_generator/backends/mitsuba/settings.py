@@ -18,7 +18,7 @@ class MitsubaSettings:
     """Path length: light, up to three surfaces, camera."""
     denoise: bool = True
     aux_spp: int = 32
-    """Samples per pixel of the denoiser's guides; scalar takes the next smaller square grid."""
+    """Samples per pixel of the denoiser's guides; scalar takes four at most, on a grid."""
     max_texture_px: int = 1024
     """Longer sides are reduced to this."""
     environment_size: tuple[int, int] = (512, 256)
