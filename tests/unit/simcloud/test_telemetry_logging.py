@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import io
+import json
+import logging as stdlib_logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from simcloud.telemetry import logging, tracing
+
+
+@pytest.fixture
+def lines() -> Iterator[Any]:
+    """What is logged during the test, parsed."""
+    stream = io.StringIO()
+    root = stdlib_logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    logging.configure("info", "unit", stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def test_a_line_is_one_json_object(lines: Any) -> None:
+    logging.get_logger("part").info("shard committed", shard=12, path=ValueError("odd"))
+    (line,) = lines()
+    assert (line["event"], line["level"], line["service"], line["module"], line["shard"]) == (
+        "shard committed",
+        "info",
+        "unit",
+        "part",
+        12,
+    )
+    assert line["timestamp"].endswith("Z")
+
+
+def test_lines_below_the_level_are_not_written(lines: Any) -> None:
+    logging.get_logger("part").debug("detail")
+    assert lines() == []
+
+
+def test_a_line_within_a_trace_has_its_id(lines: Any) -> None:
+    context = tracing.begin_trace()
+    logging.get_logger("part").warning("odd")
+    assert lines()[0]["trace_id"] == context.trace_id
+
+
+def test_an_exception_is_in_its_line(lines: Any) -> None:
+    try:
+        raise ValueError("inside")
+    except ValueError as error:
+        logging.get_logger("part").error("failed", exc_info=error)
+    assert "ValueError: inside" in lines()[0]["exception"]
+
+
+def test_other_libraries_lines_are_json_too_and_quieter(lines: Any) -> None:
+    stdlib_logging.getLogger("other.library").info("chatter")
+    stdlib_logging.getLogger("other.library").warning("it is %s", "hot")
+    (line,) = lines()
+    assert (line["event"], line["level"], line["logger"], line["service"]) == (
+        "it is hot",
+        "warning",
+        "other.library",
+        "unit",
+    )
