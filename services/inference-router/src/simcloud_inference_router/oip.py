@@ -25,6 +25,7 @@ from simcloud_inference_router.oip_wire import (
 )
 from simcloud_inference_router.pipeline import Pipeline
 from simcloud_inference_router.router import Call, Router
+from simcloud_inference_router.statistics import CallTrace
 
 EXTENSIONS = ("model_configuration", "parameters", "statistics")
 """Extensions that are there; Triton's others (sequence, shared memory, model control) are not."""
@@ -143,9 +144,11 @@ class OipServicer:
 
     async def _infer(self, request: OipMessage, call: Call) -> OipMessage:
         model = self._router.model_for(call.caller, request.model_name, request.model_version)
-        tensors = request_from_wire(model.entry, request)
-        answer = await self._router.infer_tensors(model, tensors, call)
-        return answer_to_wire(model.entry, request, answer)
+        trace = CallTrace()
+        with self._router.recorded(model, trace):
+            tensors = request_from_wire(model.entry, request)
+            answer = await self._router.infer_tensors(model, tensors, call, trace)
+            return answer_to_wire(model.entry, request, answer)
 
 
 def _in_band(request: OipMessage, error: SimcloudError) -> OipMessage:

@@ -24,7 +24,7 @@ from simcloud_inference_router.codecs.base import (
 from simcloud_inference_router.codecs.raw_image import encode_picture
 from simcloud_inference_router.dispatch import Dispatcher, RoutedModel
 from simcloud_inference_router.pipeline import Drain
-from simcloud_inference_router.signature import check_inputs, check_outputs, select_outputs
+from simcloud_inference_router.signature import check_inputs, select_outputs
 from simcloud_inference_router.sources import FrameSource
 from simcloud_inference_router.statistics import CallTrace, Statistics
 from simcloud_inference_router.targets.base import Invocation, TargetAnswer
@@ -107,10 +107,31 @@ class Router:
         self._allow.check_model(caller, name)
         return self.models[entry.name]
 
+    @contextmanager
+    def recorded(self, model: RoutedModel, trace: CallTrace) -> Iterator[None]:
+        """Counts the block as one request of the model, whatever becomes of it."""
+        begun = self.clock.monotonic()
+        reason: str | None = "BUG"
+        try:
+            yield
+            reason = None
+        except SimcloudError as exc:
+            reason = exc.reason
+            raise
+        except asyncio.CancelledError:
+            reason = "CANCELLED"
+            raise
+        finally:
+            total_s = self.clock.monotonic() - begun
+            now_s = self.clock.time()
+            counts = self.statistics.of(model.entry.name)
+            counts.record(trace, total_s=total_s, reason=reason, now_s=now_s)
+            model.metrics.record(trace, reason=reason)
+
     async def infer_tensors(
-        self, model: RoutedModel, request: TensorRequest, call: Call
+        self, model: RoutedModel, request: TensorRequest, call: Call, trace: CallTrace
     ) -> TensorAnswer:
-        """One inference on tensors.
+        """One inference on tensors; called within ``recorded``.
 
         Raises:
             InvalidRequest: the tensors are not those of the model's signature.
@@ -118,33 +139,30 @@ class Router:
             TargetError: the target failed, or its answer is not one.
             SimcloudError: what the mapping table says.
         """
-        trace = CallTrace()
-        with self._recorded(model, trace):
-            codec = tensor_codec(model.entry)
-            if codec is None:
-                raise Unsupported(f"model {model.entry.name} takes pictures only: use Infer")
-            begun = self.clock.monotonic()
-            trace.batch_size = check_inputs(model.entry, request.inputs)
-            check_outputs(model.entry, request.outputs)
-            try:
-                encoded = codec.encode(request)
-            except UnencodableRequest as exc:
-                raise Unsupported(f"model {model.entry.name}: {exc}") from exc
-            trace.encode_s = self.clock.monotonic() - begun
-            answer = await self._dispatch(model, encoded, request.id, call, trace)
-            begun = self.clock.monotonic()
-            try:
-                decoded = codec.decode(answer.body, answer.content_type)
-                outputs = select_outputs(model.entry, decoded.outputs, request.outputs)
-            except MalformedAnswer as exc:
-                raise bad_answer(trace.target, str(exc)) from exc
-            trace.decode_s = self.clock.monotonic() - begun
-            return TensorAnswer(outputs, decoded.parameters)
+        codec = tensor_codec(model.entry)
+        if codec is None:
+            raise Unsupported(f"model {model.entry.name} takes pictures only: use Infer")
+        begun = self.clock.monotonic()
+        trace.batch_size = check_inputs(model.entry, request.inputs)
+        try:
+            encoded = codec.encode(request)
+        except UnencodableRequest as exc:
+            raise Unsupported(f"model {model.entry.name}: {exc}") from exc
+        trace.encode_s = self.clock.monotonic() - begun
+        answer = await self._dispatch(model, encoded, request.id, call, trace)
+        begun = self.clock.monotonic()
+        try:
+            decoded = codec.decode(answer.body, answer.content_type)
+            outputs = select_outputs(model.entry, decoded.outputs, request.outputs)
+        except MalformedAnswer as exc:
+            raise bad_answer(trace.target, str(exc)) from exc
+        trace.decode_s = self.clock.monotonic() - begun
+        return TensorAnswer(outputs, decoded.parameters)
 
     async def infer_picture(
         self, model: RoutedModel, picture: Picture, call: Call, trace: CallTrace
     ) -> TargetAnswer:
-        """One inference on a picture.
+        """One inference on a picture, counted.
 
         Args:
             model: whom to ask.
@@ -156,7 +174,7 @@ class Router:
             Unsupported: the model takes no pictures.
             SimcloudError: as ``infer_tensors``, and what reading a frame ref raises.
         """
-        with self._recorded(model, trace):
+        with self.recorded(model, trace):
             if model.entry.picture_codec is None:
                 raise Unsupported(f"model {model.entry.name} takes tensors only: use ModelInfer")
             data = picture.data
@@ -211,23 +229,3 @@ class Router:
         return await self._dispatcher.call(
             model, invocation, deadline=call.deadline, patient=call.patient, trace=trace
         )
-
-    @contextmanager
-    def _recorded(self, model: RoutedModel, trace: CallTrace) -> Iterator[None]:
-        begun = self.clock.monotonic()
-        reason: str | None = "BUG"
-        try:
-            yield
-            reason = None
-        except SimcloudError as exc:
-            reason = exc.reason
-            raise
-        except asyncio.CancelledError:
-            reason = "CANCELLED"
-            raise
-        finally:
-            total_s = self.clock.monotonic() - begun
-            now_s = self.clock.time()
-            counts = self.statistics.of(model.entry.name)
-            counts.record(trace, total_s=total_s, reason=reason, now_s=now_s)
-            model.metrics.record(trace, reason=reason)
