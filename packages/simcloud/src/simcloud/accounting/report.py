@@ -78,7 +78,7 @@ class Report:
 
     @property
     def balanced(self) -> bool:
-        """Whether planned = stored + quarantined, and scored = stored where a model was asked about."""
+        """Planned = stored + quarantined; scored = stored where a model was asked about."""
         scored = self.scored is None or self.scored == self.stored
         return scored and self.planned == self.stored + self.quarantined
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
@@ -186,23 +187,22 @@ class Multipart:
             )
         return answer["ETag"]
 
-    async def abort_multipart(self, bucket: str, key: str, *, upload_id: str) -> bool:
-        """Drops an upload and its parts; False when it was gone already.
+    async def abort_multipart(self, bucket: str, key: str, *, upload_id: str) -> None:
+        """Drops an upload and its parts; that it is gone already is no error.
 
         Parts that were in flight may appear afterwards: abort again, or leave it to the sweep.
         """
 
-        async def attempt(_: int) -> bool:
-            try:
-                with translating("AbortMultipartUpload", bucket=bucket, key=key):
-                    await self._client.abort_multipart_upload(
-                        Bucket=bucket, Key=key, UploadId=upload_id, **self._owner
-                    )
-            except NoSuchUpload:
-                return False
-            return True
+        async def attempt(_: int) -> None:
+            with (
+                suppress(NoSuchUpload),
+                translating("AbortMultipartUpload", bucket=bucket, key=key),
+            ):
+                await self._client.abort_multipart_upload(
+                    Bucket=bucket, Key=key, UploadId=upload_id, **self._owner
+                )
 
-        return await self._retrier.run(attempt)
+        await self._retrier.run(attempt)
 
     async def list_parts(self, bucket: str, key: str, *, upload_id: str) -> list[Part]:
         """Every part that S3 has, by number.
