@@ -16,12 +16,20 @@ from simcloud.errors import SimcloudError
 if TYPE_CHECKING:
     from rich.console import Console
 
+_PIPE_WIDTH = 140
+
 
 def console(*, stderr: bool = False) -> Console:
     """A rich console; plain text where no terminal is."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    out = Console(stderr=stderr, highlight=False, soft_wrap=True)
+    # A file or a pipe has no width; rich would take 80 and break every table.
+    return (
+        out
+        if out.is_terminal
+        else Console(stderr=stderr, highlight=False, soft_wrap=True, width=_PIPE_WIDTH)
+    )
 
 
 def print_json(document: object) -> None:

@@ -10,6 +10,7 @@
     <prefix>/<run>/reports/<model>@<digest>/<name>                no part of a manifest's promise
     <prefix>/<run>/manifests/0001.json                            last, one a plan generation
     <prefix>/<run>/uploads/000000/<epoch>.json                    who owns an open shard
+    <prefix>/<run>/uploads/fingerprint.json                       the render fingerprint of the run
     <prefix>/<run>/_aborted                                       the run was aborted
     <prefix>/scenes/<digest>/<path>                               a scene and its dependencies
 """
@@ -119,6 +120,7 @@ class KeyKind(StrEnum):
     REPORT = "report"
     MANIFEST = "manifest"
     EPOCH = "epoch"
+    FINGERPRINT = "fingerprint"
     ABORTED = "aborted"
 
 
@@ -146,6 +148,7 @@ _PATTERNS: tuple[tuple[KeyKind, re.Pattern[str]], ...] = (
     (KeyKind.SHARD, re.compile(r"shards/(?P<shard>\d{6,9})\.tar")),
     (KeyKind.INDEX, re.compile(r"index/(?P<shard>\d{6,9})\.parquet")),
     (KeyKind.EPOCH, re.compile(r"uploads/(?P<shard>\d{6,9})/(?P<number>\d{4,9})\.json")),
+    (KeyKind.FINGERPRINT, re.compile(r"uploads/fingerprint\.json")),
     (
         KeyKind.PREDICTIONS,
         re.compile(rf"predictions/{_MODEL_PART}/(?P<shard>\d{{6,9}})\.parquet"),
