@@ -14,8 +14,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import tritonclient.grpc as triton
-from tritonclient.utils import InferenceServerException
+import tritonclient.grpc as triton  # type: ignore[import-not-found]
+from tritonclient.utils import InferenceServerException  # type: ignore[import-not-found]
 
 MODEL = "nanodet-g"
 TIMEOUT_S = 60

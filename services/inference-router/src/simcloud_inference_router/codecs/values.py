@@ -14,6 +14,14 @@ from simcloud_inference_router.codecs.documents import shape_of, text_of
 _NO_JSON = frozenset({"BF16"})
 """numpy has no bfloat16, and JSON no use for one."""
 
+_ELEMENTS: Mapping[str, set[type]] = {
+    "b": {bool},
+    "i": {int},
+    "u": {int},
+    "f": {int, float},
+}
+"""What the elements of JSON may be, by numpy's kind of datatype."""
+
 
 def to_json(tensor: Tensor) -> list[object]:
     """A tensor's elements as a flat list, row-major.
@@ -61,12 +69,10 @@ def _raw(name: str, datatype: str, flat: list[object]) -> bytes:
             raise ValueError("it has no form in JSON")
         wanted = DATATYPES[datatype].dtype
         assert wanted is not None, "only BYTES has none"
-        values = np.array(flat, dtype=None if flat else wanted)
-        if values.dtype.kind not in "biuf":
-            raise ValueError("its elements are no numbers")
-        if wanted.kind in "iub" and values.dtype.kind == "f":
-            raise ValueError("it has fractions")
-        data: bytes = values.astype(wanted).tobytes()
+        if found := {type(element) for element in flat} - _ELEMENTS[wanted.kind]:
+            raise ValueError(f"elements are {', '.join(kind.__name__ for kind in found)}")
+        # Of the wanted type at once: by way of float64, large integers would be rounded.
+        data = np.array(flat, dtype=wanted).tobytes()
     except (ValueError, KeyError, TypeError, OverflowError) as exc:
         raise MalformedAnswer(f"output {name} of datatype {datatype}: {exc}") from exc
     return data
