@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -70,6 +69,9 @@ def _tensor(table: dict[str, Any]) -> dict[str, object]:
 
 
 def _digest(table: dict[str, Any]) -> str:
-    """What names the model's predictions: weights, labels, and the version of the processing."""
-    parts = {key: table[key] for key in ("family", "version", "sha256", "labels_sha256")}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    """What names the model's predictions: its weights and the version of the processing.
+
+    SHA-256 of ``<sha256 of the weights> <family> <version>``, as in the router's own catalogues.
+    """
+    named = f"{table['sha256']} {table['family']} {table['version']}"
+    return hashlib.sha256(named.encode()).hexdigest()
