@@ -75,6 +75,13 @@ async def test_without_a_valid_context_a_trace_begins(header: str | None) -> Non
     assert trace_id != _TRACE
 
 
+async def test_a_context_given_by_hand_wins_over_the_current_one() -> None:
+    async with _two_hops() as channel:
+        tracing.begin_trace()
+        answer = await _trace(channel, ("traceparent", f"00-{_TRACE}-{_SPAN}-00"))
+    assert answer.decode().startswith(f"00-{_TRACE}")
+
+
 class _Collector:
     """An OTLP collector that keeps what it gets."""
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextvars
 import io
 import json
 import logging as stdlib_logging
@@ -21,6 +22,7 @@ def lines() -> Iterator[Any]:
     logging.configure("info", "unit", stream=stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     structlog.reset_defaults()
+    logging._Output.stream = None
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -38,15 +40,28 @@ def test_a_line_is_one_json_object(lines: Any) -> None:
     assert line["timestamp"].endswith("Z")
 
 
+def test_a_request_is_a_line_of_the_same_form(lines: Any) -> None:
+    logging.log_request("warning", {"rpc_method": "Get", "code": "UNAVAILABLE", "caller": 'a"b'})
+    logging.log_request("debug", {"rpc_method": "Get"})
+    logging.get_logger("part").warning("rpc", rpc_method="Get")
+    request, other = lines()
+    assert request["caller"] == 'a"b'
+    assert request.keys() - other.keys() == {"code", "caller"}
+    assert other.keys() - request.keys() == {"module"}
+
+
 def test_lines_below_the_level_are_not_written(lines: Any) -> None:
     logging.get_logger("part").debug("detail")
     assert lines() == []
 
 
 def test_a_line_within_a_trace_has_its_id(lines: Any) -> None:
-    context = tracing.begin_trace()
-    logging.get_logger("part").warning("odd")
-    assert lines()[0]["trace_id"] == context.trace_id
+    def inside() -> str:
+        context = tracing.begin_trace()
+        logging.get_logger("part").warning("odd")
+        return context.trace_id
+
+    assert contextvars.Context().run(inside) == lines()[0]["trace_id"]
 
 
 def test_an_exception_is_in_its_line(lines: Any) -> None:

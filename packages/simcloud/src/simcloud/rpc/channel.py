@@ -77,7 +77,7 @@ class _TracedCallable:
         self, *args: Any, metadata: Sequence[tuple[str, str]] | None = None, **options: Any
     ) -> Any:
         own = tracing.outgoing_metadata()
-        if own:
+        if own and not any(key == "traceparent" for key, _ in metadata or ()):
             metadata = (*(metadata or ()), *own)
         return self._make(*args, metadata=metadata, **options)
 

@@ -31,7 +31,7 @@ from simcloud.errors import (
 from simcloud.rpc.auth import caller_of
 from simcloud.rpc.status import DETAILS_KEY, grpc_status
 from simcloud.telemetry import metrics, names, tracing
-from simcloud.telemetry.logging import get_logger
+from simcloud.telemetry.logging import Level, get_logger, log_request
 
 # The edge: requests and responses are whatever the method's serializers say.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -48,7 +48,10 @@ _RETRY_AFTER_S: Final = 0.5
 _CUT_AFTER_S: Final = 0.5
 # Whoever calls is not to blame for these, and someone should look.
 _OUR_FAULT: Final = frozenset({"UNKNOWN", "INTERNAL", "DATA_LOSS"})
-_WORTH_A_WARNING: Final = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
+_LEVEL_OF: Final[dict[str, Level]] = {
+    **dict.fromkeys(_OUR_FAULT, "error"),
+    **dict.fromkeys(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"), "warning"),
+}
 
 
 @dataclass(slots=True)
@@ -318,23 +321,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
 
 def _log_request(call: _Call, code: str, seconds: float, error: SimcloudError | None) -> None:
-    if code in _OUR_FAULT:
-        write = _log.error
-    elif code in _WORTH_A_WARNING:
-        write = _log.warning
-    else:
-        write = _log.info
-    extra = {} if error is None else {"reason": error.reason, "message": error.message}
-    write(
-        "rpc",
-        rpc_service=call.method.service,
-        rpc_method=call.method.name,
-        code=code,
-        duration_ms=round(seconds * 1000, 3),
-        caller=call.caller,
-        trace_id=call.trace_id,
-        **extra,
-    )
+    fields: dict[str, object] = {
+        "rpc_service": call.method.service,
+        "rpc_method": call.method.name,
+        "code": code,
+        "duration_ms": round(seconds * 1000, 3),
+        "caller": call.caller,
+        "trace_id": call.trace_id,
+    }
+    if error is not None:
+        fields["reason"] = error.reason
+        fields["message"] = error.message
+    log_request(_LEVEL_OF.get(code, "info"), fields)
 
 
 def _essential(error: BaseException) -> BaseException:
