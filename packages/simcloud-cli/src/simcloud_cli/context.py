@@ -156,9 +156,8 @@ def with_assignments(config: Config, name: str, assignments: list[str]) -> Confi
         *parents, leaf = path.split(".")
         for parent in parents:
             target = target.setdefault(parent, {})
-        # YAML gives numbers and booleans their types; everything else stays text.
-        value = yaml.safe_load(text) if text else ""
-        target[leaf] = value if isinstance(value, bool | int | float) else text
+        # Text as it is: the model makes numbers and booleans of it where it wants them.
+        target[leaf] = text
     return _validated(content, f"context {name}")
 
 

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -120,7 +120,7 @@ class StateDir:
             AlreadyExists: a stack runs here.
         """
         handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
+        with closing(os.fdopen(handle)):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
@@ -131,10 +131,11 @@ class StateDir:
             self.forget()
             for stale in self.ports.glob("*.json"):
                 stale.unlink(missing_ok=True)
-            yield
-        finally:
-            self.forget()
-            os.close(handle)
+            try:
+                yield
+            finally:
+                # Before the lock goes: what the next holder announces is not ours to take back.
+                self.forget()
 
     def announce(self, info: StackInfo) -> None:
         """Says where the stack listens, atomically; readable by this user alone."""
