@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -47,6 +47,10 @@ class ScriptedEndpoint:
     def __init__(self) -> None:
         self.replies: deque[Reply] = deque()
         self.default = Reply()
+        self.respond: Callable[[Invocation], Reply] | None = None
+        """Makes the answer from the request, in place of ``replies`` and ``default``."""
+        self.hold: asyncio.Event | None = None
+        """Holds every answer back until it is set."""
         self.seen: list[Invocation] = []
         self.in_flight = 0
         self.peak = 0
@@ -57,13 +61,15 @@ class ScriptedEndpoint:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """The handler."""
         body = await request.read()
-        self.seen.append(Invocation(request.raw_path, dict(request.headers), body))
-        reply = self.replies.popleft() if self.replies else self.default
+        invocation = Invocation(request.raw_path, dict(request.headers), body)
+        self.seen.append(invocation)
+        reply = self._reply(invocation)
+        hold = reply.hold or self.hold
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
         try:
-            if reply.hold is not None:
-                await reply.hold.wait()
+            if hold is not None:
+                await hold.wait()
         except asyncio.CancelledError:
             self.disconnected += 1
             raise
@@ -73,6 +79,11 @@ class ScriptedEndpoint:
             assert request.transport is not None
             request.transport.close()
         return web.Response(status=reply.status, body=reply.body, headers=reply.headers)
+
+    def _reply(self, invocation: Invocation) -> Reply:
+        if self.respond is not None:
+            return self.respond(invocation)
+        return self.replies.popleft() if self.replies else self.default
 
 
 @asynccontextmanager
