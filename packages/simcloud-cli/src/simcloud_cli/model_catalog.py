@@ -55,7 +55,7 @@ def _entry(name: str, table: dict[str, Any], folder: Path, model_url: str) -> di
         "max_batch_size": 16,
         "targets": [
             {
-                "name": f"{name}/AllTraffic",
+                "name": name,
                 "kind": "sagemaker",
                 "endpoint": name,
                 "url": model_url,
@@ -69,9 +69,9 @@ def _tensor(table: dict[str, Any]) -> dict[str, object]:
 
 
 def _digest(table: dict[str, Any]) -> str:
-    """What names the model's predictions: its weights and the version of the processing.
+    """What names the model's predictions, by the rule of the router's own local catalogue.
 
-    SHA-256 of ``<sha256 of the weights> <family> <version>``, as in the router's own catalogues.
+    The family and the version name the pre- and post-processing.
     """
-    named = f"{table['sha256']} {table['family']} {table['version']}"
-    return hashlib.sha256(named.encode()).hexdigest()
+    parts = f"{table['sha256']} {table['family']} {table['version']}"
+    return hashlib.sha256(parts.encode()).hexdigest()
