@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import cast
 
-from simcloud.client.uploader import CommittedShard, ResumeMismatch, UploaderClient
+from simcloud.client.uploader import CommittedShard, ResumeMismatch, ShardUpload, UploaderClient
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
 from simcloud.rpc.channel import connect
@@ -23,6 +24,7 @@ from support.dataset_frames import (
     make_frame,
     make_layer,
 )
+from support.eventually import eventually
 
 PLAN = Plan(frames=16, frames_per_shard=8)
 CAMERAS = tuple(camera.name for camera in SPEC.cameras)
@@ -81,6 +83,7 @@ async def send_shard(
     max_frame_bytes: int = MAX_FRAME_BYTES,
     unacked_bytes: int = 2 * PART_BYTES,
     allow_mixed_fingerprints: bool = False,
+    reconnect_for_s: float = 30.0,
 ) -> CommittedShard:
     """Uploads a shard as a generator does: renders again from where it is told to."""
     async with client.open_shard(
@@ -92,7 +95,7 @@ async def send_shard(
         max_frame_bytes=max_frame_bytes,
         unacked_bytes=unacked_bytes,
         allow_mixed_fingerprints=allow_mixed_fingerprints,
-        reconnect_for_s=30.0,
+        reconnect_for_s=reconnect_for_s,
     ) as upload:
         if upload.already_committed is not None:
             return upload.already_committed
@@ -104,6 +107,18 @@ async def send_shard(
                 return await upload.commit()
             except ResumeMismatch as mismatch:
                 begin = mismatch.resume_frame
+
+
+async def send_rest(upload: ShardUpload, begin: int, end: int) -> CommittedShard:
+    """Sends frames [begin, end) and commits, without rendering anything again."""
+    for frame in frames_from(begin, end):
+        await upload.send(frame)
+    return await upload.commit()
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = 15.0) -> None:
+    """``eventually`` for a condition that is awaited."""
+    await eventually(cast("Callable[[], bool]", condition), within_s=within_s)
 
 
 @asynccontextmanager

@@ -103,11 +103,11 @@ class Sweeper:
                 location, upload, key.shard, is_committed=key.shard in committed, aborted=aborted
             ):
                 continue
-            if await self._store.abort_multipart(
+            await self._store.abort_multipart(
                 location.bucket, upload.key, upload_id=upload.upload_id
-            ):
-                count += 1
-                metrics.counter(SWEPT).labels("upload").inc()
+            )
+            count += 1
+            metrics.counter(SWEPT).labels("upload").inc()
         return count
 
     async def _is_abandoned(

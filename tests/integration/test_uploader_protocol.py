@@ -1,0 +1,321 @@
+"""The UploadShard stream message by message: order, credit, bad input, precise statuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import grpc
+import grpc.aio
+import pytest
+
+from simcloud.client._wire import frame_header, frames_to_wire, layer_chunks, location_to_wire
+from simcloud.client.uploader import UploaderClient
+from simcloud.dataset.frames import EncodedFrame
+from simcloud.dataset.layout import RunLocation
+from simcloud.dataset.record import Quarantine
+from simcloud.errors import Overloaded
+from simcloud.rpc.channel import connect
+from simcloud.rpc.status import error_from_rpc
+from simcloud.s3.objects import ObjectStore
+from simcloud.v1 import uploader_pb2, uploader_pb2_grpc
+from simcloud_uploader.core import Uploader
+from simcloud_uploader.serving import running_uploader
+from simcloud_uploader.settings import UploaderSettings
+from support.dataset_frames import FINGERPRINT, SPEC, SPEC_DIGEST, make_frame
+from support.eventually import eventually
+from support.s3_server import S3Server
+from support.uploading import (
+    CAMERAS,
+    MAX_FRAME_BYTES,
+    MIB,
+    PART_BYTES,
+    PLAN,
+    frame_of,
+    frames_from,
+    send_shard,
+    small_settings,
+)
+
+Request = uploader_pb2.UploadShardRequest
+Call = grpc.aio.StreamStreamCall[Request, uploader_pb2.UploadShardResponse]
+SHARD = PLAN.shard(0)
+
+
+@asynccontextmanager
+async def served(
+    settings: UploaderSettings, location: RunLocation
+) -> AsyncIterator[tuple[uploader_pb2_grpc.UploaderServiceStub, UploaderClient, Uploader]]:
+    """A served uploader with a run; the raw stub and a client of it."""
+    async with (
+        running_uploader(settings) as (uploader, running),
+        connect(running.address) as channel,
+    ):
+        client = UploaderClient(channel)
+        await client.create_run(location, spec=SPEC, plan=PLAN)
+        yield uploader_pb2_grpc.UploaderServiceStub(channel), client, uploader
+    assert uploader.budget.in_use == 0
+    assert uploader.budget.peak <= uploader.budget.limit
+
+
+@pytest.fixture
+def location(bucket: str) -> RunLocation:
+    return RunLocation(bucket=bucket, prefix="protocol", run="run")
+
+
+def open_message(location: RunLocation, **changes: object) -> Request:
+    message = uploader_pb2.OpenShard(
+        run=location_to_wire(location),
+        range=frames_to_wire(SHARD),
+        spec_digest=SPEC_DIGEST,
+        fingerprint=FINGERPRINT,
+        max_frame_bytes=MAX_FRAME_BYTES,
+        writer="raw",
+    )
+    for name, value in changes.items():
+        setattr(message, name, value)
+    return Request(open=message)
+
+
+def messages(frames: Sequence[EncodedFrame]) -> list[Request]:
+    found: list[Request] = []
+    for frame in frames:
+        found.append(Request(frame=frame_header(frame)))
+        found.extend(Request(chunk=chunk) for chunk in layer_chunks(frame))
+    return found
+
+
+async def status_of(
+    stub: uploader_pb2_grpc.UploaderServiceStub, sent: Sequence[Request]
+) -> grpc.aio.AioRpcError:
+    """Sends messages once there is credit, and returns the error that the stream ends with."""
+    call = stub.UploadShard()
+    try:
+        await call.write(sent[0])
+        while True:
+            answer = await call.read()
+            assert answer is not grpc.aio.EOF
+            if answer.WhichOneof("message") == "credit":
+                break
+        for message in sent[1:]:
+            await call.write(message)
+        await call.done_writing()
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    except asyncio.InvalidStateError:
+        pass
+    except grpc.aio.AioRpcError as error:
+        return error
+    return grpc.aio.AioRpcError(
+        await call.code(),
+        await call.initial_metadata(),
+        await call.trailing_metadata(),
+        details=await call.details(),
+    )
+
+
+def small(frame: int, camera: str) -> EncodedFrame:
+    return frame_of(frame, camera, layer_bytes=2000)
+
+
+async def test_wrong_input_ends_its_own_stream_with_a_precise_status(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    begin = open_message(location)
+    left, right = small(0, "left"), small(0, "right")
+    broken = messages([left])
+    broken[1].chunk.data = bytes([broken[1].chunk.data[0] ^ 1]) + broken[1].chunk.data[1:]
+    gap = messages([left])
+    gap[2].chunk.layer = 2
+    long = messages([left])
+    long[1].chunk.data = bytes(MIB + 1)
+    cases = [
+        ([begin, *messages([small(1, "left")])], "INVALID_ARGUMENT", "expected 0, found 1"),
+        ([begin, *messages([right])], "INVALID_ARGUMENT", "expected 'left'"),
+        ([begin, *messages([left, left])], "INVALID_ARGUMENT", "expected 'right'"),
+        ([begin, *broken], "DATA_LOSS", "CRC-64/NVME"),
+        ([begin, *gap], "INVALID_ARGUMENT", "chunk.layer"),
+        ([begin, *long], "INVALID_ARGUMENT", "chunk.data"),
+        ([begin, *messages([left])[:2], Request(frame=frame_header(right))],
+         "INVALID_ARGUMENT", "not complete"),
+        ([begin, Request(chunk=next(layer_chunks(left)))], "INVALID_ARGUMENT", "before a frame"),
+        ([begin, begin], "INVALID_ARGUMENT", "came twice"),
+        ([begin, *messages([left, right])], "INVALID_ARGUMENT", "ended without it"),
+        ([begin, Request(commit=uploader_pb2.CommitShard(frame_count=16))],
+         "INVALID_ARGUMENT", "before all frames"),
+        ([open_message(location, max_frame_bytes=1000), *messages([left])],
+         "INVALID_ARGUMENT", "max_frame_bytes 1000"),
+        ([begin, *messages([replace(left, record=right.record)])],
+         "INVALID_ARGUMENT", "frame.record.camera"),
+        ([begin, *messages([frame_of(0, "left", fingerprint="0" * 16, layer_bytes=10)])],
+         "INVALID_ARGUMENT", "frame.record.fingerprint"),
+        ([begin, *messages([replace(left, layers=left.layers[:2])])],
+         "INVALID_ARGUMENT", "the spec asks for"),
+        ([begin, Request()], "INVALID_ARGUMENT", "empty"),
+    ]  # fmt: skip
+    async with served(small_settings(s3_server.settings), location) as (stub, client, _):
+        for sent, code, words in cases:
+            error = await status_of(stub, sent)
+            assert error.code().name == code, error.details()
+            assert words in (error.details() or ""), error.details()
+        committed = await send_shard(client, location, SHARD, make=small)
+    assert committed.stored_frames == 16
+
+
+async def test_an_open_that_can_not_work_is_refused_before_any_frame(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    other = RunLocation(bucket=location.bucket, prefix="protocol", run="absent")
+    forbidden = RunLocation(bucket="elsewhere", prefix="", run="run")
+    wrong_range = open_message(location)
+    wrong_range.open.range.end_frame = 5
+    beyond = open_message(location)
+    beyond.open.range.shard = 9
+    cases = [
+        (open_message(other), "NOT_FOUND"),
+        (open_message(forbidden), "PERMISSION_DENIED"),
+        (wrong_range, "INVALID_ARGUMENT"),
+        (beyond, "INVALID_ARGUMENT"),
+        (open_message(location, spec_digest="0" * 64), "FAILED_PRECONDITION"),
+        (open_message(location, max_frame_bytes=0), "INVALID_ARGUMENT"),
+        (open_message(location, max_frame_bytes=1 << 40), "INVALID_ARGUMENT"),
+        (open_message(location, max_frame_bytes=100 * MIB), "RESOURCE_EXHAUSTED"),
+        (Request(commit=uploader_pb2.CommitShard()), "INVALID_ARGUMENT"),
+    ]
+    settings = small_settings(
+        s3_server.settings, allow={"buckets": [f"{location.bucket}/protocol"]}
+    )
+    async with served(settings, location) as (stub, _, _):
+        for message, code in cases:
+            call = stub.UploadShard()
+            await call.write(message)
+            with pytest.raises(grpc.aio.AioRpcError) as told:
+                await call.read()
+            assert told.value.code().name == code, told.value.details()
+            error = error_from_rpc(told.value)
+            if isinstance(error, Overloaded):
+                assert error.retry_after_s is None
+
+
+async def ends_with(call: Call) -> grpc.aio.AioRpcError:
+    """Reads a stream to the error it ends with."""
+    try:
+        while await call.read() is not grpc.aio.EOF:
+            pass
+    except grpc.aio.AioRpcError as error:
+        return error
+    raise AssertionError("the stream ended well")
+
+
+async def test_who_sends_without_credit_is_refused(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    settings = small_settings(s3_server.settings, budget_bytes=PART_BYTES + MAX_FRAME_BYTES)
+    other = replace(location, run="other")
+    async with served(settings, location) as (stub, client, uploader):
+        await client.create_run(other, spec=SPEC, plan=PLAN)
+        first = stub.UploadShard()
+        await first.write(open_message(location))
+        await eventually(lambda: uploader.budget.in_use > 0)
+        second = stub.UploadShard()
+        await second.write(open_message(other))
+        assert (await second.read()).WhichOneof("message") == "opened"
+        await second.write(messages([small(0, "left")])[0])
+        error = await ends_with(second)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "0 granted" in (error.details() or "")
+        first.cancel()
+        await eventually(lambda: len(uploader.live) == 0)
+
+
+async def test_a_silent_client_is_ended_and_its_shard_released(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    settings = small_settings(s3_server.settings, idle_timeout_s=0.3, stale_after_s=60.0)
+    async with served(settings, location) as (stub, client, _):
+        call = stub.UploadShard()
+        await call.write(open_message(location))
+        assert (await ends_with(call)).code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        committed = await send_shard(client, location, SHARD, make=small)
+    assert committed.stored_frames == 16
+
+
+async def test_a_tiny_budget_serves_many_streams_in_turn(
+    s3_server: S3Server, store: ObjectStore, location: RunLocation
+) -> None:
+    """Room for one part and a frame: no deadlock, and never a byte more than the budget."""
+    settings = small_settings(
+        s3_server.settings, budget_bytes=PART_BYTES + MAX_FRAME_BYTES + 1000, stale_after_s=60.0
+    )
+    runs = [replace(location, run=f"run-{number}") for number in range(4)]
+    async with served(settings, location) as (_, client, uploader):
+        for run in runs:
+            await client.create_run(run, spec=SPEC, plan=PLAN)
+        async with asyncio.TaskGroup() as tasks:
+            sent = [tasks.create_task(send_shard(client, run, SHARD)) for run in runs]
+        assert all(task.result().stored_frames == 16 for task in sent)
+        assert uploader.budget.peak == PART_BYTES + MAX_FRAME_BYTES
+
+
+async def test_streams_beyond_the_waiting_ones_are_told_when_to_come_back(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    settings = small_settings(
+        s3_server.settings, budget_bytes=PART_BYTES + MAX_FRAME_BYTES, max_waiting_streams=0
+    )
+    async with served(settings, location) as (stub, client, uploader):
+        first = stub.UploadShard()
+        await first.write(open_message(location))
+        await eventually(lambda: uploader.budget.in_use > 0)
+        other = replace(location, run="other")
+        await client.create_run(other, spec=SPEC, plan=PLAN)
+        second = stub.UploadShard()
+        await second.write(open_message(other))
+        with pytest.raises(grpc.aio.AioRpcError) as told:
+            await second.read()
+        error = error_from_rpc(told.value)
+        assert isinstance(error, Overloaded)
+        assert error.retry_after_s
+        first.cancel()
+        committed = await send_shard(client, other, SHARD, make=small)
+        assert committed.stored_frames == 16
+
+
+async def test_quarantined_frames_keep_their_place_and_are_counted(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    def make(frame: int, camera: str) -> EncodedFrame:
+        if frame == 3:
+            quarantine = Quarantine(rule="mask", detail="chair_00 is empty")
+            return make_frame(frame, camera, quarantine=quarantine, plan=PLAN)
+        return small(frame, camera)
+
+    async with served(small_settings(s3_server.settings), location) as (_, client, _):
+        committed = await send_shard(client, location, SHARD, make=make)
+        assert committed.stored_frames == 14
+        assert committed.quarantined_frames == len(CAMERAS)
+        await send_shard(client, location, PLAN.shard(1), make=small)
+        published = await client.publish_run(location)
+        assert published.summary.quarantined_frames == 2
+        assert published.summary.stored_frames == 30
+
+
+async def test_bad_input_leaves_the_durable_prefix(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    settings = small_settings(s3_server.settings, stale_after_s=60.0)
+    async with served(settings, location) as (stub, client, _):
+        sent = [open_message(location), *messages(list(frames_from(0, 2)))]
+        error = await status_of(stub, [*sent, *messages([small(7, "left")])])
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        async with client.open_shard(
+            location,
+            SHARD,
+            spec_digest=SPEC_DIGEST,
+            fingerprint=FINGERPRINT,
+            cameras=len(CAMERAS),
+            max_frame_bytes=MAX_FRAME_BYTES,
+        ) as upload:
+            assert upload.resume_frame in {0, 2}

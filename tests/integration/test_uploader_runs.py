@@ -1,0 +1,138 @@
+"""Runs: created once, grown, listed, published when whole, purged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from simcloud.client.uploader import RunState
+from simcloud.dataset.frames import EncodedFrame
+from simcloud.dataset.layout import RunLocation
+from simcloud.dataset.manifest import load_manifest
+from simcloud.errors import AlreadyExists, InvalidRequest, NotFound, PreconditionFailed
+from simcloud.s3.objects import ObjectStore
+from simcloud.spec.plan import Plan
+from simcloud_uploader.sweeper import Sweeper
+from support.dataset_frames import SPEC
+from support.s3_server import S3Server
+from support.uploading import PLAN, frame_of, send_shard, small_settings, uploader_client
+
+
+def small(frame: int, camera: str) -> EncodedFrame:
+    return frame_of(frame, camera, layer_bytes=500)
+
+
+@pytest.fixture
+def location(bucket: str) -> RunLocation:
+    return RunLocation(bucket=bucket, prefix="runs", run="run")
+
+
+async def test_another_spec_is_refused_with_the_fields_that_differ(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    other = SPEC.model_copy(update={"seed": 7})
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        provenance = json.dumps({"commit": "abc"}).encode()
+        await client.create_run(location, spec=SPEC, plan=PLAN, provenance_json=provenance)
+        with pytest.raises(AlreadyExists, match="seed"):
+            await client.create_run(location, spec=other, plan=PLAN)
+        with pytest.raises(InvalidRequest, match="provenance_json"):
+            await client.create_run(location, spec=SPEC, plan=PLAN, provenance_json=b"[1]")
+        run = await client.get_run(location)
+        assert run.spec == SPEC
+        assert run.plan == PLAN
+        with pytest.raises(NotFound):
+            await client.get_run(RunLocation(bucket=location.bucket, prefix="runs", run="no"))
+
+
+async def test_an_unfinished_run_is_not_published_and_each_missing_shard_is_named(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        await client.create_run(location, spec=SPEC, plan=PLAN)
+        await send_shard(client, location, PLAN.shard(1), make=small)
+        with pytest.raises(PreconditionFailed) as told:
+            await client.publish_run(location)
+        assert [item.subject for item in told.value.violations] == ["runs/run/shards/000000.tar"]
+        summary = (await client.get_run(location)).summary
+        assert summary.state is RunState.OPEN
+        assert summary.missing == (PLAN.shard(0),)
+        assert (summary.committed_shards, summary.stored_frames) == (1, 16)
+
+
+async def test_a_grown_run_keeps_its_shards_and_gets_a_second_manifest(
+    s3_server: S3Server, store: ObjectStore, location: RunLocation
+) -> None:
+    grown = PLAN.model_copy(update={"frames": 24})
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        await client.create_run(location, spec=SPEC, plan=PLAN)
+        for frames in PLAN.shards():
+            await send_shard(client, location, frames, make=small)
+        await client.publish_run(location)
+        with pytest.raises(PreconditionFailed, match="shrink"):
+            await client.create_run(location, spec=SPEC, plan=Plan(frames=8, frames_per_shard=8))
+        created = await client.create_run(location, spec=SPEC, plan=grown)
+        assert not created.created
+        assert created.plan_generation == 2
+        assert created.committed == frozenset({0, 1})
+        assert (await client.get_run(location)).summary.state is RunState.OPEN
+        await send_shard(client, location, grown.shard(2), make=small)
+        published = await client.publish_run(location)
+        assert published.summary.manifest_key.endswith("manifests/0002.json")
+        assert (await load_manifest(store, location)).stored_frames == 48
+        assert (await load_manifest(store, location, generation=1)).stored_frames == 32
+
+
+async def test_runs_are_listed_by_name_in_pages(
+    s3_server: S3Server, store: ObjectStore, bucket: str
+) -> None:
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        for name in ("a", "b", "c"):
+            await client.create_run(
+                RunLocation(bucket=bucket, prefix="runs", run=name), spec=SPEC, plan=PLAN
+            )
+        await store.put(bucket, "runs/other/file.json", b"{}")
+        first = await client.list_runs(bucket, "runs", page_size=2)
+        assert [run.location.run for run in first.runs] == ["a", "b"]
+        rest = await client.list_runs(bucket, "runs", page_size=2, page_token=first.next_page_token)
+        assert [run.location.run for run in rest.runs] == ["c"]
+        assert rest.next_page_token == ""
+        with pytest.raises(InvalidRequest, match="page_token"):
+            await client.list_runs(bucket, "runs", page_token="nonsense")
+
+
+async def test_a_purged_run_leaves_nothing_and_its_name_is_free(
+    s3_server: S3Server, store: ObjectStore, location: RunLocation
+) -> None:
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        await client.create_run(location, spec=SPEC, plan=PLAN)
+        await send_shard(client, location, PLAN.shard(0), make=small)
+        await client.abort_run(location, reason="wrong seed")
+        assert (await client.get_run(location)).summary.state is RunState.ABORTED
+        assert (await client.get_run(location)).summary.committed_shards == 1
+        with pytest.raises(PreconditionFailed, match="aborted"):
+            await client.create_run(location, spec=SPEC, plan=PLAN)
+        purged = await client.abort_run(location, purge=True)
+        assert purged.deleted_objects >= 4
+        assert [row.key async for row in store.list_keys(location.bucket, location.root)] == []
+        assert (await client.create_run(location, spec=SPEC, plan=PLAN)).created
+
+
+async def test_the_sweep_removes_what_a_committed_shard_left_and_nothing_else(
+    s3_server: S3Server, store: ObjectStore, location: RunLocation
+) -> None:
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        await client.create_run(location, spec=SPEC, plan=PLAN)
+        await send_shard(client, location, PLAN.shard(0), make=small)
+        for shard in (0, 1):
+            await store.create_multipart(
+                location.bucket, location.shard_key(shard), metadata={}, content_type="x/y"
+            )
+    kept = Sweeper(store, upload_ttl_s=3600.0, stale_after_s=60.0)
+    assert (await kept.sweep(location)).uploads == 1
+    left = [item.key async for item in store.list_uploads(location.bucket, location.root)]
+    assert left == [location.shard_key(1)]
+    assert (await Sweeper(store, upload_ttl_s=-1.0, stale_after_s=-1.0).sweep(location)).epochs == 1
+    left = [item.key async for item in store.list_uploads(location.bucket, location.root)]
+    assert left == []
