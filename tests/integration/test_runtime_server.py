@@ -311,7 +311,8 @@ async def test_a_caller_that_goes_away_cancels_the_method() -> None:
 async def test_what_is_left_of_a_deadline_is_given_on() -> None:
     async with _serving() as (_, _, channel):
         left, given = (await _unary(channel, "Deadline", timeout_s=1.5)).decode().split()
-        assert 1 < float(given) < float(left) <= 1.5
+        # gRPC converts between clocks, which costs some milliseconds.
+        assert 1 < float(given) < float(left) < 1.6
         assert (await _unary(channel, "Deadline")).decode() == "None 2"
 
 
@@ -448,19 +449,15 @@ async def test_what_does_not_end_within_the_drain_is_cut() -> None:
     runtime = _Runtime()
     async with connect_later() as holder, asyncio.TaskGroup() as group:
 
-        async def call(channel: grpc.aio.Channel) -> str:
-            try:
+        async def call(channel: grpc.aio.Channel) -> None:
+            with pytest.raises(NotReady, match="shutting down"), client_errors():
                 await _unary(channel, "Wait")
-            except grpc.aio.AioRpcError as error:
-                return error.code().name
-            return "OK"
 
         async with running_server(
             ServerSettings(drain_s=0.1), services=[Service(_SERVICE, runtime.add)]
         ) as server:
-            running = group.create_task(call(holder.enter(server.address)))
+            group.create_task(call(holder.enter(server.address)))
             await eventually(lambda: runtime.waiting == 1)
-    assert running.result() in {"UNAVAILABLE", "CANCELLED"}
     assert runtime.cancelled == 1
 
 

@@ -92,7 +92,7 @@ def test_without_our_details_the_code_decides(code: grpc.StatusCode, kind: type)
 
 def test_every_code_has_a_family() -> None:
     for code in grpc.StatusCode:
-        if code is not grpc.StatusCode.OK:
+        if code not in {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}:
             assert error_from_rpc(_rpc_error(code)).code.value[0] in {
                 code.value[0],
                 grpc.StatusCode.INTERNAL.value[0],
@@ -133,6 +133,10 @@ def test_details_that_are_broken_or_of_another_code_are_ignored(trailer: bytes) 
     )
     assert type(error) is NotReady
     assert str(error) == "gone"
+
+
+def test_a_cancel_that_is_not_ours_is_a_server_that_went() -> None:
+    assert type(error_from_rpc(_rpc_error(grpc.StatusCode.CANCELLED, "CANCELLED"))) is NotReady
 
 
 def test_client_errors_keeps_the_cause() -> None:

@@ -44,8 +44,6 @@ _CODE_NAMES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.
 _OK: Final = "OK"
 # What a caller that is refused for load is told to wait, seconds.
 _RETRY_AFTER_S: Final = 0.5
-# What a watch has to hear of NOT_SERVING, seconds.
-_CUT_AFTER_S: Final = 0.5
 # Whoever calls is not to blame for these, and someone should look.
 _OUR_FAULT: Final = frozenset({"UNKNOWN", "INTERNAL", "DATA_LOSS"})
 _LEVEL_OF: Final[dict[str, Level]] = {
@@ -78,6 +76,7 @@ class _Call:
     """One RPC."""
 
     method: _Method
+    task: asyncio.Task[Any]
     started_at: float
     caller: str
     trace_id: str
@@ -115,21 +114,31 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._in_flight = 0
         self._in_flight_gauge = metrics.gauge(names.RPC_IN_FLIGHT)
         self._refused = metrics.counter(names.RPC_REFUSED)
-        self._cuttable: set[asyncio.Timeout] = set()
+        # Running RPCs, and whether each is one of health or reflection.
+        self._running: dict[asyncio.Task[Any], bool] = {}
+        self._refusing = False
 
     @property
     def in_flight(self) -> int:
         """RPCs being served now, infrastructure not counted."""
         return self._in_flight
 
-    def cut_infrastructure(self) -> None:
-        """Ends the streams of health and reflection soon; else they last as long as their clients.
+    def refuse(self) -> None:
+        """From here on new RPCs are UNAVAILABLE: those that arrive while gRPC closes the door."""
+        self._refusing = True
 
-        Watches that are read end by themselves at once, after their last status.
+    def cut(self, *, infrastructure_only: bool = False) -> None:
+        """Ends what is running with UNAVAILABLE and its reason.
+
+        Before gRPC does it, whose CANCELLED reads as if the caller had wanted it.
+
+        Args:
+            infrastructure_only: only the streams of health and reflection, which last as long as
+                their clients.
         """
-        soon = asyncio.get_running_loop().time() + _CUT_AFTER_S
-        for timeout in self._cuttable:
-            timeout.reschedule(soon)
+        for task, infrastructure in list(self._running.items()):
+            if infrastructure or not infrastructure_only:
+                task.cancel()
 
     async def intercept_service(
         self,
@@ -215,10 +224,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             call = self._begin(method, context)
             try:
                 self._admit(method)
-                if method.infrastructure:
-                    await self._cut_at_drain(run, request, context)
-                else:
-                    await run(request, context)
+                await run(request, context)
             except BaseException as error:
                 await self._fail(call, context, error)
                 raise
@@ -228,6 +234,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _begin(self, method: _Method, context: Context) -> _Call:
         # Entered and left in pairs with ``_end``, whatever happens between.
+        task = asyncio.current_task()
+        assert task is not None
+        self._running[task] = method.infrastructure
         if not method.infrastructure:
             self._in_flight += 1
             self._in_flight_gauge.inc()
@@ -235,9 +244,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         trace = tracing.begin_trace(tracing.from_metadata(context.invocation_metadata() or ()))
         caller = caller_of(context) if self._identified else context.peer()
         span = tracing.start_server_span(method.full_name, caller) if trace.sampled else None
-        return _Call(method, time.perf_counter(), caller, trace.trace_id, span)
+        return _Call(method, task, time.perf_counter(), caller, trace.trace_id, span)
 
     def _admit(self, method: _Method) -> None:
+        if self._refusing and not method.infrastructure:
+            raise _shutting_down()
         if self._in_flight > self._max_concurrent and not method.infrastructure:
             self._refused.inc()
             raise Overloaded(
@@ -262,22 +273,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 "(unary_timeout_s)"
             ) from error
 
-    async def _cut_at_drain(
-        self,
-        run: Callable[[Any, Context], Awaitable[None]],
-        request: Any,
-        context: Context,
-    ) -> None:
-        try:
-            async with asyncio.timeout(None) as cut:
-                self._cuttable.add(cut)
-                try:
-                    await run(request, context)
-                finally:
-                    self._cuttable.discard(cut)
-        except TimeoutError as error:
-            raise NotReady("the server is shutting down; ask another one") from error
-
     async def _fail(self, call: _Call, context: Context, error: BaseException) -> None:
         """Ends the RPC with the status of ``error``; returns if gRPC is to see ``error`` itself."""
         found = _essential(error)
@@ -286,10 +281,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._end(call, _code_of(context))
             raise found
         if not isinstance(found, Exception):
-            # CancelledError: the caller has gone, its deadline has passed or we are shutting down.
-            expired = context.time_remaining() == 0
-            self._end(call, "DEADLINE_EXCEEDED" if expired else "CANCELLED")
-            return
+            if not self._refusing or context.cancelled():
+                # CancelledError: the caller has gone or its deadline has passed.
+                expired = context.time_remaining() == 0
+                self._end(call, "DEADLINE_EXCEEDED" if expired else "CANCELLED")
+                return
+            found = _shutting_down()
         if isinstance(found, SimcloudError):
             ours = found
         else:
@@ -308,6 +305,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _end(self, call: _Call, code: str, error: SimcloudError | None = None) -> None:
         method = call.method
+        self._running.pop(call.task, None)
         if method.infrastructure:
             return
         seconds = time.perf_counter() - call.started_at
@@ -361,6 +359,13 @@ def _code_of(context: Context) -> str:
     if isinstance(code, grpc.StatusCode):
         return code.name
     return _CODE_NAMES.get(code, "UNKNOWN")
+
+
+def _shutting_down() -> NotReady:
+    return NotReady(
+        "the server is shutting down; what is durable stays, ask another one",
+        retry_after_s=_RETRY_AFTER_S,
+    )
 
 
 def _unknown_method(full_name: str) -> Handler:

@@ -15,6 +15,7 @@ from contextlib import (
     contextmanager,
 )
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +49,10 @@ _INFRASTRUCTURE: Final = frozenset({health.SERVICE_NAME, *reflection.SERVICE_NAM
 # What a gRPC error's trailers may need at most beside our own (simcloud.rpc.status), and the
 # metadata of callers with long tokens.
 _MAX_METADATA_BYTES: Final = 32 * 1024
+
+# What a watch has to hear of NOT_SERVING, and what a cut RPC has to clean up, seconds.
+_WATCH_S: Final = 0.5
+_CUT_S: Final = 2.0
 
 OnDrain = Callable[[], Awaitable[None]]
 
@@ -180,17 +185,25 @@ async def _drain(
     running.health.drain()
     running.draining.set()
     await asyncio.sleep(settings.drain_notice_s)
+    loop = asyncio.get_running_loop()
+    cuts = [
+        # A watch that is read ends by itself when it has heard NOT_SERVING.
+        loop.call_later(_WATCH_S, partial(interceptor.cut, infrastructure_only=True)),
+        loop.call_later(settings.drain_s, interceptor.cut),
+    ]
     try:
         async with asyncio.TaskGroup() as group:
             # 2. Stop accepting: new RPCs are refused from here on, running ones have drain_s to
-            #    end; what is left then is cut.
-            group.create_task(server.stop(settings.drain_s))
+            #    end; then we cut them, and gRPC those that don't let themselves be cut.
+            interceptor.refuse()
+            group.create_task(server.stop(settings.drain_s + _CUT_S))
             # 3. Streams that would last for ever are told to finish or to checkpoint, within the
-            #    same time; those of health and reflection just end.
-            interceptor.cut_infrastructure()
+            #    same time.
             if on_drain is not None:
                 group.create_task(_told(on_drain, settings.drain_s))
     finally:
+        for cut in cuts:
+            cut.cancel()
         # 4. The spans of what has just ended.
         await tracing.shutdown()
     # 5. The pools (S3, HTTP, workers) that the RPCs stood on: closed by the caller's exit stack.

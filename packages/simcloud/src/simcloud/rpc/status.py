@@ -145,6 +145,10 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> SimcloudError:
             if status.code == error.code().value[0]:
                 return error_from_status(status)
     code = error.code()
+    if code is grpc.StatusCode.CANCELLED:
+        # Our own cancel is asyncio's CancelledError; this one is what gRPC answers for a server
+        # that has gone while the call arrived (seen at shutdown).
+        return NotReady("the server ended the call, probably while shutting down; ask again")
     return error_from_status(
         status_pb2.Status(code=code.value[0], message=error.details() or code.value[1])
     )
