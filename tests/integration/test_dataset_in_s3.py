@@ -10,6 +10,7 @@ import pytest
 from pyarrow import BufferReader
 
 from simcloud.accounting.reconcile import reconcile
+from simcloud.accounting.repair import repair
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.index import (
     build_index,
@@ -324,6 +325,18 @@ async def test_missing_shards_are_named_with_why_and_what_mends_them(
     assert report.missing[1].mend == f"simcloud resume {run}"
     assert [(item.upload_id, item.committed) for item in report.dangling] == [(upload, False)]
     assert any("not published" in problem.detail for problem in report.problems)
+
+
+async def test_repair_writes_the_index_that_a_dead_writer_did_not(
+    store: ObjectStore, run: RunLocation
+) -> None:
+    straight = await put_shard(store, run, PLAN.shard(0), with_index=False)
+    await put_shard(store, run, PLAN.shard(1))
+    assert await repair(store, run) == (0,)
+    assert await load_index(store, run, 0) == straight
+    assert await repair(store, run) == ()
+    await publish(store, run)
+    assert (await reconcile(store, run, deep=True)).ok
 
 
 async def test_a_tar_that_is_gone_or_other_makes_its_frames_missing(
