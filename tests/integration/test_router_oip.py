@@ -284,7 +284,8 @@ async def test_reflection_and_health_know_both_services(router: RunningRouter) -
             response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
         )
         for symbol in ("inference.ModelInferRequest", "simcloud.v1.InferRequest"):
-            call = reflect([reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)])
+            asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+            call = reflect(iter([asked]))
             (found,) = [each async for each in call]
             assert found.file_descriptor_response.file_descriptor_proto
 
