@@ -43,7 +43,7 @@ def settings_page() -> str:
     return page(
         "Settings",
         "Flags win over environment variables, variables over defaults. Fields of a part are "
-        "joined by two underscores in a variable and by a dash in a flag. Lists are comma-separated "
+        "joined by two underscores in a variable, by a dash in a flag. Lists are comma-separated "
         "or JSON, mappings are JSON. An unknown variable with a service's prefix is refused.",
         *sections,
     )
