@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -123,7 +124,9 @@ class ShardChecker:
             Corruption: a byte is not what a checksum says, or the tar is not a shard.
         """
         frames = await fetch_shard_frames(self._store, self._location, record.tar)
-        rebuilt = build_index(self._location.run, record.shard, record.tar, frames)
+        rebuilt = await asyncio.to_thread(
+            build_index, self._location.run, record.shard, record.tar, frames
+        )
         if rebuilt != index and not read_rows(rebuilt).equals(read_rows(index)):
             self._say(finding, "its rows are not those of the tar")
         layers = _LayerChecks(frames)
