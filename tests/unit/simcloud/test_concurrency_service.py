@@ -47,10 +47,14 @@ async def test_a_failing_start_is_raised_by_entering() -> None:
 
 async def test_a_failure_later_ends_the_block() -> None:
     worker = _Worker(fail_at="later")
-    with pytest.raises(BaseExceptionGroup) as caught:
+
+    async def use() -> None:
         async with worker:
             worker.go_on.set()
-            await asyncio.Event().wait()
+            await _forever()
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        await use()
     assert [str(leaf) for leaf in leaves(caught.value)] == ["failed later"]
 
 
@@ -115,10 +119,13 @@ async def test_a_failure_of_clean_up_is_raised() -> None:
 
 
 async def test_a_group_that_is_one_operation_raises_its_first_error() -> None:
-    with pytest.raises(ValueError, match="first"):
+    async def use() -> None:
         async with single_error(), asyncio.TaskGroup() as group:
             group.create_task(_raise(ValueError("first")))
             group.create_task(_forever())
+
+    with pytest.raises(ValueError, match="first"):
+        await use()
 
 
 async def _forever() -> None:

@@ -89,7 +89,7 @@ def test_a_wrong_variable_is_named_with_what_was_found() -> None:
 
 
 def test_a_wrong_flag_is_named_as_the_flag() -> None:
-    with pytest.raises(SettingsError, match="--inner-depth: .*found 'deep'"):
+    with pytest.raises(SettingsError, match=r"--inner-depth: .*found 'deep'"):
         _load(["--inner-depth", "deep"], BUCKET="b")
 
 
@@ -99,7 +99,7 @@ def test_a_missing_setting_is_named_by_variable_and_flag() -> None:
 
 
 def test_every_problem_is_reported_at_once() -> None:
-    with pytest.raises(SettingsError, match="T_LEVEL.*") as caught:
+    with pytest.raises(SettingsError, match="T_LEVEL") as caught:
         _load(BUCKET="b", LEVEL="middle", SIZE_BYTES="x")
     assert "T_SIZE_BYTES" in caught.value.message
 

@@ -12,12 +12,10 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 import grpc
 import grpc.aio
-from prometheus_client import Counter, Histogram
 
 from simcloud.concurrency import leaves
 from simcloud.errors import (
@@ -29,58 +27,19 @@ from simcloud.errors import (
     Unsupported,
 )
 from simcloud.rpc.auth import caller_of
+from simcloud.rpc.calls import OUR_FAULT, Call, Context, Method, code_of, write_line
 from simcloud.rpc.status import DETAILS_KEY, grpc_status
 from simcloud.telemetry import metrics, names, tracing
-from simcloud.telemetry.logging import Level, get_logger, log_request
+from simcloud.telemetry.logging import get_logger
 
 # The edge: requests and responses are whatever the method's serializers say.
-Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 UnaryBehavior: TypeAlias = "Callable[[Any, Context], Awaitable[Any]]"
 
 _log = get_logger(__name__)
 
-_CODE_NAMES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.StatusCode}
-_OK: Final = "OK"
 # What a caller that is refused for load is told to wait, seconds.
 _RETRY_AFTER_S: Final = 0.5
-# Whoever calls is not to blame for these, and someone should look.
-_OUR_FAULT: Final = frozenset({"UNKNOWN", "INTERNAL", "DATA_LOSS"})
-_LEVEL_OF: Final[dict[str, Level]] = {
-    **dict.fromkeys(_OUR_FAULT, "error"),
-    **dict.fromkeys(("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"), "warning"),
-}
-
-
-@dataclass(slots=True)
-class _Method:
-    """One method of one server, and its metrics."""
-
-    full_name: str
-    service: str
-    name: str
-    infrastructure: bool
-    started: Counter
-    durations: dict[str, Histogram] = field(default_factory=dict)
-
-    def observe(self, code: str, seconds: float) -> None:
-        child = self.durations.get(code)
-        if child is None:
-            child = metrics.histogram(names.RPC_DURATION).labels(self.service, self.name, code)
-            self.durations[code] = child
-        child.observe(seconds)
-
-
-@dataclass(slots=True)
-class _Call:
-    """One RPC."""
-
-    method: _Method
-    task: asyncio.Task[Any]
-    started_at: float
-    caller: str
-    trace_id: str
-    span: tracing.ServerSpan | None
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -159,8 +118,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._handlers[full_name] = wrapped
         return wrapped
 
-    def _method(self, service: str, name: str) -> _Method:
-        return _Method(
+    def _method(self, service: str, name: str) -> Method:
+        return Method(
             full_name=f"{service}/{name}",
             service=service,
             name=name,
@@ -168,7 +127,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             started=metrics.counter(names.RPC_STARTED).labels(service, name),
         )
 
-    def _wrap(self, method: _Method, handler: Handler) -> Handler:
+    def _wrap(self, method: Method, handler: Handler) -> Handler:
         streams_in, streams_out = bool(handler.request_streaming), bool(handler.response_streaming)
         # Typed for the synchronous stack in gRPC's stubs.
         own: Any = handler
@@ -188,7 +147,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         )
 
     def _around_unary(
-        self, method: _Method, behavior: UnaryBehavior, *, limited: bool
+        self, method: Method, behavior: UnaryBehavior, *, limited: bool
     ) -> UnaryBehavior:
         async def call_unary(request: Any, context: Context) -> Any:
             call = self._begin(method, context)
@@ -201,12 +160,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except BaseException as error:
                 await self._fail(call, context, error)
                 raise
-            self._end(call, _code_of(context))
+            self._end(call, code_of(context))
             return response
 
         return call_unary
 
-    def _around_stream(self, method: _Method, behavior: Any) -> UnaryBehavior:
+    def _around_stream(self, method: Method, behavior: Any) -> UnaryBehavior:
         # A coroutine that writes, also around an async generator: gRPC would iterate over ours and
         # ours over the method's, which costs every message twice.
         generates = inspect.isasyncgenfunction(behavior)
@@ -228,11 +187,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             except BaseException as error:
                 await self._fail(call, context, error)
                 raise
-            self._end(call, _code_of(context))
+            self._end(call, code_of(context))
 
         return call_stream
 
-    def _begin(self, method: _Method, context: Context) -> _Call:
+    def _begin(self, method: Method, context: Context) -> Call:
         # Entered and left in pairs with ``_end``, whatever happens between.
         task = asyncio.current_task()
         assert task is not None
@@ -244,9 +203,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         trace = tracing.begin_trace(tracing.from_metadata(context.invocation_metadata() or ()))
         caller = caller_of(context) if self._identified else context.peer()
         span = tracing.start_server_span(method.full_name, caller) if trace.sampled else None
-        return _Call(method, task, time.perf_counter(), caller, trace.trace_id, span)
+        return Call(method, task, time.perf_counter(), caller, trace.trace_id, span)
 
-    def _admit(self, method: _Method) -> None:
+    def _admit(self, method: Method) -> None:
         if self._refusing and not method.infrastructure:
             raise _shutting_down()
         if self._in_flight > self._max_concurrent and not method.infrastructure:
@@ -273,12 +232,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 "(unary_timeout_s)"
             ) from error
 
-    async def _fail(self, call: _Call, context: Context, error: BaseException) -> None:
+    async def _fail(self, call: Call, context: Context, error: BaseException) -> None:
         """Ends the RPC with the status of ``error``; returns if gRPC is to see ``error`` itself."""
         found = _essential(error)
         if isinstance(found, grpc.aio.AbortError):
             # The method aborted by itself; gRPC wants exactly this object back.
-            self._end(call, _code_of(context))
+            self._end(call, code_of(context))
             raise found
         if not isinstance(found, Exception):
             if not self._refusing or context.cancelled():
@@ -303,7 +262,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             (*context.trailing_metadata(), (DETAILS_KEY, status.SerializeToString())),
         )
 
-    def _end(self, call: _Call, code: str, error: SimcloudError | None = None) -> None:
+    def _end(self, call: Call, code: str, error: SimcloudError | None = None) -> None:
         method = call.method
         self._running.pop(call.task, None)
         if method.infrastructure:
@@ -313,24 +272,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._in_flight_gauge.dec()
         method.observe(code, seconds)
         if call.span is not None:
-            call.span.end(code, failed=code in _OUR_FAULT, message=error.message if error else "")
+            call.span.end(code, failed=code in OUR_FAULT, message=error.message if error else "")
         if self._log_requests:
-            _log_request(call, code, seconds, error)
-
-
-def _log_request(call: _Call, code: str, seconds: float, error: SimcloudError | None) -> None:
-    fields: dict[str, object] = {
-        "rpc_service": call.method.service,
-        "rpc_method": call.method.name,
-        "code": code,
-        "duration_ms": round(seconds * 1000, 3),
-        "caller": call.caller,
-        "trace_id": call.trace_id,
-    }
-    if error is not None:
-        fields["reason"] = error.reason
-        fields["message"] = error.message
-    log_request(_LEVEL_OF.get(code, "info"), fields)
+            write_line(call, code, seconds, error)
 
 
 def _essential(error: BaseException) -> BaseException:
@@ -349,16 +293,6 @@ def _essential(error: BaseException) -> BaseException:
         if not isinstance(leaf, SimcloudError):
             return leaf
     return found[0]
-
-
-def _code_of(context: Context) -> str:
-    # aio keeps the number; a servicer that calls set_code may have put the enum's member there.
-    code: Any = context.code()
-    if not code:
-        return _OK
-    if isinstance(code, grpc.StatusCode):
-        return code.name
-    return _CODE_NAMES.get(code, "UNKNOWN")
 
 
 def _shutting_down() -> NotReady:

@@ -136,10 +136,3 @@ CHANNEL_WAITING: Final = declare(
         labels=("channel",),
     )
 )
-EVENT_LOOP_LAG: Final = declare(
-    Metric(
-        name="simcloud_event_loop_lag_seconds",
-        kind="gauge",
-        help="How late the event loop ran its last timer: time in which nothing else could run.",
-    )
-)
