@@ -1,0 +1,100 @@
+"""What goes to the inference-router and comes back, as ``simcloud.client.router`` gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from simcloud.dataset.frames import FrameRef
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An encoded picture in memory."""
+
+    media_type: str
+    """For example ``image/png``."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture to be looked at."""
+
+    id: str
+    """Echoed in the answer; unique among the frames in flight, at most 256 bytes."""
+    picture: Picture | FrameRef
+    """The picture itself, or where the router reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FrameAnswer:
+    """What became of one frame. Times are wall-clock seconds within the router."""
+
+    id: str
+    code: int
+    """gRPC status code as a number; 0 is OK."""
+    reason: str
+    """UPPER_SNAKE; empty when OK."""
+    message: str
+    """What was wrong and what to do; empty when OK."""
+    retryable: bool
+    """Whether sending the frame again may succeed."""
+    media_type: str
+    body: bytes
+    """The model's answer; empty unless OK."""
+    target: str
+    """Target that answered."""
+    attempts: int
+    queue_s: float
+    fetch_s: float
+    target_s: float
+    total_s: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether the model answered."""
+        return self.code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetInfo:
+    """One place that serves a model, as it is now."""
+
+    name: str
+    kind: str
+    ready: bool
+    weight: float
+    in_flight: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model of the router's catalogue."""
+
+    name: str
+    versions: tuple[str, ...]
+    """The default first."""
+    digest: str
+    """Names its predictions: ``<model>@<digest>``."""
+    task: str
+    labels: tuple[str, ...]
+    """By class id."""
+    targets: tuple[TargetInfo, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCounts:
+    """Counts of one model since the replica began."""
+
+    model: str
+    requests: int
+    succeeded: int
+    retries: int
+    request_bytes: int
+    response_bytes: int
+    target_s: float
+    queue_s: float
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """By reason."""
