@@ -242,6 +242,25 @@ async def test_a_silent_client_is_ended_and_its_shard_released(
     assert committed.stored_frames == 16
 
 
+async def test_a_writer_that_opens_its_shard_again_ends_its_former_stream(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    """Its connection broke and the server has not noticed: nobody waits until that is stale."""
+    settings = small_settings(s3_server.settings, stale_after_s=60.0)
+    async with served(settings, location) as (stub, _, _):
+        former = stub.UploadShard()
+        await former.write(open_message(location))
+        assert (await former.read()).opened.epoch == 1
+        stranger = stub.UploadShard()
+        await stranger.write(open_message(location, writer="stranger"))
+        assert (await ends_with(stranger)).code() is grpc.StatusCode.ABORTED
+        again = stub.UploadShard()
+        await again.write(open_message(location))
+        assert (await again.read()).opened.epoch == 2
+        assert (await ends_with(former)).code() is grpc.StatusCode.UNAVAILABLE
+        again.cancel()
+
+
 async def test_a_tiny_budget_serves_many_streams_in_turn(
     s3_server: S3Server, store: ObjectStore, location: RunLocation
 ) -> None:

@@ -116,6 +116,8 @@ async def test_a_purged_run_leaves_nothing_and_its_name_is_free(
         purged = await client.abort_run(location, purge=True)
         assert purged.deleted_objects >= 4
         assert [row.key async for row in store.list_keys(location.bucket, location.root)] == []
+        with pytest.raises(NotFound):
+            await client.abort_run(location)
         assert (await client.create_run(location, spec=SPEC, plan=PLAN)).created
 
 

@@ -27,13 +27,6 @@ BYTES_RECEIVED: Final = declare(
         help="Payload of frames received: records and layers.",
     )
 )
-FRAMES_RECEIVED: Final = declare(
-    Metric(
-        name="simcloud_uploader_received_frames",
-        kind="counter",
-        help="Frame keys received whole and checked.",
-    )
-)
 BYTES_STORED: Final = declare(
     Metric(
         name="simcloud_uploader_stored_bytes",

@@ -87,6 +87,9 @@ class Runs:
             PreconditionFailed: the plan is no growth of the newest; the run is aborted.
         """
         provenance = _provenance(provenance_json)
+        # First, so that nothing is written into a run that is being purged.
+        if await is_aborted(self._store, location):
+            raise RunIsAborted(f"{location} was aborted: take another name")
         created = await write_spec(self._store, location, spec, provenance)
         if not created:
             present = await load_spec(self._store, location)
@@ -98,8 +101,6 @@ class Runs:
                     spec_digest=present.spec_digest,
                     fields=",".join(fields),
                 )
-        if await is_aborted(self._store, location):
-            raise RunIsAborted(f"{location} was aborted: take another name")
         generation, plan = await self._bring_plan(location, plan)
         shards = tuple(plan.shards())
         present_shards = await committed_shards(self._store, location)

@@ -172,6 +172,8 @@ class ShardSession:
             part = self._take(request)
             if part is not None:
                 self._begin_storing(part)
+                # While the next message is waited for, the task alone holds the part's memory.
+                del part
                 self._credit.grow()
                 await self._send_credit()
         self._half_closed = True
@@ -318,24 +320,20 @@ class ShardSession:
                 await self._sink(Credited(self._credit_sent))
 
     async def _watch(self) -> None:
-        stopped = asyncio.ensure_future(self._live.stopped())
-        try:
-            while True:
-                idle_s = self._means.clock.monotonic() - self._heard_at
-                left_s = self._settings.idle_timeout_s - idle_s
-                if left_s <= 0 and self._client_is_due:
-                    raise DeadlineExceeded(
-                        f"nothing came for {idle_s:.0f} s while credit was open; what is durable "
-                        "stays, open again to go on"
-                    )
-                if not self._client_is_due:
-                    self._heard_at = self._means.clock.monotonic()
-                    left_s = self._settings.idle_timeout_s
-                await asyncio.wait((stopped,), timeout=max(left_s, 0.05))
-                if stopped.done():
-                    raise stopped.result()
-        finally:
-            stopped.cancel()
+        while True:
+            idle_s = self._means.clock.monotonic() - self._heard_at
+            left_s = self._settings.idle_timeout_s - idle_s
+            if left_s <= 0 and self._client_is_due:
+                raise DeadlineExceeded(
+                    f"nothing came for {idle_s:.0f} s while credit was open; what is durable "
+                    "stays, open again to go on"
+                )
+            if not self._client_is_due:
+                self._heard_at = self._means.clock.monotonic()
+                left_s = self._settings.idle_timeout_s
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    raise await self._live.stopped()
 
     @property
     def _client_is_due(self) -> bool:

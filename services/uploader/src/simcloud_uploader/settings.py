@@ -52,8 +52,6 @@ class UploaderSettings(ServerSettings):
     max_row_bytes: int = Field(default=32 * MIB, ge=0)
     """Records that a stream keeps for its index, in bytes; a shard with more has its index made
     from the tar by ranged GETs. Beside `budget_bytes`."""
-    summary_concurrency: int = Field(default=16, ge=1, le=256)
-    """Indexes read at once to count a run."""
     upload_ttl_s: float = Field(default=24 * 3600.0, gt=0)
     """Age after which an upload nobody goes on with is aborted, seconds."""
     sweep_interval_s: float = Field(default=3600.0, gt=0)

@@ -11,7 +11,7 @@ from datetime import datetime
 from simcloud.concurrency import BackgroundService
 from simcloud.dataset.layout import KeyKind, RunLocation
 from simcloud.dataset.manifest import committed_shards
-from simcloud.dataset.rundoc import is_aborted
+from simcloud.dataset.rundoc import is_aborted, load_spec
 from simcloud.errors import Bug, SimcloudError
 from simcloud.s3.multipart import ListedUpload
 from simcloud.s3.objects import ObjectStore
@@ -154,8 +154,13 @@ class Sweeper:
 
         In this order: ``_aborted``, so that nobody opens a shard any more; a newer epoch for every
         open shard, so that its owner stops at its next write; then the uploads; then, if asked
-        for, the objects, ``_aborted`` last.
+        for, the objects, ``_aborted`` last: a purge that was cut short can be repeated.
+
+        Raises:
+            NotFound: there is no such run; nothing is written, its name stays free.
         """
+        if not await is_aborted(self._store, location):
+            await load_spec(self._store, location)
         await self._store.put_if_absent(
             location.bucket, location.aborted_key, canonical_bytes({"reason": reason})
         )

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import grpc
@@ -29,6 +30,8 @@ from simcloud.v1 import uploader_pb2, uploader_pb2_grpc
 
 DEFAULT_UNACKED_BYTES = 32 << 20
 """Two parts of 16 MiB: one on its way to S3 while the next is filled."""
+
+_GOODBYE_S = 2.0
 
 _Call = grpc.aio.StreamStreamCall[uploader_pb2.UploadShardRequest, uploader_pb2.UploadShardResponse]
 
@@ -264,7 +267,9 @@ class ShardUpload:
             async with single_error(), asyncio.TaskGroup() as tasks:
                 sender = tasks.create_task(self._send_frames(call), name="send frames")
                 await self._receive(call)
+                # It waits for frames that won't come: a write that is cancelled ends the call.
                 sender.cancel()
+            await self._half_close(call)
         except grpc.aio.AioRpcError as error:
             raise self._classified(error) from error
         except asyncio.InvalidStateError as error:
@@ -272,6 +277,14 @@ class ShardUpload:
             raise await self._status_of(call) from error
         finally:
             call.cancel()
+
+    @staticmethod
+    async def _half_close(call: _Call) -> None:
+        """Lets the server end the stream with its own status; the shard is committed anyway."""
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            async with asyncio.timeout(_GOODBYE_S):
+                await call.done_writing()
+                await call.read()
 
     async def _status_of(self, call: _Call) -> Exception:
         if await call.code() is grpc.StatusCode.OK:
