@@ -337,7 +337,8 @@ class ReceiveEnd(Generic[T]):
 class open_channel(tuple[SendEnd[T], ReceiveEnd[T]]):  # noqa: N801 - it is used as a function
     """Opens a channel: ``send, receive = open_channel[Frame](4)``.
 
-    It holds at most ``capacity`` items; 0 hands over from task to task. Each end is closed by the
+    It holds at most ``capacity`` items, and for a moment one more for each receiver that is
+    cancelled with an item in its hands; 0 hands over from task to task. Each end is closed by the
     task that owns it; closing one tells the other. (A class, since functions take no type argument
     before Python 3.12.)
 
