@@ -195,13 +195,9 @@ class _Builder:
             second.append(self._service(Part.UPLOADER, self._ports.uploader, s3))
         if Part.ROUTER in parts:
             second.append(self._router_spec(s3))
-        if Part.GENERATOR in parts and Part.UPLOADER not in parts:
+        if Part.GENERATOR in parts:
             second.append(self._generator_spec(s3))
         await self._together(*second)
-        if Part.GENERATOR in parts and Part.UPLOADER in parts:
-            # The generator is told where the uploader listens, so it comes after.
-            target = {"UPLOADER_TARGET": self._target(Part.UPLOADER)}
-            await self._together(self._generator_spec({**s3, **target}))
         return StackInfo(
             pid=os.getpid(),
             generator=self._target(Part.GENERATOR) if Part.GENERATOR in parts else "",
@@ -264,8 +260,12 @@ class _Builder:
         )
 
     def _generator_spec(self, settings: Mapping[str, str]) -> ProcessSpec:
-        cache = {"CACHE_DIR": str(self._state.path / "cache")}
-        return self._service(Part.GENERATOR, self._ports.generator, {**settings, **cache})
+        own = {"CACHE_DIR": str(self._state.path / "cache")}
+        if self._ports.uploader:
+            # A free port is not known yet: callers then name the uploader with every call, so that
+            # the two can start at once.
+            own["UPLOADER_TARGET"] = f"127.0.0.1:{self._ports.uploader}"
+        return self._service(Part.GENERATOR, self._ports.generator, {**settings, **own})
 
     def _service(self, part: Part, port: int, settings: Mapping[str, str]) -> ProcessSpec:
         name = part.value

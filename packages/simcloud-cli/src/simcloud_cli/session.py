@@ -160,6 +160,7 @@ def _filled_in(context: Context, info: StackInfo) -> Context:
         update={
             "generator": info.generator,
             "uploader": info.uploader,
+            "uploader_for_generator": info.uploader,
             "router": info.router,
             "s3": S3Settings(
                 endpoint_url=info.s3_endpoint,

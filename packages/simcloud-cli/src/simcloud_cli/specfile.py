@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from simcloud.errors import InvalidRequest
 from simcloud.scene.bundle import Bundle, make_bundle
@@ -22,11 +22,9 @@ class LabelsFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    labels: dict[str, str | None] = Field(validation_alias=AliasChoices("labels", "classes"))
+    labels: dict[str, str | None]
     """The scene's class to the model's; null: no ground truth."""
-    ignored_predictions: tuple[str, ...] = Field(
-        default=(), validation_alias=AliasChoices("ignored_predictions", "ignored_detections")
-    )
+    ignored_predictions: tuple[str, ...] = ()
     """The model's classes whose detections count neither way."""
 
     def counting(self) -> CountingRule:
