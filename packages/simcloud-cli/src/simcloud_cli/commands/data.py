@@ -19,6 +19,10 @@ def verify(
     sample: Annotated[
         int, typer.Option(min=0, help="Also read the layers of this many frames, at random.")
     ] = 0,
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="First write the index of shards whose tar is there."),
+    ] = False,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Also count this model's predictions.")
     ] = None,
@@ -32,11 +36,15 @@ def verify(
     from simcloud_cli.exit_codes import ExitCode
     from simcloud_cli.flow import stored_model
     from simcloud_cli.interrupt import run_async
-    from simcloud_cli.output import human_bytes, print_json, print_table
+    from simcloud_cli.output import console, human_bytes, print_json, print_table
+    from simcloud_cli.repair import repair_indexes
     from simcloud_cli.session import Session, in_session
 
     async def work(session: Session) -> Report:
         location = session.location(run)
+        if repair:
+            for number in await repair_indexes(session.store, location):
+                console(stderr=True).print(f"shard {number}: index written")
         key = await stored_model(session.store, location, model) if model else None
         return await reconcile(session.store, location, deep=deep, sample=sample, model=key)
 
