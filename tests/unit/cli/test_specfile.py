@@ -8,7 +8,7 @@ import pytest
 
 from simcloud.errors import InvalidRequest
 from simcloud_cli.naming import default_run_name
-from simcloud_cli.specfile import LabelsFile, read_spec_file
+from simcloud_cli.specfile import read_spec_file
 
 STAGE = """#usda 1.0
 (
@@ -49,16 +49,11 @@ def test_the_scene_is_bundled_and_its_digest_filled_in(tmp_path: Path) -> None:
 def test_labels_beside_the_spec_become_the_counting_rule(tmp_path: Path) -> None:
     path = _scene(tmp_path / "boxes")
     (path.parent / "coco_labels.yaml").write_text(
-        "classes: {sofa: couch, wall: null}\nignored_detections: [vase]\n"
+        "labels: {sofa: couch, wall: null}\nignored_predictions: [vase]\n"
     )
     rule = read_spec_file(path).counting
     assert rule.labels == {"sofa": "couch"}
     assert rule.ignored_predictions == ("vase",)
-
-
-def test_both_ways_of_naming_the_lists_are_read() -> None:
-    document = {"labels": {"a": "b"}, "ignored_predictions": ["c"]}
-    assert LabelsFile.model_validate(document).counting().labels == {"a": "b"}
 
 
 def test_every_problem_of_a_spec_is_said(tmp_path: Path) -> None:

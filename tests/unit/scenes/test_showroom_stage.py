@@ -164,7 +164,7 @@ def test_every_class_on_the_stage_is_in_the_coco_table(stage: Any) -> None:
         for label in labels_of(prim)
     }
 
-    assert set(table["classes"]) == used
-    scored = {name: coco for name, coco in table["classes"].items() if coco is not None}
+    assert set(table["labels"]) == used
+    scored = {name: coco for name, coco in table["labels"].items() if coco is not None}
     assert scored == {name: name for name in COCO_CLASSES}
-    assert not set(table["ignored_detections"]) & COCO_CLASSES
+    assert not set(table["ignored_predictions"]) & COCO_CLASSES
