@@ -265,10 +265,10 @@ class ShardUpload:
         try:
             await call.write(self._open_message())
             async with single_error(), asyncio.TaskGroup() as tasks:
-                sender = tasks.create_task(self._send_frames(call), name="send frames")
+                # Ends by itself once the shard is committed: a cancel in the middle of a write
+                # would end the call, or leave an operation that half-closing collides with.
+                tasks.create_task(self._send_frames(call), name="send frames")
                 await self._receive(call)
-                # It waits for frames that won't come: a write that is cancelled ends the call.
-                sender.cancel()
             await self._half_close(call)
         except grpc.aio.AioRpcError as error:
             raise self._classified(error) from error
@@ -375,6 +375,8 @@ class ShardUpload:
                 await self._changed.wait_for(
                     lambda generation=committed_in: self._can_send(generation)  # type: ignore[misc]
                 )
+                if self._committed is not None:
+                    return
                 generation = self._generation
                 frame = (
                     self._kept.frames[self._kept.sent]
@@ -395,6 +397,8 @@ class ShardUpload:
             )
 
     def _can_send(self, committed_in: int) -> bool:
+        if self._committed is not None:
+            return True
         if not self._stream_open or self._mismatch is not None:
             return False
         if self._kept.sent < len(self._kept.frames):
@@ -407,10 +411,11 @@ class ShardUpload:
                 await self._changed.wait_for(
                     lambda size=payload_bytes: (  # type: ignore[misc]
                         self._generation != generation
+                        or self._committed is not None
                         or self._credit_used + size <= self._credit_granted
                     )
                 )
-                if self._generation != generation:
+                if self._generation != generation or self._committed is not None:
                     return False
                 self._credit_used += payload_bytes
             await call.write(message)
