@@ -6,16 +6,28 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
 _STEP_S = 0.01
 
 
+@overload
 async def eventually(
-    condition: Callable[[], T | Awaitable[T]], *, within_s: float = 10.0, what: str = ""
-) -> T:
+    condition: Callable[[], Awaitable[T]], *, within_s: float = 10.0, what: str = ""
+) -> T: ...
+
+
+@overload
+async def eventually(
+    condition: Callable[[], T], *, within_s: float = 10.0, what: str = ""
+) -> T: ...
+
+
+async def eventually(
+    condition: Callable[[], object], *, within_s: float = 10.0, what: str = ""
+) -> object:
     """Asks again and again until the answer is true; returns it.
 
     Args:
@@ -34,7 +46,7 @@ async def eventually(
             if inspect.isawaitable(answer):
                 answer = await answer
             if answer:
-                return cast("T", answer)
+                return answer
             last = answer
         except AssertionError as error:
             last = error

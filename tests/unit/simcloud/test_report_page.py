@@ -7,6 +7,7 @@ import re
 import cv2
 import numpy as np
 import pytest
+
 from simcloud.errors import Corruption, NotFound
 from simcloud.report.choose import best, caption, worst
 from simcloud.report.costs import estimate, prices

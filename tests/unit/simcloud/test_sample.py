@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from simcloud.errors import InvalidRequest
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import FrameParameters, PlacedObject, Vector3

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from simcloud.dataset.record import ObjectRecord
 from simcloud.errors import Corruption
 from simcloud.scoring.join import LabelledFrame, join, truths_of

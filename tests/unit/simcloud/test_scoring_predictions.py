@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from simcloud.errors import Corruption
 from simcloud.scoring.predictions import SCHEMA, frame_keys, from_parquet, to_parquet
 from simcloud.scoring.types import Answer, Detection

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+
 from simcloud.errors import InvalidRequest
 from simcloud.spec.canonical import canonical_json, digest, parse, problems
 from simcloud.spec.model import Spec, differing_fields

@@ -199,6 +199,35 @@ class GeneratorClient:
         assembly.close()
         return frames
 
+    async def stream_frames(
+        self, spec: Spec, *, bucket: str, prefix: str, frames: range
+    ) -> AsyncGenerator[EncodedFrame]:
+        """Frames straight from the renderer, in order, nothing stored: live training.
+
+        A slow consumer slows the renderer down. Closing the iterator cancels the call.
+
+        Raises:
+            Corruption: the stream ended in the middle of a frame.
+        """
+        call = self._stub.StreamFrames(
+            generator_pb2.StreamFramesRequest(
+                spec=spec_to_wire(spec),
+                scenes=_scenes(bucket, prefix),
+                first_frame=frames.start,
+                frame_count=len(frames),
+                stride=frames.step,
+            )
+        )
+        assembly = _FrameAssembly()
+        try:
+            with client_errors():
+                async for answer in call:
+                    if (done := assembly.take(answer.piece)) is not None:
+                        yield done
+            assembly.close()
+        finally:
+            call.cancel()
+
     async def generate(
         self,
         spec: Spec,
