@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from simcloud.errors import InvalidRequest
@@ -15,6 +18,7 @@ from simcloud.spec.canonical import canonical_json, digest, parse, problems
 from simcloud.spec.model import Spec, differing_fields
 from simcloud.spec.plan import Plan
 
+ROOT = Path(__file__).parents[3]
 MINIMAL: dict[str, object] = {
     "scene": {"root": "stage.usda"},
     "cameras": [
@@ -110,3 +114,16 @@ def test_a_plan_grows_by_whole_shards_only() -> None:
     assert "never changes" in str(Plan(frames=36, frames_per_shard=12).is_growth_of(cut))
     assert "can't shrink" in str(Plan(frames=12, frames_per_shard=12).is_growth_of(whole))
     assert "frames_per_shard" in str(Plan(frames=24, frames_per_shard=6).is_growth_of(whole))
+
+
+def test_the_published_schema_accepts_the_demo_and_refuses_what_the_model_refuses() -> None:
+    schema = Draft202012Validator(Spec.model_json_schema())
+    demo = yaml.safe_load((ROOT / "scenes" / "showroom" / "spec.yaml").read_text())
+    assert list(schema.iter_errors(demo)) == []
+    for wrong in (
+        {"sed": 1},
+        {"seed": -1},
+        {"cameras": []},
+        {"randomization": {"dome": {"environments": {"chioce": ["lobby"]}}}},
+    ):
+        assert list(schema.iter_errors(demo | wrong)), wrong

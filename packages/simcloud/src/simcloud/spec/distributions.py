@@ -24,6 +24,7 @@ from pydantic import (
     Field,
     model_validator,
 )
+from typing_extensions import TypedDict  # pydantic reads typing's own from Python 3.12 on
 
 from simcloud.spec.parameters import Scalar
 from simcloud.spec.streams import RandomStream
@@ -201,6 +202,34 @@ class Choice(_Distribution):
         return to_float32(chosen) if isinstance(chosen, float) else chosen
 
 
+# Short forms, as the JSON Schema tells editors about them; `_long_form` is what reads them.
+_Pair = tuple[float, float]
+
+
+class _ShortUniform(TypedDict):
+    uniform: _Pair
+
+
+class _ShortLogUniform(TypedDict):
+    log_uniform: _Pair
+
+
+class _ShortInteger(TypedDict):
+    integer: tuple[int, int]
+
+
+class _ShortNormal(TypedDict):
+    normal: _Pair | dict[Literal["mean", "deviation", "low", "high"], float]
+
+
+class _ShortChoice(TypedDict):
+    choice: list[bool | int | float | str]
+
+
+class _ShortWeighted(TypedDict):
+    weighted: dict[str, float]
+
+
 def _long_form(value: object) -> object:
     """The explicit form of a distribution's YAML short form; anything else is left to pydantic."""
     if isinstance(value, bool | int | float | str):
@@ -222,10 +251,23 @@ def _long_form(value: object) -> object:
     return value
 
 
-Distribution = Annotated[
-    Annotated[Constant | Uniform | LogUniform | Normal | Integer | Choice, Discriminator("kind")],
-    BeforeValidator(_long_form),
+_Kind = Annotated[
+    Constant | Uniform | LogUniform | Normal | Integer | Choice, Discriminator("kind")
 ]
+_Input = (
+    _Kind
+    | bool
+    | int
+    | float
+    | str
+    | _ShortUniform
+    | _ShortLogUniform
+    | _ShortInteger
+    | _ShortNormal
+    | _ShortChoice
+    | _ShortWeighted
+)
+Distribution = Annotated[_Kind, BeforeValidator(_long_form, json_schema_input_type=_Input)]
 """Any of them, or a short form."""
 
 
