@@ -120,10 +120,11 @@ def test_the_published_schema_accepts_the_demo_and_refuses_what_the_model_refuse
     schema = Draft202012Validator(Spec.model_json_schema())
     demo = yaml.safe_load((ROOT / "scenes" / "showroom" / "spec.yaml").read_text())
     assert list(schema.iter_errors(demo)) == []
-    for wrong in (
+    wrongs: list[dict[str, object]] = [
         {"sed": 1},
         {"seed": -1},
         {"cameras": []},
         {"randomization": {"dome": {"environments": {"chioce": ["lobby"]}}}},
-    ):
+    ]
+    for wrong in wrongs:
         assert list(schema.iter_errors(demo | wrong)), wrong
