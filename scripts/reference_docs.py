@@ -11,10 +11,13 @@ import argparse
 import difflib
 import os
 import sys
+from itertools import islice
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = Path("docs/reference")
+_LINES_SHOWN = 20
+"""Of the difference of one page."""
 
 
 def main() -> int:
@@ -63,7 +66,7 @@ def _check(pages: dict[str, str]) -> int:
             f"code/{name}",
             n=1,
         )
-        sys.stderr.writelines(lines)
+        sys.stderr.writelines(islice(lines, _LINES_SHOWN))
     if stale:
         sys.stderr.write(f"{PAGES} is stale: run '{REPAIR}' and commit the result\n")
     return int(stale)

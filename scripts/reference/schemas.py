@@ -56,7 +56,8 @@ def json_schema(model: type[BaseModel], title: str) -> Json:
     result = _with_short_forms(schema)
     assert isinstance(result, dict)
     if "Constant" in result.get("$defs", {}):
-        result["$defs"]["Distribution"] = _distribution(result["$defs"])
+        defs = {key: value for key, value in result["$defs"].items() if not key.startswith("_")}
+        result["$defs"] = {**defs, "Distribution": _distribution(defs)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **result,
@@ -70,10 +71,18 @@ def _with_short_forms(part: object) -> object:
         return [_with_short_forms(item) for item in part]
     if not isinstance(part, dict):
         return part
-    if "constant" in part.get("discriminator", {}).get("mapping", {}):
-        kept = {key: part[key] for key in ("description", "default") if key in part}
-        return {"$ref": "#/$defs/Distribution", **kept}
+    kept = {key: part[key] for key in ("description", "default") if key in part}
+    forms = part.get("anyOf", [])
+    if _is_union(part) or any(_is_union(form) for form in forms):
+        one = {"$ref": "#/$defs/Distribution"}
+        nothing = {"type": "null"}
+        return {"anyOf": [one, nothing], **kept} if nothing in forms else {**one, **kept}
     return {key: _with_short_forms(value) for key, value in part.items() if key != "discriminator"}
+
+
+def _is_union(part: Json) -> bool:
+    """Whether it is the union of all kinds of distributions."""
+    return "constant" in part.get("discriminator", {}).get("mapping", {})
 
 
 def _distribution(defs: Json) -> Json:
