@@ -56,7 +56,11 @@ def run_spec(spec_file: SpecFile, options: RunOptions) -> ExitCode:
     """Makes, or goes on with, the run of a spec."""
 
     async def prepare(session: Session, progress: RunProgress) -> RunRequest:
-        spec = resolve_renderer(spec_file.spec, await session.generator.describe())
+        description = await session.generator.describe()
+        spec = resolve_renderer(spec_file.spec, description)
+        for check in description.backends[0].preflight:
+            if not check.ok:
+                progress.say(f"note: {check.detail}")
         name = options.name or default_run_name(spec_file.name, digest(canonical_json(spec)))
         location = session.location(name)
         stored = await put_bundle(
