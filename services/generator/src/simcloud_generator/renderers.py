@@ -13,10 +13,7 @@ from simcloud_generator.backends.mitsuba.settings import MitsubaSettings
 from simcloud_generator.backends.mitsuba.variant import usable
 from simcloud_generator.jobs import Preflight, WorkerConfiguration, WorkerIdentity
 
-_SCALAR_COST = (
-    "pictures take about three times as long with scalar_rgb: install LLVM 19 or newer "
-    "(Debian: libllvm19)"
-)
+_SCALAR_COST = "pictures take about three times as long without it (variant scalar_rgb)"
 
 
 class Renderers:
