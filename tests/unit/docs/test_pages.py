@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from jsonschema import Draft202012Validator
 
 from simcloud.spec.model import Spec
 from simcloud_cli.specfile import LabelsFile
@@ -109,3 +111,22 @@ def test_the_catalogue_of_the_guide_is_one() -> None:
     (catalogue,) = _yaml_blocks("guides/score-a-model.md")
     filled_in = catalogue.replace("8f0c...", "8f0c" * 16)
     assert Catalog.model_validate(yaml.safe_load(filled_in)).models[0].targets
+
+
+def test_the_schema_for_editors_takes_what_the_model_takes_and_refuses_slips() -> None:
+    schema = json.loads((DOCS / "reference/schema/spec.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    editor = Draft202012Validator(schema)
+    demo = yaml.safe_load((ROOT / "scenes/showroom/spec.yaml").read_text(encoding="utf-8"))
+    guide = yaml.safe_load(_yaml_blocks("guides/own-scene.md")[0])
+    assert list(editor.iter_errors(demo)) == []
+    assert list(editor.iter_errors(guide)) == []
+    slips: tuple[dict[str, object], ...] = (
+        {"sed": 1},
+        {"seed": -1},
+        {"cameras": []},
+        {"randomization": {"dome": {"environments": {"chioce": ["lobby"]}}}},
+        {"randomization": {"dome": {"environments": "lobby", "intensity": {"uniform": [1]}}}},
+    )
+    for slip in slips:
+        assert list(editor.iter_errors(demo | slip)), slip
