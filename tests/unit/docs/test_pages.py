@@ -130,3 +130,19 @@ def test_the_schema_for_editors_takes_what_the_model_takes_and_refuses_slips() -
     )
     for slip in slips:
         assert list(editor.iter_errors(demo | slip)), slip
+
+
+def test_messages_of_the_troubleshooting_page_are_in_the_code() -> None:
+    """Each piece of a quoted message, between its dots, stands in some source as it is quoted."""
+    folders = ("packages", "services", "model-container")
+    files = [path for folder in folders for path in (ROOT / folder).glob("**/src/**/*.py")]
+    files += [ROOT / "Makefile", ROOT / "scripts" / "install-llvm"]
+    sources = " ".join(path.read_text(encoding="utf-8") for path in files)
+    # Adjacent literals are one message; what an f-string fills in is a dot of the page's.
+    joined = re.sub(r'"\s*\n\s*f?"', "", sources)
+    text = (DOCS / "operations/troubleshooting.md").read_text(encoding="utf-8")
+    missing = []
+    for quoted in re.findall(r"\*\*`([^`]+)`", text):
+        pieces = [piece.strip(" :;,") for piece in re.split(r"…", quoted)]
+        missing += [piece for piece in pieces if len(piece) > 8 and piece not in joined]
+    assert missing == []
