@@ -32,6 +32,7 @@ from simcloud.dataset.record import Quarantine
 from simcloud.dataset.rundoc import load_run, load_spec, write_plan, write_spec
 from simcloud.dataset.tar import END_OF_ARCHIVE
 from simcloud.errors import Corruption, NotFound
+from simcloud.rpc.status import error_from_status, grpc_status
 from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.objects import ObjectStore
 from simcloud.scoring.predictions import to_parquet
@@ -186,7 +187,10 @@ async def test_an_unfinished_run_is_not_published_and_names_its_missing_shards(
     assert list(collected.records) == [1]
     with pytest.raises(Unfinished, match="1 shards are not committed: 0") as caught:
         await build_manifest(store, documents, provenance={})
-    assert caught.value.missing == (PLAN.shard(0),)
+    assert [item.subject for item in caught.value.violations] == [run.shard_key(0)]
+    crossed = error_from_status(grpc_status(caught.value))
+    assert type(crossed) is Unfinished
+    assert vars(crossed) == vars(caught.value)
 
 
 async def test_a_manifest_counts_what_s3_has_and_is_written_once(

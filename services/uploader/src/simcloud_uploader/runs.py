@@ -12,7 +12,6 @@ from pydantic import JsonValue
 from simcloud.client._wire import MAX_PROVENANCE_BYTES, RunState, RunSummary
 from simcloud.dataset.layout import SCENES, RunLocation, check_bucket, check_prefix, check_run
 from simcloud.dataset.manifest import (
-    Unfinished,
     build_manifest,
     collect_shards,
     committed_shards,
@@ -34,7 +33,6 @@ from simcloud.errors import (
     InvalidRequest,
     NotFound,
     PreconditionFailed,
-    Violation,
 )
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_json, digest
@@ -220,7 +218,8 @@ class Runs:
         """Writes the manifest of the newest plan; True when this call did.
 
         Raises:
-            PreconditionFailed: unfinished, each missing shard a violation; or aborted.
+            Unfinished: each missing shard is a violation.
+            RunIsAborted: the run was aborted.
         """
         provenance = _provenance(provenance_json)
         documents = await load_run(self._store, location)
@@ -228,34 +227,9 @@ class Runs:
             raise RunIsAborted(f"{location} was aborted")
         created = False
         if await newest_generation(self._store, location) < documents.generation:
-            try:
-                manifest = await build_manifest(self._store, documents, provenance=provenance)
-            except Unfinished as error:
-                raise _unfinished(location, error) from error
+            manifest = await build_manifest(self._store, documents, provenance=provenance)
             created = await publish_manifest(self._store, location, manifest)
         return await self.summary(documents), created
-
-
-class RunUnfinished(PreconditionFailed):
-    """Shards of the plan are not committed."""
-
-    reason = "SHARDS_MISSING"
-
-
-def _unfinished(location: RunLocation, error: Unfinished) -> RunUnfinished:
-    return RunUnfinished(
-        error.message,
-        violations=tuple(
-            Violation(
-                kind="SHARD_MISSING",
-                subject=location.shard_key(frames.shard),
-                description=f"shard {frames.shard}, frames [{frames.first}, {frames.end}), is not "
-                "committed: make it and publish again",
-            )
-            for frames in error.missing[:MAX_MISSING]
-        ),
-        missing=len(error.missing),
-    )
 
 
 def _without_missing(summary: RunSummary) -> RunSummary:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from simcloud.dataset.index import ShardRecord, load_index, load_shard_record, read_rows
 from simcloud.dataset.layout import KeyKind, RunLocation
 from simcloud.dataset.rundoc import RunDocuments
-from simcloud.errors import Corruption, NotFound, PreconditionFailed
+from simcloud.errors import Corruption, NotFound, PreconditionFailed, Violation
 from simcloud.s3 import checksums
 from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.objects import ObjectStore
@@ -27,6 +27,7 @@ from simcloud.spec.plan import ShardFrames
 _CONCURRENCY = 16
 """Indexes looked at at once."""
 _NAMED_IN_MESSAGE = 10
+_MAX_VIOLATIONS = 1000
 
 
 class _Model(BaseModel):
@@ -122,24 +123,34 @@ class Manifest(_Model):
 
 
 class Unfinished(PreconditionFailed):
-    """Not every shard of the plan is committed.
-
-    Args:
-        location: the run.
-        missing: shards that are not committed, ascending.
-    """
+    """Not every shard of the plan is committed; each missing one is a violation."""
 
     reason = "RUN_UNFINISHED"
 
-    def __init__(self, location: RunLocation, missing: Sequence[ShardFrames]) -> None:
+    @classmethod
+    def of(cls, location: RunLocation, missing: Sequence[ShardFrames]) -> Self:
+        """The error for a run.
+
+        Args:
+            location: the run.
+            missing: shards that are not committed, ascending; the first thousand are named.
+        """
         named = ", ".join(str(item.shard) for item in missing[:_NAMED_IN_MESSAGE])
         more = f" and {len(missing) - _NAMED_IN_MESSAGE} more" * (len(missing) > _NAMED_IN_MESSAGE)
-        super().__init__(
+        return cls(
             f"run {location}: {len(missing)} shards are not committed: {named}{more}; make them "
             "and publish again",
+            violations=tuple(
+                Violation(
+                    kind="SHARD_MISSING",
+                    subject=location.shard_key(frames.shard),
+                    description=f"shard {frames.shard}, frames [{frames.first}, {frames.end}), is "
+                    "not committed: make it and publish again",
+                )
+                for frames in missing[:_MAX_VIOLATIONS]
+            ),
             missing=len(missing),
         )
-        self.missing = tuple(missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +240,13 @@ async def build_manifest(
         Corruption: an index is not of this run, or its tar is not the object it names.
     """
     location = documents.location
+    # A LIST says what is missing: of an array of tasks each but the last asks in vain.
+    present = set(await committed_shards(store, location))
+    if missing := [item for item in documents.plan.shards() if item.shard not in present]:
+        raise Unfinished.of(location, missing)
     collected = await collect_shards(store, documents)
     if collected.missing:
-        raise Unfinished(location, collected.missing)
+        raise Unfinished.of(location, collected.missing)
     records = list(collected.records.values())
 
     async def check(record: ShardRecord) -> None:
