@@ -29,7 +29,6 @@ POINT_DTYPE = np.dtype(
 LABEL_ARRAYS = (
     "distance_to_camera",
     "distance_to_image_plane",
-    "normals",
     "semantic_segmentation",
     "instance_segmentation",
 )
@@ -42,8 +41,9 @@ class RenderedView:
 
     camera: CameraView
     arrays: dict[str, Array]
-    """By annotator name, as the annotator table says: :data:`LABEL_ARRAYS` always, ``rgb`` and
-    ``pointcloud`` (rows of :data:`POINT_DTYPE`) where asked for."""
+    """By annotator name, as the annotator table says: :data:`LABEL_ARRAYS` always, ``rgb``,
+    ``normals`` and ``pointcloud`` (rows of :data:`POINT_DTYPE`) where asked for; a point cloud
+    brings ``normals`` with it."""
     objects: tuple[ObjectLabel, ...]
     """Every labelled object of the frame, in the picture or not, by instance id."""
     timings: dict[str, float]

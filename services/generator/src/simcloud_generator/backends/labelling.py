@@ -21,22 +21,26 @@ from simcloud_generator.backends.frame_scene import FIRST_INSTANCE_ID, FrameScen
 from simcloud_generator.backends.tracing import Silhouette, ViewTrace
 
 
-def label_arrays(frame: FrameScene, camera: CameraView, trace: ViewTrace) -> dict[str, Array]:
-    """The five arrays of ``LABEL_ARRAYS`` by annotator name."""
+def label_arrays(
+    frame: FrameScene, camera: CameraView, trace: ViewTrace, *, normals: bool = True
+) -> dict[str, Array]:
+    """The arrays of ``LABEL_ARRAYS`` by annotator name, and ``normals`` where they are wanted."""
     shape = (camera.height, camera.width)
     hits = trace.hits
     distance = hits.distance_m.reshape(shape)
     instance = np.array([group.instance_id for group in frame.groups] + [BACKGROUND_ID])
     semantic = np.array([group.semantic_id for group in frame.groups] + [BACKGROUND_ID])
     plane = np.where(np.isfinite(distance), distance * trace.cosines, np.inf)
-    return {
+    result: dict[str, Array] = {
         "distance_to_camera": distance,
         "distance_to_image_plane": plane.astype(np.float32),
-        "normals": _normals(frame, trace).reshape(*shape, 3),
         # group -1 is the last entry: background
         "semantic_segmentation": semantic.astype(np.uint16)[hits.group].reshape(shape),
         "instance_segmentation": instance.astype(np.uint16)[hits.group].reshape(shape),
     }
+    if normals:
+        result["normals"] = _normals(frame, trace).reshape(*shape, 3)
+    return result
 
 
 def _normals(frame: FrameScene, trace: ViewTrace) -> Array:

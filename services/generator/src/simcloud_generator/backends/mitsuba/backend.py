@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class MitsubaBackend:
 
     Args:
         settings: how pictures are made.
+        clock: what the stages' timings count, in seconds; a benchmark counts CPU time.
 
     Raises:
         PreconditionFailed: this machine cannot render with the variant that was asked for.
@@ -46,8 +47,11 @@ class MitsubaBackend:
 
     name = "mitsuba"
 
-    def __init__(self, settings: MitsubaSettings) -> None:
+    def __init__(
+        self, settings: MitsubaSettings, *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self.settings = settings
+        self._clock = clock
         self.variant = choose_variant(settings.variant)
         prepare_process(self.variant, threads=settings.threads, kernel_cache=settings.kernel_cache)
 
@@ -66,13 +70,23 @@ class MitsubaBackend:
         Raises:
             InvalidRequest: the stage cannot be read.
         """
-        return MitsubaSession(read_scene(stage_path), self.settings, self.variant)
+        return MitsubaSession(
+            read_scene(stage_path), self.settings, self.variant, clock=self._clock
+        )
 
 
 class MitsubaSession:
     """One opened stage. One thread renders."""
 
-    def __init__(self, scene: NeutralScene, settings: MitsubaSettings, variant: str) -> None:
+    def __init__(
+        self,
+        scene: NeutralScene,
+        settings: MitsubaSettings,
+        variant: str,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._clock = clock
         self._scene = scene
         self._settings = settings
         self._variant = variant
@@ -114,7 +128,7 @@ class MitsubaSession:
         for index, camera in enumerate(parameters.cameras):
             _check_camera(index, camera)
         timings: dict[str, float] = {}
-        started = time.perf_counter()
+        started = self._clock()
         frame = self._resolver.resolve(parameters)
         pictures = None
         if {"rgb", "pointcloud"} & set(annotators):
@@ -127,8 +141,9 @@ class MitsubaSession:
                 images=self._images,
                 settings=self._settings,
                 variant=self._variant,
+                clock=self._clock,
             )
-        timings["build"] = time.perf_counter() - started
+        timings["build"] = self._clock() - started
         views = []
         for index, camera in enumerate(parameters.cameras):
             view = self._view(
@@ -154,11 +169,12 @@ class MitsubaSession:
         timings: dict[str, float],
     ) -> RenderedView:
         assert self._tracer is not None
-        started = time.perf_counter()
+        started = self._clock()
         trace = self._tracer.trace(frame, camera)
-        arrays = label_arrays(frame, camera, trace)
+        normals = bool({"normals", "pointcloud"} & set(annotators))
+        arrays = label_arrays(frame, camera, trace, normals=normals)
         objects = object_labels(frame, camera, trace, arrays)
-        timings["labels"] = time.perf_counter() - started
+        timings["labels"] = self._clock() - started
         if pictures is not None:
             arrays["rgb"] = pictures.picture(camera, index, self._guides, timings)
         if "pointcloud" in annotators:
