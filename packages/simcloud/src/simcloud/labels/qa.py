@@ -17,7 +17,7 @@ from simcloud.annotators import BACKGROUND_ID, UNLABELLED_ID
 from simcloud.geometry import affine_inverse, matrix4, pixel_rays, transform_points
 from simcloud.labels.boxes import box3d_extent, contains
 from simcloud.labels.masks import id_areas, id_boxes
-from simcloud.labels.objects import ObjectLabel
+from simcloud.labels.objects import Box2D, ObjectLabel
 from simcloud.spec.parameters import CameraView
 
 Array = npt.NDArray[Any]
@@ -48,6 +48,14 @@ class Violation:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Masks:
+    """An id mask (H, W) with the box of every id, which several rules need."""
+
+    ids: Array
+    boxes: Mapping[int, Box2D]
+
+
 def check_view(
     camera: CameraView, arrays: Mapping[str, Array], objects: Sequence[ObjectLabel]
 ) -> list[Violation]:
@@ -65,13 +73,15 @@ def check_view(
     for item in objects:
         found += _check_object(camera, item)
     instance = arrays.get("instance_segmentation")
-    if instance is not None:
-        found += _check_masks(instance, arrays.get("semantic_segmentation"), objects)
+    masks = None if instance is None else _Masks(instance, id_boxes(instance))
+    if masks is not None:
+        found += _check_masks(masks, arrays.get("semantic_segmentation"), objects)
     distance = arrays.get("distance_to_camera")
     if distance is not None:
-        found += _check_depth(camera, distance, arrays.get("distance_to_image_plane"))
-        if instance is not None:
-            found += _check_boxes_hold_points(camera, distance, instance, objects)
+        rays = pixel_rays(camera)
+        found += _check_depth(camera, rays[1], distance, arrays.get("distance_to_image_plane"))
+        if masks is not None:
+            found += _check_boxes_hold_points(camera, rays[0], distance, masks, objects)
     return found
 
 
@@ -101,9 +111,10 @@ def _check_object(camera: CameraView, item: ObjectLabel) -> Iterator[Violation]:
 
 
 def _check_masks(
-    instance: Array, semantic: Array | None, objects: Sequence[ObjectLabel]
+    masks: _Masks, semantic: Array | None, objects: Sequence[ObjectLabel]
 ) -> Iterator[Violation]:
-    areas, boxes = id_areas(instance), id_boxes(instance)
+    instance, boxes = masks.ids, masks.boxes
+    areas = id_areas(instance)
     known = {item.instance_id for item in objects} | {BACKGROUND_ID, UNLABELLED_ID}
     for stray in sorted(set(areas) - known):
         yield Violation("mask_ids", "", "ids of objects only", f"id {stray}", "exact")
@@ -144,7 +155,9 @@ def _check_classes(
         yield Violation("mask_classes", name, f"class id {label}", f"{other} in its mask", "exact")
 
 
-def _check_depth(camera: CameraView, distance: Array, plane: Array | None) -> Iterator[Violation]:
+def _check_depth(
+    camera: CameraView, cosines: Array, distance: Array, plane: Array | None
+) -> Iterator[Violation]:
     hit = np.isfinite(distance)
     if (distance[hit] <= 0).any():
         low = float(distance[hit].min())
@@ -155,7 +168,6 @@ def _check_depth(camera: CameraView, distance: Array, plane: Array | None) -> It
         count = int((np.isfinite(plane) != hit).sum())
         yield Violation("depth_hits", "", "the same pixels", f"{count} px differ", "exact")
         return
-    cosines = pixel_rays(camera)[1]
     expected = distance[hit].astype(np.float64) * cosines[hit]
     error = np.abs(plane[hit] - expected) / np.maximum(expected, camera.near_m)
     if error.size and error.max() > DEPTH_TOLERANCE:
@@ -169,18 +181,27 @@ def _check_depth(camera: CameraView, distance: Array, plane: Array | None) -> It
 
 
 def _check_boxes_hold_points(
-    camera: CameraView, distance: Array, instance: Array, objects: Sequence[ObjectLabel]
+    camera: CameraView,
+    directions: Array,
+    distance: Array,
+    masks: _Masks,
+    objects: Sequence[ObjectLabel],
 ) -> Iterator[Violation]:
     """Depth re-projects: each object's points lie in its 3D box."""
-    directions = pixel_rays(camera)[0]
     eye = matrix4(camera.cam2world)[:3, 3]
     for item in objects:
-        mask = (instance == item.instance_id) & np.isfinite(distance)
+        box = masks.boxes.get(item.instance_id)
+        if box is None:
+            continue
+        window = np.s_[box[1] : box[3], box[0] : box[2]]
+        mask = (masks.ids[window] == item.instance_id) & np.isfinite(distance[window])
         if not mask.any():
             continue
-        reach = distance[mask].astype(np.float64)
+        reach = distance[window][mask].astype(np.float64)
         frame = matrix4(item.local2world)
-        local = transform_points(affine_inverse(frame), eye + directions[mask] * reach[:, None])
+        local = transform_points(
+            affine_inverse(frame), eye + directions[window][mask] * reach[:, None]
+        )
         low, high = np.asarray(item.box3d_min), np.asarray(item.box3d_max)
         outside = np.maximum(np.maximum(low - local, local - high), 0.0)
         scale = np.sqrt((frame[:3, :3] ** 2).sum(axis=0))
