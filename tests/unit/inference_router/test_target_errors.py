@@ -61,7 +61,9 @@ def model_error(original: int | None, text: str = "boom") -> Failure:
         (403, "InvalidSignatureException", "", Code.UNAUTHENTICATED, NO),
         (403, "AccessDeniedException", "", Code.PERMISSION_DENIED, NO),
         (403, "", "", Code.PERMISSION_DENIED, NO),
+        (401, "", "", Code.UNAUTHENTICATED, NO),
         (404, "", "", Code.NOT_FOUND, NO),
+        (408, "", "", Code.DEADLINE_EXCEEDED, NO),
         (413, "", "", Code.INVALID_ARGUMENT, NO),
         (302, "", "", Code.INTERNAL, NO),
     ],
@@ -104,7 +106,10 @@ def test_a_model_error_maps_by_what_the_container_said_and_never_shrinks(
     ("status", "expected", "action"),
     [
         (400, Code.INVALID_ARGUMENT, NO),
+        (401, Code.PERMISSION_DENIED, NO),
+        (403, Code.PERMISSION_DENIED, NO),
         (404, Code.NOT_FOUND, NO),
+        (408, Code.DEADLINE_EXCEEDED, NO),
         (413, Code.INVALID_ARGUMENT, NO),
         (429, Code.RESOURCE_EXHAUSTED, SHRINK),
         (500, Code.INTERNAL, NO),
@@ -126,7 +131,8 @@ def test_a_container_speaks_for_its_load_itself(
     ("failure", "expected", "action"),
     [
         (no_connection("det", "refused"), Code.UNAVAILABLE, SHRINK),
-        (connection_lost("det", "reset"), Code.UNAVAILABLE, RETRY),
+        (connection_lost("det", "reset", answering=False), Code.UNAVAILABLE, RETRY),
+        (connection_lost("det", "reset", answering=True), Code.UNAVAILABLE, NO),
         (timed_out("det", 60.0), Code.DEADLINE_EXCEEDED, NO),
     ],
 )
@@ -178,3 +184,29 @@ def test_the_request_id_of_the_target_is_kept() -> None:
     assert isinstance(failure.error, TargetError)
     assert failure.error.request_id == "abc"
     assert failure.error.target_code == "InternalFailure"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'{"Message": ' + b"1" * 5000 + b"}",
+        b'{"Message": "\\ud800", "__type": "\\udfff"}',
+        b"\xff\xfe",
+        b"",
+    ],
+)
+def test_no_body_makes_reading_an_error_fail_and_its_text_fits_into_a_message(body: bytes) -> None:
+    headers = CIMultiDict({"retry-after": "9" * 5000, "x-amzn-requestid": "\udcff"})
+    wired = read_error("det", 400, headers, body)
+    assert wired.retry_after_s is None
+    for text in (wired.text, wired.code, wired.request_id):
+        text.encode()
+
+
+def test_what_aws_says_of_our_role_is_not_told_to_callers() -> None:
+    said = "User: arn:aws:sts::123456789012:assumed-role/router/i-1 is not authorized"
+    failure = sagemaker_failure(wire(403, "AccessDeniedException", Message=said))
+    assert failure.error.code is Code.PERMISSION_DENIED
+    assert "123456789012" not in failure.error.message
+    assert "AccessDeniedException" in failure.error.message

@@ -11,6 +11,7 @@ from simcloud.concurrency.budget import ByteBudget
 from simcloud.concurrency.retry import Backoff, RetryBudget
 from simcloud.s3.client import open_client
 from simcloud_inference_router.catalog import Catalog, ModelEntry, TargetEntry
+from simcloud_inference_router.codecs import tensor_codec
 from simcloud_inference_router.dispatch import Dispatcher, RoutedModel, RoutedTarget
 from simcloud_inference_router.metrics import ModelMetrics
 from simcloud_inference_router.pipeline import Drain
@@ -49,11 +50,11 @@ async def open_router(
         open_pool(
             connect_timeout_s=settings.connect_timeout_s,
             keepalive_s=settings.keepalive_idle_s,
-            max_answer_bytes=settings.max_answer_bytes,
+            max_answer_bytes=settings.answer_limit,
         ) as pool,
         open_client(settings.s3) as s3,
     ):
-        credentials = _credentials(settings.sagemaker)
+        credentials = _credentials(settings.sagemaker, clock)
         models = {
             entry.name: _model(entry, settings, pool, credentials, clock)
             for entry in catalog.models
@@ -62,10 +63,17 @@ async def open_router(
             catalog=catalog,
             models=models,
             dispatcher=Dispatcher(clock=clock, backoff=backoff, random=random),
-            source=FrameSource(s3, clock=clock, backoff=backoff, random=random),
+            source=FrameSource(
+                s3,
+                clock=clock,
+                backoff=backoff,
+                random=random,
+                expected_bucket_owner=settings.s3.expected_bucket_owner,
+            ),
             payloads=ByteBudget(settings.payload_budget_bytes, name="router_payloads"),
             allow=settings.allow_lists(),
             stream_window=settings.stream_window,
+            answer_limit=settings.answer_limit,
             clock=clock,
             drain=Drain(),
         )
@@ -96,6 +104,7 @@ def _model(
             clock, ratio=settings.retry.ratio, floor_per_s=settings.retry.floor_per_s
         ),
         metrics=ModelMetrics(model=entry.name, target=place.name, gate=gate),
+        codec=tensor_codec(entry),
     )
 
 
@@ -127,9 +136,9 @@ def _runtime_url(region: str) -> str:
     return f"https://runtime.sagemaker.{region}.{suffix}"
 
 
-def _credentials(settings: SageMakerSettings) -> CredentialSource:
+def _credentials(settings: SageMakerSettings, clock: Clock) -> CredentialSource:
     if not settings.access_key_id:
-        return ProviderChain()
+        return ProviderChain(clock)
     return FixedCredentials(
         Credentials(
             access_key_id=settings.access_key_id,

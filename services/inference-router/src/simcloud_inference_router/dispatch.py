@@ -10,8 +10,9 @@ from simcloud.clock import Clock
 from simcloud.concurrency.retry import Backoff, RetryBudget
 from simcloud.errors import DeadlineExceeded, InvalidRequest, Overloaded
 from simcloud_inference_router.catalog import ModelEntry, TargetEntry
+from simcloud_inference_router.codecs.base import TensorCodec
 from simcloud_inference_router.metrics import ModelMetrics
-from simcloud_inference_router.routing.queue import Gate
+from simcloud_inference_router.routing.queue import Gate, Slot
 from simcloud_inference_router.statistics import CallTrace
 from simcloud_inference_router.targets.base import Failure, Invocation, Target, TargetAnswer
 
@@ -39,6 +40,8 @@ class RoutedModel:
     target: RoutedTarget
     retries: RetryBudget
     metrics: ModelMetrics
+    codec: TensorCodec | None
+    """How its tensors travel; None: it takes none."""
 
 
 class Dispatcher:
@@ -84,11 +87,10 @@ class Dispatcher:
         routed = model.target
         trace.target = routed.entry.name
         _check_size(routed.entry, len(invocation.body))
-        model.retries.record_request()
         last: Failure | None = None
         while True:
             try:
-                outcome = await self._attempt(routed, invocation, deadline, patient, trace)
+                outcome = await self._attempt(model, invocation, deadline, patient, trace)
             except (Overloaded, DeadlineExceeded) as exc:
                 # No slot for the retry: the caller learns why the first attempt failed.
                 raise (last.error if last is not None else exc) from None
@@ -100,35 +102,53 @@ class Dispatcher:
 
     async def _attempt(
         self,
-        routed: RoutedTarget,
+        model: RoutedModel,
         invocation: Invocation,
         deadline: float | None,
         patient: bool,
         trace: CallTrace,
     ) -> TargetAnswer | Failure:
-        async with routed.gate.slot(deadline=deadline, patient=patient) as slot:
+        routed = model.target
+        slot = routed.gate.slot(deadline=deadline, patient=patient)
+        try:
+            async with slot:
+                return await self._ask(model, invocation, deadline, slot, trace)
+        finally:
+            # Whether a slot came or not: those who waited in vain waited too.
             trace.queue_s += slot.waited_s
-            begun = self._clock.monotonic()
-            timeout_s = routed.entry.timeout_s
-            if deadline is not None:
-                timeout_s = min(timeout_s, deadline - begun)
-            if timeout_s <= 0:
-                raise DeadlineExceeded(
-                    f"the deadline passed before target {routed.entry.name} was asked; "
-                    "nothing was sent",
-                    target=routed.entry.name,
-                )
-            trace.attempts += 1
-            trace.request_bytes += len(invocation.body)
-            try:
-                slot.outcome = await routed.target.invoke(invocation, timeout_s=timeout_s)
-            finally:
-                trace.target_s += self._clock.monotonic() - begun
-            if isinstance(slot.outcome, TargetAnswer):
-                trace.response_bytes += len(slot.outcome.body)
-                if slot.outcome.variant:
-                    trace.target = f"{routed.entry.name}/{slot.outcome.variant}"
-            return slot.outcome
+
+    async def _ask(
+        self,
+        model: RoutedModel,
+        invocation: Invocation,
+        deadline: float | None,
+        slot: Slot,
+        trace: CallTrace,
+    ) -> TargetAnswer | Failure:
+        routed = model.target
+        begun = slot.entered_at
+        timeout_s = routed.entry.timeout_s
+        if deadline is not None:
+            timeout_s = min(timeout_s, deadline - begun)
+        if timeout_s <= 0:
+            name = routed.entry.name
+            message = f"the deadline passed before target {name} was asked; nothing was sent"
+            raise DeadlineExceeded(message, target=name)
+        if not trace.attempts:
+            # What was shed is no request here: retries are a share of what the target was asked.
+            model.retries.record_request()
+        trace.attempts += 1
+        trace.request_bytes += len(invocation.body)
+        try:
+            outcome = await routed.target.invoke(invocation, timeout_s=timeout_s)
+        finally:
+            trace.target_s += self._clock.monotonic() - begun
+        slot.outcome = outcome
+        if isinstance(outcome, TargetAnswer):
+            trace.response_bytes += len(outcome.body)
+            if outcome.variant:
+                trace.target = f"{routed.entry.name}/{outcome.variant}"
+        return outcome
 
     async def _may_retry(
         self, model: RoutedModel, failure: Failure, deadline: float | None, trace: CallTrace

@@ -41,16 +41,18 @@ class FrameAnswer:
     error: SimcloudError | None = None
     media_type: str = ""
     body: bytes = b""
-    was_taken: bool = True
-    """Whether its id was in flight; False for a frame that was refused at once."""
+    lease: ByteLease | None = None
+    """Memory of the frame, given back once the answer is written; None for a frame that was refused
+    at once, whose id was not in flight."""
 
 
 class FrameStream:
     """Answers the frames of one stream.
 
     The client may have sent ``window`` frames more than it has answers. Pictures count against the
-    router's payload budget from the moment they are read until the target has answered; while it is
-    full, no more frames are read. An error of one frame is its answer.
+    router's payload budget from the moment they are read until the target has answered, and as much
+    of it as their answer takes until that is written; while it is full, no more frames are read. An
+    error of one frame is its answer.
 
     Args:
         router: whom to ask.
@@ -141,30 +143,41 @@ class FrameStream:
 
     async def _answer(self, frame: Taken | Refused) -> FrameAnswer:
         if isinstance(frame, Refused):
-            return FrameAnswer(id=frame.id, trace=CallTrace(), error=frame.error, was_taken=False)
+            refusal = CallTrace()
+            reason = frame.error.reason
+            self._router.count(self._model, refusal, total_s=0.0, reason=reason)
+            return FrameAnswer(id=frame.id, trace=refusal, error=frame.error)
         trace = CallTrace()
         clock = self._router.clock
         picture = frame.picture
         try:
             answer = await self._router.infer_picture(self._model, picture, self._call, trace)
         except SimcloudError as exc:
-            total_s = clock.monotonic() - frame.taken_at
-            return FrameAnswer(id=picture.id, trace=trace, total_s=total_s, error=exc)
-        finally:
             frame.lease.release()
-            self._leases.discard(frame.lease)
+            total_s = clock.monotonic() - frame.taken_at
+            return FrameAnswer(
+                id=picture.id, trace=trace, total_s=total_s, error=exc, lease=frame.lease
+            )
+        # The picture has gone, the answer stays until its turn: a client that does not read holds
+        # what it was given, of its own frames' memory.
+        frame.lease.shrink_to(min(frame.lease.size, len(answer.body)))
         return FrameAnswer(
             id=picture.id,
             trace=trace,
+            lease=frame.lease,
             total_s=clock.monotonic() - frame.taken_at,
             media_type=answer.content_type,
             body=answer.body,
         )
 
     async def _written(self, answer: FrameAnswer) -> None:
-        await self._write(answer)
-        if answer.was_taken:
+        if answer.lease is not None:
+            # Before the client can read the answer and use the id again.
             self._ids.discard(answer.id)
+        await self._write(answer)
+        if answer.lease is not None:
+            answer.lease.release()
+            self._leases.discard(answer.lease)
         self._ungranted += 1
         if self._ungranted >= self._batch:
             total = self._credit.grant(self._ungranted)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 
 import grpc.aio
 from google.protobuf.duration_pb2 import Duration
 
 from simcloud.dataset.frames import FrameRef
-from simcloud.errors import InvalidRequest, NotFound, SimcloudError
+from simcloud.errors import InvalidRequest, SimcloudError
 from simcloud.rpc.auth import caller_of
 from simcloud.v1 import infer_pb2, infer_pb2_grpc
 from simcloud_inference_router.calls import call_of
+from simcloud_inference_router.codecs.base import (
+    MAX_PARAMETERS_BYTES,
+    fits_header,
+    header_size,
+)
 from simcloud_inference_router.dispatch import RoutedModel
 from simcloud_inference_router.frame_stream import FrameAnswer, FrameStream, Refused
 from simcloud_inference_router.router import Picture, Router
@@ -22,6 +28,14 @@ FULL_NAME = "simcloud.v1.InferenceRouterService"
 MAX_ID_BYTES = 256
 MAX_PARAMETERS = 16
 MAX_PARAMETER_BYTES = 256
+MAX_KEY_BYTES = 1024
+"""S3's own limit."""
+
+_MEDIA_TYPE = re.compile(r"[!-.0-~]{1,127}/[!-~](?:[ -~]{0,253}[!-~])?")
+_KNOWN_MEDIA_TYPES = frozenset({"image/jpeg", "image/png"})
+_ETAG = re.compile(r"[!-~]{0,256}")
+# Some S3-compatible servers resolve dots as a file system would: past the allow-list.
+_UNSAFE_KEY = re.compile(r"^/|(?:^|/)\.{1,2}(?:/|$)|[\x00-\x1f\x7f]")
 
 InferContext = grpc.aio.ServicerContext[infer_pb2.InferRequest, infer_pb2.InferResponse]
 
@@ -44,6 +58,8 @@ class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
         caller = caller_of(context)
         model = self._router.model_for(caller, opened.model, opened.version)
         parameters = _parameters(opened.parameters)
+        if opened.accept:
+            _check_media_type("open.accept", opened.accept)
         await context.write(
             infer_pb2.InferResponse(
                 opened=infer_pb2.InferOpened(
@@ -78,7 +94,8 @@ class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
         ],
     ) -> infer_pb2.ListModelsResponse:
         """The catalogue."""
-        models = [self._router.models[name] for name in sorted(self._router.models)]
+        models = self._router.models_of(caller_of(context))
+        models.sort(key=lambda model: model.entry.name)
         return infer_pb2.ListModelsResponse(models=[_model_to_wire(model) for model in models])
 
     async def GetStatistics(  # noqa: N802 - the contract's name
@@ -89,9 +106,12 @@ class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
         ],
     ) -> infer_pb2.GetStatisticsResponse:
         """Counts of one model or of all."""
-        if request.model and request.model not in self._router.models:
-            raise NotFound(f"there is no model {request.model!r}", model=request.model)
-        names = [request.model] if request.model else sorted(self._router.models)
+        caller = caller_of(context)
+        if request.model:
+            models = [self._router.model_for(caller, request.model)]
+        else:
+            models = self._router.models_of(caller)
+        names = sorted(model.entry.name for model in models)
         return infer_pb2.GetStatisticsResponse(
             models=[_counts_to_wire(name, self._router.statistics.of(name)) for name in names]
         )
@@ -109,20 +129,32 @@ def _parameters(found: Mapping[str, str]) -> dict[str, str]:
     """Parameters of the stream.
 
     Raises:
-        InvalidRequest: too many, too long, or not fit for a header.
+        InvalidRequest: too many, too long, or not fit for the header that they travel in: one that
+            was left out would silently change the answers.
     """
     if len(found) > MAX_PARAMETERS:
         problem = f"at most {MAX_PARAMETERS}, found {len(found)}"
         raise InvalidRequest("open.parameters", problem)
     for name, value in found.items():
+        field = f"open.parameters[{name[:32]}]"
         for text in (name, value):
-            if len(text.encode()) > MAX_PARAMETER_BYTES:
-                problem = f"at most {MAX_PARAMETER_BYTES} bytes, found {len(text.encode())}"
-                raise InvalidRequest(f"open.parameters[{name[:32]}]", problem)
-            if not text.isascii() or not text.isprintable() or any(c in text for c in ";,= "):
+            size = len(text.encode())
+            if not 1 <= size <= MAX_PARAMETER_BYTES:
+                problem = f"expected 1 to {MAX_PARAMETER_BYTES} bytes, found {size}"
+                raise InvalidRequest(field, problem)
+            if not fits_header(text):
                 problem = "must be visible ASCII without `;`, `,` and `=`: it travels in a header"
-                raise InvalidRequest(f"open.parameters[{name[:32]}]", problem)
+                raise InvalidRequest(field, problem)
+    size = header_size(found)
+    if size > MAX_PARAMETERS_BYTES:
+        problem = f"at most {MAX_PARAMETERS_BYTES} bytes with two for each, found {size}"
+        raise InvalidRequest("open.parameters", problem)
     return dict(found)
+
+
+def _check_media_type(field: str, found: str) -> None:
+    if not _MEDIA_TYPE.fullmatch(found):
+        raise InvalidRequest(field, f"expected a media type, found {found[:64]!r}")
 
 
 async def _frames(
@@ -135,7 +167,8 @@ async def _frames(
         try:
             yield _picture(frame, accept, parameters)
         except SimcloudError as exc:
-            yield Refused(frame.id, exc)
+            # An id that is too long comes back cut: the client may have a window of them.
+            yield Refused(frame.id[:MAX_ID_BYTES], exc)
 
 
 def _picture(frame: infer_pb2.InferFrame, accept: str, parameters: Mapping[str, str]) -> Picture:
@@ -151,9 +184,8 @@ def _picture(frame: infer_pb2.InferFrame, accept: str, parameters: Mapping[str, 
             media_type = frame.ref.media_type
         case _:
             raise InvalidRequest("frame.picture", "is missing: give `inline` or `ref`")
-    if "/" not in media_type or not media_type.isascii() or not media_type.isprintable():
-        field = f"frame.{frame.WhichOneof('picture')}.media_type"
-        raise InvalidRequest(field, f"expected a media type, found {media_type[:64]!r}")
+    if media_type not in _KNOWN_MEDIA_TYPES:
+        _check_media_type(f"frame.{frame.WhichOneof('picture')}.media_type", media_type)
     return Picture(
         id=frame.id, data=data, media_type=media_type, accept=accept, parameters=parameters
     )
@@ -163,6 +195,15 @@ def _ref(frame: infer_pb2.InferFrame) -> FrameRef:
     ref = frame.ref
     if not ref.bucket or not ref.key:
         raise InvalidRequest("frame.ref", "needs bucket and key")
+    if len(ref.key.encode()) > MAX_KEY_BYTES or _UNSAFE_KEY.search(ref.key):
+        problem = (
+            f"expected at most {MAX_KEY_BYTES} bytes that don't begin with `/`, without `.` and "
+            f"`..` between slashes and without control characters, found {ref.key[:64]!r}"
+        )
+        raise InvalidRequest("frame.ref.key", problem)
+    if not _ETAG.fullmatch(ref.etag):
+        problem = f"expected an ETag as S3 gave it, found {ref.etag[:64]!r}"
+        raise InvalidRequest("frame.ref.etag", problem)
     return FrameRef(
         bucket=ref.bucket,
         key=ref.key,
@@ -213,7 +254,7 @@ def _model_to_wire(model: RoutedModel) -> infer_pb2.ModelDescription:
             infer_pb2.TargetDescription(
                 name=target.entry.name,
                 kind=target.entry.kind,
-                ready=True,
+                ready=target.gate.available,
                 weight=target.entry.weight,
                 in_flight=target.gate.in_flight,
                 limit=target.gate.limit,

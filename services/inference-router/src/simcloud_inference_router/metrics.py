@@ -95,6 +95,7 @@ class ModelMetrics:
             self._requests.labels(self._model, reason).inc()
         if trace.attempts:
             self._target.observe(trace.target_s)
+        if trace.attempts or trace.queue_s:
             self._queue.observe(trace.queue_s)
         if trace.attempts > 1:
             self._retries.inc(trace.attempts - 1)

@@ -8,17 +8,19 @@ from importlib.metadata import version
 from typing import cast
 
 import grpc.aio
+from google.protobuf.message import DecodeError
 
-from simcloud.errors import NotFound, SimcloudError
+from simcloud.concurrency.budget import ByteLease
+from simcloud.errors import InvalidRequest, NotFound, SimcloudError
 from simcloud.oip.pool import SERVICE_NAME, OipMessage
-from simcloud.oip.service import Context, Servicer, add_servicer
+from simcloud.oip.service import METHODS, STREAM_METHOD, Context, Servicer, add_servicer
 from simcloud.oip.tensors import new
 from simcloud.rpc.auth import caller_of
 from simcloud.rpc.server import Service
 from simcloud_inference_router.calls import call_of
 from simcloud_inference_router.oip_wire import (
-    answer_to_wire,
     config_to_wire,
+    fill_answer,
     metadata_to_wire,
     request_from_wire,
     statistics_to_wire,
@@ -32,6 +34,8 @@ EXTENSIONS = ("model_configuration", "parameters", "statistics")
 
 GRPC_ERRORS = ("triton_grpc_error", "true")
 """Metadata of a stream whose client wants errors as the stream's status."""
+
+_REQUEST = METHODS[STREAM_METHOD].request
 
 
 class OipServicer:
@@ -92,7 +96,7 @@ class OipServicer:
             caller = caller_of(context)
             models = [self._router.model_for(caller, request.name, request.version).entry]
         else:
-            models = list(self._router.catalog.models)
+            models = [model.entry for model in self._router.models_of(caller_of(context))]
         response.model_stats.extend(
             statistics_to_wire(model, self._router.statistics.of(model.name)) for model in models
         )
@@ -101,54 +105,84 @@ class OipServicer:
     async def RepositoryIndex(self, request: OipMessage, context: Context) -> OipMessage:
         """The catalogue; all of it is served."""
         response = new("RepositoryIndexResponse")
-        for model in self._router.catalog.models:
-            for each in model.versions:
-                response.models.add(name=model.name, version=each, state="READY")
+        for model in self._router.models_of(caller_of(context)):
+            for each in model.entry.versions:
+                response.models.add(name=model.entry.name, version=each, state="READY")
         return response
 
     async def ModelInfer(self, request: OipMessage, context: Context) -> OipMessage:
         """One inference."""
         call = call_of(context, clock=self._router.clock, patient=False)
-        return await self._infer(request, call)
+        response = new("ModelInferResponse")
+        await self._infer(request, call, response)
+        return response
 
     async def ModelStreamInfer(
-        self, request_iterator: AsyncIterator[OipMessage], context: Context
+        self, request_iterator: AsyncIterator[bytes], context: Context
     ) -> None:
-        """Inferences in order, several at once; a request's error is in-band unless asked else."""
+        """Inferences in order, several at once; a request's error is in-band unless asked else.
+
+        Messages are bytes here: their size is known before anything is made of them.
+        """
         call = call_of(context, clock=self._router.clock, patient=True)
         as_status = GRPC_ERRORS in (context.invocation_metadata() or ())
+        leases: set[ByteLease] = set()
 
-        async def answer(request: OipMessage) -> OipMessage | SimcloudError:
+        async def admitted() -> AsyncIterator[tuple[OipMessage, ByteLease]]:
+            async for data in request_iterator:
+                lease = await self._router.payloads.acquire(
+                    min(len(data), self._router.payloads.limit)
+                )
+                leases.add(lease)
+                yield _parsed(data), lease
+
+        async def answer(taken: tuple[OipMessage, ByteLease]) -> bytes | SimcloudError:
+            request, lease = taken
+            response = new("ModelStreamInferResponse")
             try:
-                return await self._infer(request, call)
+                await self._infer(request, call, response.infer_response)
             except SimcloudError as exc:
-                return exc if as_status else _in_band(request, exc)
+                if as_status:
+                    return exc
+                response = _in_band(request, exc)
+            finally:
+                lease.release()
+                leases.discard(lease)
+            data: bytes = response.SerializeToString()
+            return data
 
-        async def write(answer: OipMessage | SimcloudError) -> None:
+        async def write(answer: bytes | SimcloudError) -> None:
             if isinstance(answer, SimcloudError):
                 raise answer
-            if answer.DESCRIPTOR.name != "ModelStreamInferResponse":
-                response = new("ModelStreamInferResponse")
-                response.infer_response.CopyFrom(answer)
-                answer = response
             await context.write(answer)
 
-        pipeline: Pipeline[OipMessage, OipMessage | SimcloudError] = Pipeline(
+        pipeline: Pipeline[tuple[OipMessage, ByteLease], bytes | SimcloudError] = Pipeline(
             answer=answer,
             write=write,
             window=self._router.stream_window,
             ordered=True,
             drain=self._router.drain,
         )
-        await pipeline.run(aiter(request_iterator))
+        try:
+            await pipeline.run(admitted())
+        finally:
+            for lease in tuple(leases):
+                lease.release()
 
-    async def _infer(self, request: OipMessage, call: Call) -> OipMessage:
+    async def _infer(self, request: OipMessage, call: Call, response: OipMessage) -> None:
         model = self._router.model_for(call.caller, request.model_name, request.model_version)
         trace = CallTrace()
         with self._router.recorded(model, trace):
             tensors = request_from_wire(model.entry, request)
             answer = await self._router.infer_tensors(model, tensors, call, trace)
-            return answer_to_wire(model.entry, request, answer)
+            fill_answer(response, model=model.entry, request=request, answer=answer)
+
+
+def _parsed(data: bytes) -> OipMessage:
+    try:
+        return _REQUEST.FromString(data)
+    except DecodeError as exc:
+        raise InvalidRequest("", "the message is no ModelInferRequest") from exc
 
 
 def _in_band(request: OipMessage, error: SimcloudError) -> OipMessage:
@@ -165,6 +199,7 @@ def oip_service(router: Router) -> Service:
     def add(server: grpc.aio.Server) -> None:
         # Our stream method writes instead of yielding, which gRPC takes as well; the protocol of
         # servicers names the other form.
-        add_servicer(server, cast("Servicer", OipServicer(router)))
+        servicer = cast("Servicer", OipServicer(router))
+        add_servicer(server, servicer, raw_methods=frozenset({STREAM_METHOD}))
 
     return Service(SERVICE_NAME, add)

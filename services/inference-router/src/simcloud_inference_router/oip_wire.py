@@ -38,9 +38,10 @@ def request_from_wire(model: ModelEntry, message: OipMessage) -> TensorRequest:
         Unsupported: a parameter asks for an extension that there isn't.
     """
     for tensor in (*message.inputs, *message.outputs):
-        for name, why in _UNSUPPORTED.items():
-            if name in tensor.parameters:
-                raise Unsupported(f"{tensor.name}: {why}")
+        if parameters := tensor.parameters:
+            for name, why in _UNSUPPORTED.items():
+                if name in parameters:
+                    raise Unsupported(f"{tensor.name}: {why}")
     parameters = parameters_from_wire(message.parameters)
     return TensorRequest(
         inputs=tuple(input_tensors(message)),
@@ -60,9 +61,10 @@ def parameters_from_wire(found: Mapping[str, OipMessage]) -> dict[str, Parameter
     return values
 
 
-def answer_to_wire(model: ModelEntry, request: OipMessage, answer: TensorAnswer) -> OipMessage:
-    """The ModelInferResponse to a request; always with raw contents."""
-    response = new("ModelInferResponse")
+def fill_answer(
+    response: OipMessage, *, model: ModelEntry, request: OipMessage, answer: TensorAnswer
+) -> None:
+    """Fills the empty ModelInferResponse to a request; always with raw contents."""
     response.model_name = model.name
     response.model_version = request.model_version or model.versions[0]
     response.id = request.id
@@ -72,7 +74,6 @@ def answer_to_wire(model: ModelEntry, request: OipMessage, answer: TensorAnswer)
         # A model here answers once: that one is the last.
         response.parameters[FINAL_RESPONSE].bool_param = True
     fill_response(response, answer.outputs)
-    return response
 
 
 def metadata_to_wire(model: ModelEntry) -> OipMessage:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 from simcloud.clock import Clock
 from simcloud.concurrency.budget import ByteBudget
 from simcloud.dataset.frames import FrameRef
 from simcloud.errors import InvalidRequest, SimcloudError, Unsupported
+from simcloud.oip.tensors import Tensor
 from simcloud.rpc.auth import AllowLists
 from simcloud_inference_router.catalog import Catalog
-from simcloud_inference_router.codecs import tensor_codec
 from simcloud_inference_router.codecs.base import (
     Encoded,
     MalformedAnswer,
@@ -56,6 +56,41 @@ class Picture:
     parameters: Mapping[str, str]
 
 
+class Recorded:
+    """Counts its block as one request.
+
+    A class and not ``@contextmanager``, whose generator costs every request.
+    """
+
+    __slots__ = ("_begun", "_model", "_router", "_trace")
+
+    def __init__(self, router: Router, model: RoutedModel, trace: CallTrace) -> None:
+        self._router = router
+        self._model = model
+        self._trace = trace
+        self._begun = 0.0
+
+    def __enter__(self) -> None:
+        """Begins."""
+        self._begun = self._router.clock.monotonic()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Counts."""
+        reason: str | None = None
+        if exc is not None:
+            if isinstance(exc, SimcloudError):
+                reason = exc.reason
+            else:
+                reason = "CANCELLED" if isinstance(exc, asyncio.CancelledError) else "BUG"
+        total_s = self._router.clock.monotonic() - self._begun
+        self._router.count(self._model, self._trace, total_s=total_s, reason=reason)
+
+
 class Router:
     """Answers what the servicers ask.
 
@@ -67,6 +102,7 @@ class Router:
         payloads: bytes of pictures in memory, all streams together.
         allow: what callers may name.
         stream_window: requests of one stream in flight.
+        answer_limit: bytes of an answer that gRPC lets through.
         clock: the process's.
         drain: tells streams to end.
     """
@@ -81,6 +117,7 @@ class Router:
         payloads: ByteBudget,
         allow: AllowLists,
         stream_window: int,
+        answer_limit: int,
         clock: Clock,
         drain: Drain,
     ) -> None:
@@ -88,6 +125,7 @@ class Router:
         self.models = models
         self.payloads = payloads
         self.stream_window = stream_window
+        self.answer_limit = answer_limit
         self.clock = clock
         self.drain = drain
         self.statistics = Statistics(models)
@@ -107,26 +145,25 @@ class Router:
         self._allow.check_model(caller, name)
         return self.models[entry.name]
 
-    @contextmanager
-    def recorded(self, model: RoutedModel, trace: CallTrace) -> Iterator[None]:
+    def models_of(self, caller: str) -> list[RoutedModel]:
+        """The models that a caller may use, in the order of the catalogue."""
+        return [
+            self.models[entry.name]
+            for entry in self.catalog.models
+            if self._allow.allows_model(caller, entry.name)
+        ]
+
+    def recorded(self, model: RoutedModel, trace: CallTrace) -> Recorded:
         """Counts the block as one request of the model, whatever becomes of it."""
-        begun = self.clock.monotonic()
-        reason: str | None = "BUG"
-        try:
-            yield
-            reason = None
-        except SimcloudError as exc:
-            reason = exc.reason
-            raise
-        except asyncio.CancelledError:
-            reason = "CANCELLED"
-            raise
-        finally:
-            total_s = self.clock.monotonic() - begun
-            now_s = self.clock.time()
-            counts = self.statistics.of(model.entry.name)
-            counts.record(trace, total_s=total_s, reason=reason, now_s=now_s)
-            model.metrics.record(trace, reason=reason)
+        return Recorded(self, model, trace)
+
+    def count(
+        self, model: RoutedModel, trace: CallTrace, *, total_s: float, reason: str | None
+    ) -> None:
+        """Counts one finished request; ``reason`` is None when it was answered."""
+        counts = self.statistics.of(model.entry.name)
+        counts.record(trace, total_s=total_s, reason=reason, now_s=self.clock.time())
+        model.metrics.record(trace, reason=reason)
 
     async def infer_tensors(
         self, model: RoutedModel, request: TensorRequest, call: Call, trace: CallTrace
@@ -139,7 +176,7 @@ class Router:
             TargetError: the target failed, or its answer is not one.
             SimcloudError: what the mapping table says.
         """
-        codec = tensor_codec(model.entry)
+        codec = model.codec
         if codec is None:
             raise Unsupported(f"model {model.entry.name} takes pictures only: use Infer")
         begun = self.clock.monotonic()
@@ -154,10 +191,18 @@ class Router:
         try:
             decoded = codec.decode(answer.body, answer.content_type)
             outputs = select_outputs(model.entry, decoded.outputs, request.outputs)
+            self._check_answer(outputs)
         except MalformedAnswer as exc:
             raise bad_answer(trace.target, str(exc)) from exc
         trace.decode_s = self.clock.monotonic() - begun
         return TensorAnswer(outputs, decoded.parameters)
+
+    def _check_answer(self, outputs: Sequence[Tensor]) -> None:
+        # JSON is shorter than the tensors it stands for: what could be read may be too large to be
+        # sent on, which would end the caller's stream.
+        size = sum(len(output.data) for output in outputs)
+        if size > self.answer_limit:
+            raise MalformedAnswer(f"outputs are {size} bytes, at most {self.answer_limit} are sent")
 
     async def infer_picture(
         self, model: RoutedModel, picture: Picture, call: Call, trace: CallTrace

@@ -12,6 +12,9 @@ from simcloud.s3.client import S3Settings
 
 NAME = "inference-router"
 
+ANSWER_ROOM_BYTES = 16 * 1024
+"""Kept free in a gRPC message for what stands around an answer's body: ids, names, timings."""
+
 
 class LimiterSettings(BaseModel):
     """How many requests a target is asked at once."""
@@ -75,11 +78,12 @@ class RouterSettings(ServerSettings):
     keepalive_idle_s: float = Field(default=12.0, gt=0)
     """Time an idle connection to a target is kept, seconds; AWS closes them at about 20."""
     max_answer_bytes: int = Field(default=64 * MIB, ge=1024)
-    """Largest answer of a target that is read."""
+    """Largest answer of a target that is read; never more than `max_message_bytes` lets through."""
     stream_window: int = Field(default=32, ge=1, le=1024)
     """Frames of one `Infer` stream, or requests of one `ModelStreamInfer`, in flight at once."""
     payload_budget_bytes: int = Field(default=256 * MIB, ge=1 * MIB)
-    """Pictures of frame streams in memory at once, inline and read from S3, over all streams."""
+    """Requests of streams in memory at once, over all streams: tensors, and pictures, inline and
+    read from S3. While it is full, no stream is read on."""
     s3: S3Settings = S3Settings()
     """Where frame refs are read from."""
     allowed_buckets: tuple[str, ...] = ()
@@ -89,6 +93,11 @@ class RouterSettings(ServerSettings):
     """Models that callers may use; `*` for all."""
     allowed_callers: tuple[CallerAllowList, ...] = ()
     """Callers with lists of their own in place of these two; JSON."""
+
+    @property
+    def answer_limit(self) -> int:
+        """Bytes of the largest answer that is read: one that could not be sent on is not read."""
+        return min(self.max_answer_bytes, self.max_message_bytes - ANSWER_ROOM_BYTES)
 
     def allow_lists(self) -> AllowLists:
         """What callers may name."""

@@ -29,13 +29,23 @@ class FrameSource:
         clock: for deadlines.
         backoff: pause between attempts.
         random: where its jitter comes from.
+        expected_bucket_owner: AWS account that must own the buckets; empty: any.
     """
 
-    def __init__(self, client: S3Client, *, clock: Clock, backoff: Backoff, random: Random) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        *,
+        clock: Clock,
+        backoff: Backoff,
+        random: Random,
+        expected_bucket_owner: str = "",
+    ) -> None:
         self._client = client
         self._clock = clock
         self._backoff = backoff
         self._random = random
+        self._owner = expected_bucket_owner
 
     async def read(self, ref: FrameRef, *, deadline: float | None) -> bytes:
         """The ref's bytes.
@@ -65,6 +75,7 @@ class FrameSource:
                     offset=ref.offset,
                     length=ref.length,
                     etag=ref.etag,
+                    expected_bucket_owner=self._owner,
                 )
             except StorageError as exc:
                 attempt += 1

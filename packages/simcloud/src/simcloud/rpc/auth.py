@@ -77,13 +77,17 @@ class AllowLists(BaseModel):
         Raises:
             PermissionDenied: it is on no list of this caller.
         """
-        _, models = self._lists_of(caller)
-        if "*" not in models and model not in models:
+        if not self.allows_model(caller, model):
             raise PermissionDenied(
                 f"{caller} may not use the model {model}: it is not on the service's list",
                 caller=caller,
                 model=model,
             )
+
+    def allows_model(self, caller: str, model: str) -> bool:
+        """Whether a caller may use a model, and so may hear of it."""
+        _, models = self._lists_of(caller)
+        return "*" in models or model in models
 
     def _lists_of(self, caller: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         for own in self.callers:
@@ -96,8 +100,9 @@ def _covers(entry: str, bucket: str, prefix: str) -> bool:
     if entry == "*":
         return True
     allowed_bucket, _, allowed_prefix = entry.partition("/")
-    if allowed_bucket != bucket:
+    # To S3 dots are letters, but some servers and proxies resolve them as a file system would.
+    if allowed_bucket != bucket or {".", ".."} & set(prefix.split("/")):
         return False
     allowed = allowed_prefix.strip("/")
-    asked = prefix.lstrip("/")
+    asked = prefix
     return not allowed or asked.rstrip("/") == allowed or asked.startswith(allowed + "/")

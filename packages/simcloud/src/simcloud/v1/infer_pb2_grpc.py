@@ -65,9 +65,11 @@ class InferenceRouterServiceServicer(object):
         `opened`, then one `answer` per frame and `credit` at any time; the stream ends with OK after the
         last answer. Answers come in the order of the frames unless `unordered` was asked for.
 
-        Credit: the client may have sent at most `granted_frames` frames in total. A frame counts until
-        its answer is sent, answers waiting for their turn included. Sending more is
-        RESOURCE_EXHAUSTED.
+        Credit: the client may have sent at most `granted_frames` frames in total. The first credit is
+        the window (the router's setting `stream_window`) and follows `opened`; then each answer sent,
+        whatever its status, earns a frame, and what was earned is granted a quarter of the window at a
+        time. Answers waiting for their turn have earned nothing yet. Sending more ends the stream with
+        RESOURCE_EXHAUSTED once the frames within the credit are answered.
 
         A frame's error is an answer with a status; the stream itself fails only for protocol errors:
         INVALID_ARGUMENT (order, missing `open`), NOT_FOUND (no such model), PERMISSION_DENIED (model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -10,6 +11,24 @@ from simcloud.oip.tensors import Tensor
 
 Parameter = bool | int | float | str
 """A parameter of a request, an answer or an output."""
+
+
+MAX_PARAMETERS_BYTES = 1024 - 68
+"""Parameters beside a body, all together: CustomAttributes (InvokeEndpoint's model) less a trace
+context (``traceparent=``, 55 characters, a comma)."""
+
+# Visible ASCII but `,`, `;` and `=`, which separate parameters in the header.
+_HEADER_TEXT = re.compile(r"[!-+\--:<>-~]+")
+
+
+def fits_header(text: str) -> bool:
+    """Whether a parameter's name or value can travel in CustomAttributes."""
+    return _HEADER_TEXT.fullmatch(text) is not None
+
+
+def header_size(parameters: Mapping[str, str]) -> int:
+    """Bytes that parameters take in CustomAttributes."""
+    return sum(len(name) + len(value) + 2 for name, value in parameters.items())
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,16 +50,25 @@ def shape_of(entry: Mapping[str, object]) -> tuple[int, ...]:
     if not isinstance(shape, list):
         raise MalformedAnswer(f"output {entry.get('name')!r} has no list `shape`")
     for size in shape:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**63:
             raise MalformedAnswer(f"output {entry.get('name')!r} has the shape {shape!r}")
     return tuple(shape)
 
 
 def parameters_of(document: Mapping[str, object]) -> dict[str, Parameter]:
-    """Parameters of an answer; those that are no plain values are left out."""
+    """Parameters of an answer; those that OIP has no form for are left out."""
     found = document.get("parameters")
     if not isinstance(found, dict):
         return {}
-    return {
-        key: value for key, value in found.items() if isinstance(value, bool | int | float | str)
-    }
+    return {key: value for key, value in found.items() if _is_plain(key) and _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether protobuf takes it: no half surrogate pair, no integer beyond 64 bits."""
+    match value:
+        case str():
+            return value.isascii() or value == value.encode(errors="replace").decode()
+        case int():
+            return -(2**63) <= value < 2**63
+        case _:
+            return isinstance(value, float)

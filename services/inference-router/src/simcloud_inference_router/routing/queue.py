@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+import grpc
 
 from simcloud.clock import Clock
 from simcloud.errors import DeadlineExceeded, Overloaded
@@ -16,15 +18,42 @@ QUEUE_FULL_RETRY_S = 0.5
 """Pause that refused callers are told."""
 
 
-class Slot:
-    """A right to ask the target once; given back when its context ends."""
+UNAVAILABLE_AFTER = 3
+"""Attempts in a row that found the target unavailable, after which it is shown as not ready."""
 
-    def __init__(self, *, waited_s: float, entered_at: float, in_flight: int) -> None:
-        self.waited_s = waited_s
-        self.entered_at = entered_at
-        self.in_flight = in_flight
+
+class Slot:
+    """A right to ask the target once, within its ``async with``; given back at the end.
+
+    A class and not ``@asynccontextmanager``, whose generator costs every request.
+    """
+
+    __slots__ = ("_deadline", "_gate", "_patient", "entered_at", "in_flight", "outcome", "waited_s")
+
+    def __init__(self, gate: Gate, *, deadline: float | None, patient: bool) -> None:
+        self._gate = gate
+        self._deadline = deadline
+        self._patient = patient
+        self.waited_s = 0.0
+        """Seconds in the queue, whether or not it led to a slot."""
+        self.entered_at = 0.0
+        self.in_flight = 0
         self.outcome: TargetAnswer | Failure | None = None
         """What became of it; the limit learns from it. None: given up."""
+
+    async def __aenter__(self) -> Self:
+        """Waits for the slot."""
+        await self._gate.enter(self, deadline=self._deadline, patient=self._patient)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Gives it back."""
+        self._gate.leave(self)
 
 
 class Gate:
@@ -49,6 +78,7 @@ class Gate:
         self._limit = limit
         self._clock = clock
         self._in_flight = 0
+        self._unavailable = 0
         self._unary: deque[asyncio.Future[None]] = deque()
         self._frames: deque[asyncio.Future[None]] = deque()
         self._frames_are_next = False
@@ -68,34 +98,48 @@ class Gate:
         """Requests and frames that wait for a slot."""
         return len(self._unary) + len(self._frames)
 
-    @asynccontextmanager
-    async def slot(self, *, deadline: float | None, patient: bool) -> AsyncIterator[Slot]:
-        """Waits for a slot; on exit gives it back and learns from ``Slot.outcome``.
+    @property
+    def available(self) -> bool:
+        """Whether the target answered lately: False after three attempts in a row without.
+
+        No connection, 503 and "no capacity" count; a refusal or a failed model is an answer.
+        """
+        return self._unavailable < UNAVAILABLE_AFTER
+
+    def slot(self, *, deadline: float | None, patient: bool) -> Slot:
+        """A slot: entering it waits, leaving it gives it back and learns from ``Slot.outcome``.
 
         Args:
             deadline: latest moment on the clock; None waits as long as it takes.
             patient: whether this is a stream's frame.
 
         Raises:
-            Overloaded: the queue is full.
-            DeadlineExceeded: no slot came free in time.
+            Overloaded: on entering: the queue is full.
+            DeadlineExceeded: on entering: no slot came free in time.
         """
-        begun = self._clock.monotonic()
-        await self._enter(begun, deadline, patient=patient)
-        now = self._clock.monotonic()
-        slot = Slot(waited_s=now - begun, entered_at=now, in_flight=self._in_flight)
-        try:
-            yield slot
-        finally:
-            self._leave(slot)
+        return Slot(self, deadline=deadline, patient=patient)
 
-    async def _enter(self, now: float, deadline: float | None, *, patient: bool) -> None:
+    async def enter(self, slot: Slot, *, deadline: float | None, patient: bool) -> None:
+        """Waits for a slot; for ``Slot`` alone."""
+        begun = self._clock.monotonic()
+        now = begun
+        if self._in_flight < self.limit and not self.waiting:
+            if deadline is not None and now >= deadline:
+                raise self._too_late(0.0)
+            self._in_flight += 1
+        else:
+            try:
+                await self._wait(begun, deadline, patient=patient)
+            finally:
+                now = self._clock.monotonic()
+                slot.waited_s = now - begun
+        slot.entered_at = now
+        slot.in_flight = self._in_flight
+
+    async def _wait(self, now: float, deadline: float | None, *, patient: bool) -> None:
         if deadline is not None and now >= deadline:
             raise self._too_late(0.0)
         queue = self._frames if patient else self._unary
-        if self._in_flight < self.limit and not self.waiting:
-            self._in_flight += 1
-            return
         if not patient and len(queue) >= self.limit:
             message = (
                 f"target {self._target} is busy: {self._in_flight} requests in flight and "
@@ -121,15 +165,17 @@ class Gate:
         elif waiter in queue:
             queue.remove(waiter)
 
-    def _leave(self, slot: Slot) -> None:
-        match slot.outcome:
-            case TargetAnswer():
-                self._limit.succeeded(slot.in_flight)
-            case Failure(shrink=True):
-                now = self._clock.monotonic()
-                self._limit.overloaded(sent_at=slot.entered_at, now=now)
-            case _:
-                pass
+    def leave(self, slot: Slot) -> None:
+        """Takes a slot back; for ``Slot`` alone."""
+        outcome = slot.outcome
+        if isinstance(outcome, TargetAnswer):
+            self._limit.succeeded(slot.in_flight)
+            self._unavailable = 0
+        elif outcome is not None:
+            unavailable = outcome.error.code is grpc.StatusCode.UNAVAILABLE
+            self._unavailable = self._unavailable + 1 if unavailable else 0
+            if outcome.shrink:
+                self._limit.overloaded(sent_at=slot.entered_at, now=self._clock.monotonic())
         self._in_flight -= 1
         self._admit()
 

@@ -6,7 +6,7 @@ from yarl import URL
 
 from simcloud_inference_router.catalog import TargetEntry
 from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
-from simcloud_inference_router.targets.errors import container_failure, read_error
+from simcloud_inference_router.targets.errors import container_failure, read_error, wire_text
 from simcloud_inference_router.targets.http_pool import HttpPool
 from simcloud_inference_router.targets.sagemaker import custom_attributes
 
@@ -46,5 +46,6 @@ class ContainerTarget:
         if isinstance(answer, Failure):
             return answer
         if answer.status == 200:
-            return TargetAnswer(answer.body, answer.headers.get("content-type", ""))
+            content_type = wire_text(answer.headers.get("content-type", ""))
+            return TargetAnswer(answer.body, content_type)
         return container_failure(read_error(self._name, answer.status, answer.headers, answer.body))

@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from aiobotocore.session import AioSession, get_session
-from botocore.exceptions import BotoCoreError
+from aiobotocore.credentials import AioCredentials
+from aiobotocore.session import get_session
 
+from simcloud.clock import Clock
 from simcloud.errors import Unauthenticated
+from simcloud.telemetry.logging import get_logger
 from simcloud_inference_router.targets.sigv4 import Credentials
 
+RENEW_EVERY_S = 10.0
+"""Shortest time between two new look-ups because credentials were refused: an endpoint that refuses
+good ones (a policy, a clock that is wrong) must not make every request ask the metadata service."""
+
 _NONE_FOUND = (
-    "no AWS credentials were found: give the process a role (EKS Pod Identity, IRSA, instance "
+    "the router has no AWS credentials: give the process a role (EKS Pod Identity, IRSA, instance "
     "profile), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 )
+_NOT_HAD = "the router could not get AWS credentials; its log says why"
+
+_log = get_logger(__name__)
 
 
 class CredentialSource(Protocol):
@@ -27,11 +36,14 @@ class CredentialSource(Protocol):
             Unauthenticated: there are none, or they could not be refreshed.
         """
 
-    async def renew(self, refused: Credentials) -> None:
+    async def renew(self, refused: Credentials) -> bool:
         """Forgets credentials that were refused, so that ``current`` looks anew.
 
         Args:
             refused: does nothing when others are current already.
+
+        Returns:
+            Whether ``current`` may give others; if not, asking again is in vain.
         """
 
 
@@ -45,42 +57,67 @@ class FixedCredentials:
         """What the settings say."""
         return self._credentials
 
-    async def renew(self, refused: Credentials) -> None:
-        """Does nothing."""
+    async def renew(self, refused: Credentials) -> bool:
+        """There are no others."""
+        return False
 
 
 class ProviderChain:
     """aiobotocore's chain: environment, files, web identity, container, instance; refreshed there.
 
-    One lookup runs at a time, however many requests wait for it.
+    One look-up runs at a time, however many requests wait for it. Credentials about to expire are
+    refreshed by one request while the others sign with what there is.
+
+    Args:
+        clock: for ``RENEW_EVERY_S``.
     """
 
-    def __init__(self) -> None:
-        self._session: AioSession | None = None
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._found: AioCredentials | None = None
         self._last: Credentials | None = None
+        self._renewed_at = float("-inf")
         self._lock = asyncio.Lock()
 
     async def current(self) -> Credentials:
         """The chain's credentials, refreshed by it when they are about to expire."""
         try:
-            async with self._lock:
-                if self._session is None:
-                    self._session = get_session()
-                found = await self._session.get_credentials()
-                if found is None:
-                    raise Unauthenticated(_NONE_FOUND)
-                frozen = await found.get_frozen_credentials()
-        except (BotoCoreError, OSError) as exc:
-            message = f"AWS credentials could not be had: {exc}"
-            raise Unauthenticated(message) from exc
-        if frozen.access_key is None or frozen.secret_key is None:
+            found = self._found or await self._look_up()
+            frozen = await found.get_frozen_credentials()
+        except Unauthenticated:
+            raise
+        except Exception as exc:
+            # Files, STS, metadata services: each raises what it likes, and says where it asked.
+            _log.error("no AWS credentials", problem=f"{type(exc).__name__}: {exc}")
+            raise Unauthenticated(_NOT_HAD) from exc
+        key, secret, token = frozen.access_key, frozen.secret_key, frozen.token or ""
+        if key is None or secret is None:
             raise Unauthenticated(_NONE_FOUND)
-        self._last = Credentials(frozen.access_key, frozen.secret_key, frozen.token or "")
-        return self._last
+        last = self._last
+        if last is None or (last.access_key_id, last.secret_access_key, last.session_token) != (
+            key,
+            secret,
+            token,
+        ):
+            last = self._last = Credentials(key, secret, token)
+        return last
 
-    async def renew(self, refused: Credentials) -> None:
-        """Begins a new session when ``refused`` is still what the chain gives."""
+    async def renew(self, refused: Credentials) -> bool:
+        """Looks again next time when ``refused`` is still what the chain gives."""
+        if self._last != refused:
+            return True
+        now = self._clock.monotonic()
+        if now - self._renewed_at < RENEW_EVERY_S:
+            return False
+        self._renewed_at = now
+        self._found = None
+        self._last = None
+        return True
+
+    async def _look_up(self) -> AioCredentials:
         async with self._lock:
-            if self._last == refused:
-                self._session = None
-                self._last = None
+            if self._found is None:
+                self._found = await get_session().get_credentials()
+            if self._found is None:
+                raise Unauthenticated(_NONE_FOUND)
+            return self._found

@@ -15,10 +15,12 @@ InternalFailure 500                      INTERNAL            yes   no
 ServiceUnavailable 503                   UNAVAILABLE         yes   yes
 504                                      DEADLINE_EXCEEDED   no    no
 InternalDependencyException 530          INTERNAL            yes   no
-403 credentials                          UNAUTHENTICATED     no    no
+401, 403 credentials                     UNAUTHENTICATED     no    no
 403 otherwise                            PERMISSION_DENIED   no    no
+408                                      DEADLINE_EXCEEDED   no    no
 no connection                            UNAVAILABLE         yes   yes
-connection lost                          UNAVAILABLE         yes   no
+connection lost before the answer began  UNAVAILABLE         yes   no
+connection lost within the answer        UNAVAILABLE         no    no
 timeout                                  DEADLINE_EXCEEDED   no    no
 ======================================== =================== ===== ======
 
@@ -44,7 +46,10 @@ from simcloud.errors import (
     TargetError,
     Unauthenticated,
 )
+from simcloud.telemetry.logging import get_logger
 from simcloud_inference_router.targets.base import Failure
+
+_log = get_logger(__name__)
 
 MODEL_NOT_READY_RETRY_S = 1.0
 """Pause that callers are told after ModelNotReadyException: the model is being loaded."""
@@ -115,12 +120,17 @@ def read_error(target: str, status: int, headers: Mapping[str, str], body: bytes
     return WireError(
         target=target,
         status=status,
-        code=code,
-        message=message or body[:_MAX_TEXT].decode("utf-8", "replace"),
-        request_id=headers.get("x-amzn-requestid", ""),
-        original_status=original if isinstance(original, int) else None,
+        code=wire_text(code),
+        message=wire_text(message) or body[:_MAX_TEXT].decode("utf-8", "replace"),
+        request_id=wire_text(headers.get("x-amzn-requestid", "")),
+        original_status=original if type(original) is int else None,
         retry_after_s=_retry_after(headers),
     )
+
+
+def wire_text(text: str) -> str:
+    """Text that protobuf takes: without half surrogate pairs, which JSON and headers may hold."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def sagemaker_failure(wire: WireError) -> Failure:
@@ -136,7 +146,7 @@ def sagemaker_failure(wire: WireError) -> Failure:
             # Without the field nobody knows what the container said: a failure of the model.
             original = wire.original_status
             return _model_failure(wire, 500 if original is None else original)
-        case (403, code):
+        case (401 | 403, code):
             return _refused(wire, code)
         case (_, "ValidationError" | "ValidationException"):
             return _validation_failure(wire)
@@ -152,10 +162,12 @@ def container_failure(wire: WireError) -> Failure:
     The statuses mean what ModelError's OriginalStatusCode means, but here 429 and 503 are the
     target's own word about its load.
     """
+    if wire.status in {401, 403}:
+        return Failure(PermissionDenied(wire.text, target=wire.target))
     failure = _model_failure(wire, wire.status)
     if wire.status in {429, 503}:
         return _busy(wire, failure.error)
-    if wire.status == 504:
+    if wire.status in {408, 504}:
         return Failure(DeadlineExceeded(wire.text, target=wire.target))
     return failure
 
@@ -166,15 +178,30 @@ def no_connection(target: str, problem: str) -> Failure:
     return Failure(NotReady(message, target=target), retry=True, shrink=True)
 
 
-def connection_lost(target: str, problem: str) -> Failure:
-    """The connection broke before the answer's last byte; an inference may be asked for twice."""
-    message = f"target {target} closed the connection before it answered: {problem}"
-    return Failure(NotReady(message, target=target), retry=True)
+def connection_lost(target: str, problem: str, *, answering: bool) -> Failure:
+    """The connection broke before the answer's last byte.
+
+    Args:
+        target: its name.
+        problem: what the connection said.
+        answering: whether the answer had begun. Then the model has done its work and is not asked
+            again; before that it is most often a kept-alive connection which the other side had
+            closed, so nothing was lost.
+    """
+    when = "within its answer" if answering else "before it answered"
+    message = f"target {target} closed the connection {when}: {problem}"
+    return Failure(NotReady(message, target=target), retry=not answering)
 
 
 def timed_out(target: str, timeout_s: float) -> Failure:
     """No answer in time; the target may still be working on it, so it is never asked again."""
     message = f"target {target} did not answer within {timeout_s:.3f} s"
+    return Failure(DeadlineExceeded(message, target=target))
+
+
+def out_of_time(target: str) -> Failure:
+    """The caller's time was up before anything could be sent."""
+    message = f"the deadline passed before target {target} was asked; nothing was sent"
     return Failure(DeadlineExceeded(message, target=target))
 
 
@@ -217,16 +244,26 @@ def _validation_failure(wire: WireError) -> Failure:
 
 
 def _refused(wire: WireError, code: str) -> Failure:
-    if code in _BAD_CREDENTIALS:
-        return Failure(Unauthenticated(wire.text, target=wire.target), refresh=True)
-    return Failure(PermissionDenied(wire.text, target=wire.target))
+    if wire.status == 401 or code in _BAD_CREDENTIALS:
+        return Failure(Unauthenticated(_refusal(wire), target=wire.target), refresh=True)
+    return Failure(PermissionDenied(_refusal(wire), target=wire.target))
+
+
+def _refusal(wire: WireError) -> str:
+    # AWS names our role, its account and the endpoint's ARN here: for the log, not for callers.
+    _log.warning("a target refused us", target=wire.target, answer=wire.text)
+    code = f" {wire.code}" if wire.code else ""
+    return (
+        f"target {wire.target} refused the router's credentials ({wire.status}{code}); "
+        "the router's log has its words"
+    )
 
 
 def _by_status(wire: WireError) -> Failure:
     match wire.status:
         case 503:
             return _busy(wire, _not_ready(wire, None))
-        case 504:
+        case 408 | 504:
             return Failure(DeadlineExceeded(wire.text, target=wire.target))
         case 500 | 502 | 530:
             return Failure(_target_error(wire), retry=True)
@@ -268,7 +305,7 @@ def _target_error(wire: WireError) -> SimcloudError:
 def _json_object(body: bytes) -> dict[str, object]:
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
@@ -285,6 +322,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     # x-amz-retry-after is in milliseconds, Retry-After in seconds (or a date, which nobody sends).
     for name, unit_s in (("x-amz-retry-after", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "")
-        if value.isascii() and value.isdigit():
+        # Nine digits of seconds are thirty years; more are no answer to the question.
+        if value.isascii() and value.isdigit() and len(value) <= 9:
             return int(value) * unit_s
     return None

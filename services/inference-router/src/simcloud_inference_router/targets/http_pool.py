@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -67,13 +68,16 @@ class HttpPool:
             body: what to send.
             timeout_s: from now to the last byte of the answer.
         """
-        timeout = aiohttp.ClientTimeout(
-            total=timeout_s, sock_connect=min(self._connect_timeout_s, timeout_s)
-        )
+        # When the caller's time ends before a connection must stand, running out of it says nothing
+        # about the target. `connect` and not `sock_connect`: name resolution is part of it.
+        connect_s = self._connect_timeout_s if self._connect_timeout_s < timeout_s else None
+        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=connect_s)
+        answering = False
         try:
             async with self._session.post(
                 url, data=body, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
+                answering = True
                 content = await self._read(response)
                 if content is None:
                     problem = f"answer is larger than {self._max_answer_bytes} bytes"
@@ -85,7 +89,7 @@ class HttpPool:
         except TimeoutError:
             return timed_out(target, timeout_s)
         except (aiohttp.ClientError, OSError) as exc:
-            return connection_lost(target, _words(exc))
+            return connection_lost(target, _words(exc), answering=answering)
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
         """The body, or None when it is too large."""
@@ -131,4 +135,8 @@ async def open_pool(
 
 
 def _words(exc: BaseException) -> str:
-    return str(exc) or type(exc).__name__
+    # Without the address, which is nothing that our callers need to know.
+    cause = exc.os_error if isinstance(exc, aiohttp.ClientConnectorError) else exc
+    if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
+        return os.strerror(cause.errno)
+    return type(cause).__name__

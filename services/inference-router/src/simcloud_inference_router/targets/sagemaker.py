@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 
@@ -12,12 +13,21 @@ from simcloud.errors import Unauthenticated
 from simcloud_inference_router.catalog import TargetEntry
 from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
 from simcloud_inference_router.targets.credentials import CredentialSource
-from simcloud_inference_router.targets.errors import read_error, sagemaker_failure
+from simcloud_inference_router.targets.errors import (
+    out_of_time,
+    read_error,
+    sagemaker_failure,
+    wire_text,
+)
 from simcloud_inference_router.targets.http_pool import HttpAnswer, HttpPool
 from simcloud_inference_router.targets.sigv4 import Credentials, SigV4Signer, sha256_hex
 
 MAX_ATTRIBUTES = 1024
 """Characters of CustomAttributes (InvokeEndpoint's model)."""
+
+HASH_IN_THREAD_BYTES = 256 * 1024
+"""Bodies from here on are hashed in a thread (hashlib lets others run): 0.5 ms of a core for each
+MiB, during which the event loop would answer nobody."""
 
 _INFERENCE_ID = re.compile(r"[\x21-\x7e]{1,64}")
 """What InferenceId may be; the runtime also takes blanks, which a log can't show."""
@@ -60,25 +70,37 @@ class SageMakerTarget:
         return self._name
 
     async def invoke(self, invocation: Invocation, *, timeout_s: float) -> TargetAnswer | Failure:
-        """Asks once; once more with new credentials if the old ones were refused."""
+        """Asks once; once more when the credentials were refused and others may be had."""
+        deadline = self._clock.monotonic() + timeout_s
         headers = self._unsigned(invocation)
-        body_sha256 = sha256_hex(invocation.body)
-        begun = self._clock.monotonic()
-        outcome, used = await self._send(invocation.body, headers, body_sha256, timeout_s)
-        if isinstance(outcome, Failure) and outcome.refresh and used is not None:
-            await self._credentials.renew(used)
-            left_s = timeout_s - (self._clock.monotonic() - begun)
-            if left_s > 0:
-                outcome, _ = await self._send(invocation.body, headers, body_sha256, left_s)
+        body = invocation.body
+        if len(body) < HASH_IN_THREAD_BYTES:
+            body_sha256 = sha256_hex(body)
+        else:
+            body_sha256 = await asyncio.to_thread(sha256_hex, body)
+        outcome, used = await self._send(body, headers, body_sha256, deadline)
+        if (
+            isinstance(outcome, Failure)
+            and outcome.refresh
+            and used is not None
+            and await self._credentials.renew(used)
+        ):
+            outcome, _ = await self._send(body, headers, body_sha256, deadline)
         return outcome
 
     async def _send(
-        self, body: bytes, headers: Mapping[str, str], body_sha256: str, timeout_s: float
+        self, body: bytes, headers: Mapping[str, str], body_sha256: str, deadline: float
     ) -> tuple[TargetAnswer | Failure, Credentials | None]:
         try:
-            credentials = await self._credentials.current()
+            async with asyncio.timeout(deadline - self._clock.monotonic()):
+                credentials = await self._credentials.current()
         except Unauthenticated as exc:
             return Failure(exc), None
+        except TimeoutError:
+            return out_of_time(self._name), None
+        left_s = deadline - self._clock.monotonic()
+        if left_s <= 0:
+            return out_of_time(self._name), None
         signature = self._signer.sign(
             credentials=credentials,
             method="POST",
@@ -92,7 +114,7 @@ class SageMakerTarget:
             url=self._url,
             headers={**headers, **signature},
             body=body,
-            timeout_s=timeout_s,
+            timeout_s=left_s,
         )
         return self._read(answer), credentials
 
@@ -102,8 +124,8 @@ class SageMakerTarget:
         if answer.status == 200:
             return TargetAnswer(
                 body=answer.body,
-                content_type=answer.headers.get("content-type", ""),
-                variant=answer.headers.get("x-amzn-invoked-production-variant", ""),
+                content_type=wire_text(answer.headers.get("content-type", "")),
+                variant=wire_text(answer.headers.get("x-amzn-invoked-production-variant", "")),
             )
         wire = read_error(self._name, answer.status, answer.headers, answer.body)
         return sagemaker_failure(wire)
