@@ -52,7 +52,7 @@ async def test_free_memory_is_lent_and_given_back_as_soon_as_somebody_waits() ->
         other = tasks.create_task(budget.acquire(UNIT))
         await asyncio.sleep(0)
         assert budget.waiting == 1
-        assert credit.free(110) == UNIT + 2 * PART + 10
+        assert credit.free(110) == UNIT + 2 * PART
         assert credit.free(110) == UNIT + 2 * PART + 20
         await other
     assert credit.leased == UNIT
@@ -60,6 +60,29 @@ async def test_free_memory_is_lent_and_given_back_as_soon_as_somebody_waits() ->
     other.result().release()
     assert budget.in_use == 0
     assert budget.peak <= budget.limit
+
+
+async def test_parts_of_less_payload_than_their_size_give_memory_back_too() -> None:
+    """Small frames: a part of 100 bytes holds 60 of payload, the rest are tar headers."""
+    budget = ByteBudget(UNIT + 2 * PART)
+    credit = await admitted(budget)
+    credit.grow()
+    credit.grow()
+    async with asyncio.TaskGroup() as tasks:
+        other = tasks.create_task(budget.acquire(UNIT))
+        await asyncio.sleep(0)
+        for _ in range(4):
+            assert not other.done()
+            credit.charge(60)
+            credit.free(60)
+            # What the base lease promises stays: a part and a frame.
+            assert credit.granted - credit.received >= UNIT
+        await other
+    assert credit.leased == UNIT
+    assert credit.grow() == credit.received + UNIT
+    credit.close()
+    other.result().release()
+    assert budget.in_use == 0
 
 
 async def test_after_a_restart_credit_counts_from_zero() -> None:

@@ -50,9 +50,9 @@ def test_a_flush_takes_whole_frames_and_only_as_many_bytes_as_s3_accepts() -> No
     assert (part.number, part.data, part.end_frame) == (4, b"x" * 40, 7)
 
 
-def test_the_part_size_is_the_wanted_one_while_frames_are_no_more_than_parts() -> None:
+def test_the_part_size_is_the_wanted_one_while_frames_are_fewer_than_parts() -> None:
     size = choose_part_size(
-        wanted_bytes=16 << 20, frames=10_000, max_frame_bytes=50 << 20, members=4, limits=S3
+        wanted_bytes=16 << 20, frames=9_999, max_frame_bytes=50 << 20, members=4, limits=S3
     )
     assert size == 16 << 20
 

@@ -236,6 +236,13 @@ class Overloaded(Transient):
     reason = "OVERLOADED"
 
 
+class FramesTooLarge(Overloaded):
+    """Frames are larger than a limit of ours: waiting doesn't help, smaller ones do."""
+
+    reason = "FRAMES_TOO_LARGE"
+    retryable = False
+
+
 class DeadlineExceeded(SimcloudError):
     """The caller's time ran out; never retried by us."""
 

@@ -75,6 +75,10 @@ class StreamCredit:
             lease = self._extra.pop()
             spare -= lease.size
             lease.release()
+        if self._extra and self._budget.waiting:
+            # Kept back until it makes up the next lease: a part's payload is less than the part,
+            # and who waits must not wait for ever for the difference. The base stays granted.
+            return self._granted
         return self._grant()
 
     def grow(self) -> int:

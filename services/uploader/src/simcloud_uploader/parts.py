@@ -71,8 +71,9 @@ def choose_part_size(
     frame_bytes = max_frame_bytes + members * MEMBER_OVERHEAD_BYTES
     size = max(wanted_bytes, limits.min_part_bytes)
     # A part holds at least one whole frame, so only a shard of more frames than parts can overrun.
-    if frames > limits.max_parts:
-        size = max(size, -(-frames * frame_bytes // limits.max_parts))
+    # The last one may hold nothing but the tar's end.
+    if frames >= limits.max_parts:
+        size = max(size, -(-frames * frame_bytes // max(limits.max_parts - 1, 1)))
     if size + frame_bytes > limits.max_part_bytes:
         raise InvalidRequest(
             "open.max_frame_bytes",

@@ -268,6 +268,9 @@ class ShardSession:
         committed = await self._means.committer.commit(
             self._opened.run, self._opened.expected.frames, tar, rows
         )
+        self._end(committed)
+
+    def _end(self, committed: CommittedShard) -> None:
         if not self._finished.done():
             self._finished.set_result(committed)
 
@@ -284,6 +287,15 @@ class ShardSession:
             )
 
     async def _restart(self, reason: str, generation: int) -> None:
+        if generation != self._stream.restarts:
+            return
+        # What ended the upload may be a Complete of a former owner that has landed late.
+        committed = await self._means.committer.committed(
+            self._opened.run, self._opened.expected.frames
+        )
+        if committed is not None:
+            self._end(committed)
+            return
         if generation != self._stream.restarts:
             return
         if self._stream.restarts >= self._settings.max_restarts:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
 
 from simcloud.client._wire import CommittedShard
-from simcloud.concurrency import ByteBudget
+from simcloud.concurrency import ByteBudget, run_cleanup
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.rundoc import RunDocuments, is_aborted, load_run
-from simcloud.errors import InvalidRequest, Overloaded, PreconditionFailed
+from simcloud.errors import (
+    FramesTooLarge,
+    InvalidRequest,
+    Overloaded,
+    PreconditionFailed,
+    SimcloudError,
+)
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_bytes
 from simcloud_uploader.commit import Committer
@@ -87,7 +94,8 @@ class ShardOpener:
         """Owns the shard, unless it was committed in the meantime.
 
         Raises:
-            Overloaded: too many streams wait; without a wait: the frames are too large for ever.
+            Overloaded: too many streams wait.
+            FramesTooLarge: the frames are larger than the budget, now and for ever.
             Conflict: another writer is at work.
             NotReady: this writer's former stream may be.
             PreconditionFailed: aborted, or the fingerprint may not join.
@@ -118,7 +126,11 @@ class ShardOpener:
             committed = await self._committer.committed(run, request.frames)
             self._check_room(request, ownership.document.part_size_bytes)
         except BaseException:
-            await ownership.release(ownership.document.parts)
+            with suppress(SimcloudError, TimeoutError):  # then it is owned until it is stale
+                await run_cleanup(
+                    ownership.release(ownership.document.parts),
+                    deadline_s=self._settings.cleanup_s,
+                )
             raise
         if committed is not None:
             return committed
@@ -152,10 +164,10 @@ class ShardOpener:
     def _check_room(self, request: OpenRequest, part_size: int) -> None:
         unit = part_size + request.max_frame_bytes
         if unit > self._budget.limit:
-            raise Overloaded(
+            raise FramesTooLarge(
                 f"a part of {part_size} bytes and a frame of {request.max_frame_bytes} are more "
                 f"than this uploader's whole budget of {self._budget.limit}: make frames smaller "
-                "or raise budget_bytes",
+                "(resolution, cameras, annotators) or raise its budget_bytes",
             )
         if self._budget.available < unit and (
             self._budget.waiting >= self._settings.max_waiting_streams
@@ -166,11 +178,10 @@ class ShardOpener:
             )
 
     async def _check_fingerprint(self, request: OpenRequest) -> None:
-        if request.allow_mixed_fingerprints:
-            return
         location = request.location
+        # Whoever may join writes it too: those who may not must see that others were here.
         first = await pinned_fingerprint(self._store, location, request.fingerprint)
-        if first != request.fingerprint:
+        if first != request.fingerprint and not request.allow_mixed_fingerprints:
             raise FingerprintRefused(
                 f"{location} holds frames of render fingerprint {first}; {request.fingerprint} may "
                 "not join it: use the same versions and hardware, or allow mixed fingerprints",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 import grpc
 import grpc.aio
 
+from simcloud.client._kept_frames import KeptFrames
 from simcloud.client._wire import (
     CommittedShard,
     committed_from_wire,
@@ -23,8 +23,16 @@ from simcloud.client._wire import (
 from simcloud.concurrency import Backoff, single_error
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
-from simcloud.errors import Bug, InvalidRequest, NotReady, Overloaded, SimcloudError, Transient
-from simcloud.rpc.status import error_from_rpc
+from simcloud.errors import (
+    Bug,
+    DeadlineExceeded,
+    InvalidRequest,
+    NotReady,
+    Overloaded,
+    SimcloudError,
+    Transient,
+)
+from simcloud.rpc.status import DETAILS_KEY, error_from_rpc
 from simcloud.spec.plan import ShardFrames
 from simcloud.v1 import uploader_pb2, uploader_pb2_grpc
 
@@ -72,50 +80,8 @@ class _Reopen(Exception):
         self.cause = cause
 
 
-class _KeptFrames:
-    """Frames sent or to be sent that are not durable, in order. Pure."""
-
-    def __init__(self, first_frame: int, *, cameras: int) -> None:
-        self._cameras = cameras
-        self.frames: deque[EncodedFrame] = deque()
-        self.size_bytes = 0
-        self.sent = 0
-        """How many of them are sent whole on the present stream."""
-        self._kept_from = first_frame
-        self._next_frame = first_frame
-        self._next_camera = 0
-
-    def add(self, frame: EncodedFrame) -> None:
-        """Takes the next camera of the next frame."""
-        if frame.frame != self._next_frame:
-            raise InvalidRequest("frame", f"expected frame {self._next_frame}, found {frame.frame}")
-        self.frames.append(frame)
-        self.size_bytes += frame.size_bytes
-        self._next_camera += 1
-        if self._next_camera == self._cameras:
-            self._next_camera = 0
-            self._next_frame += 1
-
-    def drop_before(self, frame: int) -> None:
-        """Frames before this one are durable."""
-        self._kept_from = max(self._kept_from, frame)
-        while self.frames and self.frames[0].frame < frame:
-            self.size_bytes -= self.frames.popleft().size_bytes
-            self.sent = max(self.sent - 1, 0)
-
-    def rewind(self, resume_frame: int) -> bool:
-        """Sends again from there; False when that frame is not kept any more, or not yet made."""
-        if not self._kept_from <= resume_frame <= self._next_frame:
-            return False
-        self.drop_before(resume_frame)
-        self.sent = 0
-        return True
-
-    def clear(self, resume_frame: int) -> None:
-        """Nothing is kept; the caller's next frame is this one."""
-        self.frames.clear()
-        self.size_bytes = self.sent = self._next_camera = 0
-        self._next_frame = self._kept_from = resume_frame
+class _Idle(Exception):
+    """The uploader ended a stream on which nothing had come for its idle time-out."""
 
 
 class ShardUpload:
@@ -138,7 +104,7 @@ class ShardUpload:
         self._rng = rng
         self._backoff = Backoff(base_s=0.1, cap_s=5.0)
         self._changed = asyncio.Condition()
-        self._kept = _KeptFrames(target.frames.first, cameras=target.cameras)
+        self._kept = KeptFrames(target.frames.first, cameras=target.cameras)
         self._resume_frame: int | None = None
         self._durable_before = target.frames.first
         self._committed: CommittedShard | None = None
@@ -151,6 +117,8 @@ class ShardUpload:
         self._credit_granted = 0
         self._credit_used = 0
         self._opened_once = False
+        self._asking = 0
+        """Calls of ``send`` and ``commit`` that have not returned."""
         self._epoch = 0
         self.reconnects = 0
         """Streams opened after the first."""
@@ -206,9 +174,14 @@ class ShardUpload:
                 f"{self._target.max_frame_bytes}",
             )
         async with self._changed:
-            await self._changed.wait_for(
-                lambda: self._interrupted or self._fits(frame) or self._committed is not None
-            )
+            self._asking += 1
+            self._changed.notify_all()
+            try:
+                await self._changed.wait_for(
+                    lambda: self._interrupted or self._fits(frame) or self._committed is not None
+                )
+            finally:
+                self._asking -= 1
             self._raise_failure()
             if self._committed is None:
                 self._kept.add(frame)
@@ -223,6 +196,7 @@ class ShardUpload:
         """
         async with self._changed:
             self._commit_wanted = True
+            self._asking += 1
             self._changed.notify_all()
             try:
                 await self._changed.wait_for(lambda: self._interrupted or self._committed)
@@ -230,6 +204,7 @@ class ShardUpload:
                     self._raise_failure()
             finally:
                 self._commit_wanted = False
+                self._asking -= 1
             assert self._committed is not None
             return self._committed
 
@@ -237,28 +212,42 @@ class ShardUpload:
         """Keeps a stream open until the shard is committed or failed; ends by cancel."""
         attempt = 0
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._reconnect_for_s
+        failing_since: float | None = None
         while True:
             self._stream_open = False
+            durable_before, began = self._durable_before, loop.time()
             try:
                 await self._stream()
                 return
+            except _Idle:
+                await self._wait_for_more()
+                continue
             except _Reopen as reopen:
                 error: SimcloudError = reopen.cause
             except SimcloudError as fatal:
                 await self._fail(fatal)
                 return
-            if self._stream_open:
-                attempt = 0
-                give_up_at = loop.time() + self._reconnect_for_s
+            # A stream that opens and breaks again and again gets nowhere: only what became durable,
+            # or a long life, counts as an end of the trouble.
+            lived = self._stream_open and loop.time() - began > self._reconnect_for_s
+            if lived or self._durable_before > durable_before:
+                attempt, failing_since = 0, None
+            failing_since = failing_since or loop.time()
             after = error.retry_after_s if isinstance(error, Transient) else None
             delay_s = self._backoff.delay_s(attempt, self._rng, retry_after_s=after)
-            if loop.time() + delay_s > give_up_at:
+            if loop.time() + delay_s > failing_since + self._reconnect_for_s:
                 await self._fail(error)
                 return
             attempt += 1
             self.reconnects += 1
             await asyncio.sleep(delay_s)
+
+    async def _wait_for_more(self) -> None:
+        """The uploader let go of the shard because nothing came: open it again when there is."""
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: self._asking or self._kept.sent < len(self._kept.frames)
+            )
 
     async def _stream(self) -> None:
         call = self._stub.UploadShard()
@@ -301,12 +290,17 @@ class ShardUpload:
     @staticmethod
     def _classified(error: grpc.aio.AioRpcError) -> Exception:
         ours = error_from_rpc(error)
-        waits = isinstance(ours, Overloaded) and ours.retry_after_s is not None
-        if error.code() is grpc.StatusCode.UNAVAILABLE or waits:
+        if isinstance(ours, DeadlineExceeded):
+            # We set no deadline: the uploader has waited for frames long enough.
+            return _Idle()
+        hopeless = isinstance(ours, Overloaded) and ours.retry_after_s is None
+        if isinstance(ours, Transient) and not hopeless:
             return _Reopen(ours)
-        # A proxy or a dying server resets the stream; its code is INTERNAL, without our details.
-        if error.code() is grpc.StatusCode.INTERNAL and "RST_STREAM" in (error.details() or ""):
-            return _Reopen(NotReady(f"the stream was reset: {error.details()}"))
+        # A proxy or a dying server resets the stream, or a write meets the end of the call before
+        # its status is known ("Internal error from Core"): INTERNAL, without our details.
+        told = any(key == DETAILS_KEY for key, _ in error.trailing_metadata() or ())
+        if error.code() is grpc.StatusCode.INTERNAL and not told:
+            return _Reopen(NotReady(f"the stream broke: {error.details()}"))
         return ours
 
     def _open_message(self) -> uploader_pb2.UploadShardRequest:
@@ -385,7 +379,7 @@ class ShardUpload:
                 )
             if frame is not None:
                 if await self._send_frame(call, frame, generation):
-                    self._kept.sent += 1
+                    self._kept.mark_sent(frame)
                 continue
             committed_in = generation
             await call.write(
