@@ -27,7 +27,9 @@ TONE_SCALE = 0.8
 
 
 def denoise(color: Float32Array, albedo: Float32Array, normal: Float32Array) -> Float32Array:
-    """Open Image Denoise, Balanced, with guides that are themselves nearly free of noise.
+    """Open Image Denoise, Fast, with guides that are themselves nearly free of noise.
+
+    Balanced takes about 1.7 times as long for 0.35 dB more.
 
     On the CPU, even where there is a GPU. The input's scale is computed here: Open Image Denoise
     sums it up thread by thread, and its last bits depend on how many there are.
@@ -45,7 +47,7 @@ def denoise(color: Float32Array, albedo: Float32Array, normal: Float32Array) -> 
         np.ascontiguousarray(np.clip(normal, -1.0, 1.0), np.float32),
         hdr=True,
         clean_aux=True,
-        quality=oidn.Quality.Balanced,
+        quality=oidn.Quality.Fast,
         input_scale=_input_scale(color),
         device=_cpu_device(),
     )

@@ -19,7 +19,7 @@ class MitsubaSettings:
     denoise: bool = True
     aux_spp: int = 32
     """Samples per pixel of the denoiser's guides, on a grid: scalar takes four at most, the other
-    variants nine; more would not show."""
+    variants twelve; more would not show."""
     max_texture_px: int = 1024
     """Longer sides are reduced to this."""
     environment_size: tuple[int, int] = (512, 256)
