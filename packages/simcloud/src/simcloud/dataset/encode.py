@@ -99,11 +99,12 @@ def decode(data: bytes, encoding: Encoding) -> Array:
 
 
 def _encode_png_rgb(array: Array) -> bytes:
-    import fpng_py
+    import cv2
 
-    height, width = array.shape[:2]
-    pixels = np.ascontiguousarray(array)
-    return bytes(fpng_py.fpng_encode_image_to_memory(pixels.tobytes(), width, height, 3))
+    ok, data = cv2.imencode(".png", np.ascontiguousarray(array[:, :, ::-1]))
+    if not ok:
+        raise InvalidRequest("array", f"a picture of shape {array.shape} cannot be PNG")
+    return bytes(data)
 
 
 def _encode_png16(array: Array) -> bytes:
