@@ -1,14 +1,17 @@
-"""What all tests share: markers by folder, no sockets in unit tests, nothing held at the end."""
+"""What all tests share: markers by folder, one S3 server, no sockets in unit tests, no leaks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_socket
 
+from simcloud.s3.objects import ObjectStore, open_store
 from support.gauges import assert_nothing_held
+from support.s3_server import S3Server, running_s3_server
 
 _TESTS = Path(__file__).parent
 _FOLDERS = ("unit", "integration", "fault", "conformance", "deploy", "e2e")
@@ -42,3 +45,25 @@ def _nothing_held_after_integration_tests(request: pytest.FixtureRequest) -> Ite
     yield
     if _folder_of(request.node.path) in {"integration", "fault"}:
         assert_nothing_held()
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """One SeaweedFS for all tests that leave it running; start your own to kill it."""
+    with running_s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+async def store(s3_server: S3Server) -> AsyncIterator[ObjectStore]:
+    """A client of the server."""
+    async with open_store(s3_server.settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def bucket(store: ObjectStore) -> str:
+    """A fresh bucket."""
+    name = f"test-{secrets.token_hex(6)}"
+    await store.ensure_bucket(name)
+    return name
