@@ -24,7 +24,9 @@ $(INSTALLED): requirements/uv.txt requirements/dev.txt $(wildcard packages/*/pyp
 	    { echo "Python's venv module is missing. Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@# Twice: uv 0.13.9 was seen to crash at its exit, when everything was installed already.
+	install="$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt"; \
+	    $$install || $$install
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation \
 	    -e packages/simcloud -e packages/simcloud-cli -e services/generator -e services/uploader \
 	    -e services/inference-router -e model-container
