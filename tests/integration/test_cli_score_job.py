@@ -6,9 +6,11 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
 from simcloud.accounting.reconcile import reconcile
+from simcloud.client.router import RouterClient
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.manifest import build_manifest, publish_manifest
 from simcloud.dataset.reader import Dataset
@@ -29,6 +31,7 @@ from simcloud.scoring.job import (
     model_key,
 )
 from simcloud.spec.plan import CountingRule, Plan
+from simcloud.v1 import infer_pb2, infer_pb2_grpc
 from support.dataset_frames import SPEC, put_shard
 from support.router import RunningRouter, model, running_router, settings_for, write_catalog
 from support.s3_server import S3Server
@@ -155,3 +158,48 @@ async def test_a_model_must_exist_and_find_objects(router: RunningRouter) -> Non
     with pytest.raises(InvalidRequest, match="does image_classification"):
         await find_model(router.client, "classes")
     assert str(model_key(await find_model(router.client, "det"))) == "det@" + "0" * 16
+
+
+class _OneAnswer(infer_pb2_grpc.InferenceRouterServiceServicer):
+    """Answers the first frame of a stream, none of the others, and ends it well."""
+
+    async def Infer(
+        self,
+        request_iterator: AsyncIterator[infer_pb2.InferRequest],
+        context: grpc.aio.ServicerContext[infer_pb2.InferRequest, infer_pb2.InferResponse],
+    ) -> None:
+        answered = False
+        async for request in request_iterator:
+            if request.WhichOneof("message") == "open":
+                credit = infer_pb2.InferCredit(granted_frames=8)
+                await context.write(infer_pb2.InferResponse(credit=credit))
+            elif not answered:
+                answered = True
+                answer = infer_pb2.InferAnswer(
+                    id=request.frame.id,
+                    media_type="application/json",
+                    body=json.dumps({"detections": [SEEN]}).encode(),
+                )
+                await context.write(infer_pb2.InferResponse(answer=answer))
+
+
+async def test_a_stream_that_ends_well_before_all_answers_writes_no_predictions(
+    store: ObjectStore, router: RunningRouter, dataset: Dataset
+) -> None:
+    info = await find_model(router.client, "det")
+    server = grpc.aio.server()
+    infer_pb2_grpc.add_InferenceRouterServiceServicer_to_server(_OneAnswer(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with RouterClient.connect(f"127.0.0.1:{port}") as client:
+            job = ScoreJob(store=store, router=client, dataset=dataset, model=info, settings=FAST)
+            events = [event async for event in job.run()]
+    finally:
+        await server.stop(None)
+    ended = events[-1]
+    assert isinstance(ended, ScoreEnded)
+    assert {failure.reason for failure in ended.unscored} == {"NO_ANSWER"}
+    # Three attempts brought three of each shard's four frames.
+    assert len(ended.unscored) == 2
+    assert not any(isinstance(event, ShardScored) for event in events)

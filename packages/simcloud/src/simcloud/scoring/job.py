@@ -28,6 +28,8 @@ from simcloud.scoring.types import Answer, FrameKey, ScoredFrame
 from simcloud.spec.plan import CountingRule
 
 TASK = "object_detection"
+NO_ANSWER = "NO_ANSWER"
+"""Reason of a frame that was sent and never answered, in all attempts."""
 _KEY_DIGITS = 16
 """Digits of the model's digest in the name of its predictions: 64 bits tell models apart."""
 
@@ -215,9 +217,11 @@ class ScoreJob:
             if attempt:
                 await asyncio.sleep(self._settings.pause_s * 2.0 ** (attempt - 1))
             retry: set[FrameKey] = set()
+            silent = set(remaining)
             try:
                 async with aclosing(self._stream(labels, remaining)) as answers:
                     async for key, answer in answers:
+                        silent.discard(key)
                         if answer.ok:
                             result.answers[key] = self._answer(key, answer)
                             result.failed.pop(key, None)
@@ -229,8 +233,12 @@ class ScoreJob:
                 # The stream broke: what has no answer is sent again on another.
                 if not error.retryable or attempt + 1 == self._settings.attempts:
                     raise
-                retry |= set(remaining) - result.answers.keys() - result.failed.keys()
-            remaining = sorted(retry)
+            # Also when it ended well: a shard is written with all of its frames or not at all.
+            for key in silent:
+                result.failed[key] = FrameUnscored(
+                    key, NO_ANSWER, "the stream ended before its answer"
+                )
+            remaining = sorted(retry | silent)
             if not remaining:
                 return
 
