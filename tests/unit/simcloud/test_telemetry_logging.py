@@ -82,3 +82,12 @@ def test_other_libraries_lines_are_json_too_and_quieter(lines: Any) -> None:
         "other.library",
         "unit",
     )
+
+
+def test_a_log_that_cannot_be_written_fails_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(logging._Output, "stream", Full())
+    logging.log_request("info", {"code": "OK"})

@@ -6,6 +6,7 @@ Every line has ``timestamp`` (UTC), ``level``, ``event``, ``service`` and, withi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -107,8 +108,10 @@ def log_request(level: Level, fields: dict[str, object]) -> None:
             "service": _Output.service,
             **fields,
         }
-        output.write(_encode(line) + "\n")
-        output.flush()
+        # A log that can't be written (its reader has gone, the disk is full) fails no request.
+        with contextlib.suppress(OSError, ValueError):
+            output.write(_encode(line) + "\n")
+            output.flush()
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
