@@ -153,3 +153,15 @@ async def test_a_shrunk_limit_admits_no_more_than_it_says() -> None:
         assert "waiter" in order
         for holder in (*holders, waiter):
             holder.release.set()
+
+
+async def test_whoever_waits_in_vain_has_waited_all_the_same() -> None:
+    clock = SYSTEM_CLOCK
+    door = gate(1)
+    async with door.slot(deadline=None, patient=False):
+        second = door.slot(deadline=clock.monotonic() + 0.01, patient=False)
+        with pytest.raises(DeadlineExceeded):
+            async with second:
+                pass
+    assert second.waited_s >= 0.01
+    assert (door.in_flight, door.waiting) == (0, 0)

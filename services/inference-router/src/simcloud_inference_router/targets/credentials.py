@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from aiobotocore.credentials import AioCredentials
+from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
 from aiobotocore.session import get_session
 
 from simcloud.clock import Clock
@@ -28,6 +28,9 @@ _log = get_logger(__name__)
 
 class CredentialSource(Protocol):
     """Credentials, as they are now."""
+
+    def known(self) -> Credentials | None:
+        """What to sign with, when nothing need be looked up or refreshed; None: ask ``current``."""
 
     async def current(self) -> Credentials:
         """What to sign with.
@@ -52,6 +55,10 @@ class FixedCredentials:
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
+
+    def known(self) -> Credentials:
+        """What the settings say."""
+        return self._credentials
 
     async def current(self) -> Credentials:
         """What the settings say."""
@@ -78,6 +85,13 @@ class ProviderChain:
         self._last: Credentials | None = None
         self._renewed_at = float("-inf")
         self._lock = asyncio.Lock()
+
+    def known(self) -> Credentials | None:
+        """The last ones, until the chain wants to refresh them."""
+        found = self._found
+        if isinstance(found, AioRefreshableCredentials) and found.refresh_needed():
+            return None
+        return self._last
 
     async def current(self) -> Credentials:
         """The chain's credentials, refreshed by it when they are about to expire."""

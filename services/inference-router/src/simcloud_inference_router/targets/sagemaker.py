@@ -91,13 +91,15 @@ class SageMakerTarget:
     async def _send(
         self, body: bytes, headers: Mapping[str, str], body_sha256: str, deadline: float
     ) -> tuple[TargetAnswer | Failure, Credentials | None]:
-        try:
-            async with asyncio.timeout(deadline - self._clock.monotonic()):
-                credentials = await self._credentials.current()
-        except Unauthenticated as exc:
-            return Failure(exc), None
-        except TimeoutError:
-            return out_of_time(self._name), None
+        credentials = self._credentials.known()
+        if credentials is None:
+            try:
+                async with asyncio.timeout(deadline - self._clock.monotonic()):
+                    credentials = await self._credentials.current()
+            except Unauthenticated as exc:
+                return Failure(exc), None
+            except TimeoutError:
+                return out_of_time(self._name), None
         left_s = deadline - self._clock.monotonic()
         if left_s <= 0:
             return out_of_time(self._name), None

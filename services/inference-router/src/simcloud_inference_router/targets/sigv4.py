@@ -51,6 +51,7 @@ class SigV4Signer:
         self._service = service
         self._key_of: tuple[str, str] = ("", "")
         self._key = b""
+        self._path = self._path_encoded = ""
         self._stamp_second = -1
         self._stamp = ""
 
@@ -81,10 +82,12 @@ class SigV4Signer:
             added["x-amz-security-token"] = credentials.session_token
         signed = {**headers, **added}
         names = sorted(signed)
-        lines = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in names)
+        lines = "".join([f"{name}:{' '.join(signed[name].split())}\n" for name in names])
         signed_names = ";".join(names)
-        # Every service but S3 has the path of the wire encoded once more.
-        canonical = f"{method}\n{quote(path, safe='/~')}\n\n{lines}\n{signed_names}\n{body_sha256}"
+        if path != self._path:
+            # Every service but S3 has the path of the wire encoded once more.
+            self._path, self._path_encoded = path, quote(path, safe="/~")
+        canonical = f"{method}\n{self._path_encoded}\n\n{lines}\n{signed_names}\n{body_sha256}"
         day = stamp[:8]
         scope = f"{day}/{self._region}/{self._service}/aws4_request"
         digest = sha256_hex(canonical.encode())
