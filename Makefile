@@ -15,7 +15,7 @@ help: ## This list
 # --- setting up ---------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(INSTALLED) llvm ## Virtual environment, packages, LLVM where it may be installed
+setup: $(INSTALLED) system ## Virtual environment, packages, LLVM where it may be installed
 
 $(INSTALLED): requirements/uv.txt requirements/dev.txt $(wildcard packages/*/pyproject.toml services/*/pyproject.toml model-container/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
@@ -32,9 +32,9 @@ $(INSTALLED): requirements/uv.txt requirements/dev.txt $(wildcard packages/*/pyp
 	    -e services/inference-router -e model-container
 	@touch $@
 
-.PHONY: llvm
-llvm:
-	@scripts/install-llvm
+.PHONY: system
+system:
+	@scripts/install-system-packages
 
 # --- using --------------------------------------------------------------------------------------
 
