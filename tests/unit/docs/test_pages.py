@@ -136,7 +136,7 @@ def test_messages_of_the_troubleshooting_page_are_in_the_code() -> None:
     """Each piece of a quoted message, between its dots, stands in some source as it is quoted."""
     folders = ("packages", "services", "model-container")
     files = [path for folder in folders for path in (ROOT / folder).glob("**/src/**/*.py")]
-    files += [ROOT / "Makefile", ROOT / "scripts" / "install-llvm"]
+    files += [ROOT / "Makefile", ROOT / "scripts" / "install-system-packages"]
     sources = " ".join(path.read_text(encoding="utf-8") for path in files)
     # Adjacent literals are one message; what an f-string fills in is a dot of the page's.
     joined = re.sub(r'"\s*\n\s*f?"', "", sources)
