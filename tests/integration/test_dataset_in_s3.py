@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow import BufferReader
@@ -394,6 +395,24 @@ async def test_an_index_that_is_not_of_its_tar_is_found_by_making_it_again(
     # the two records differ in their layers' sizes only, which stand in `record_length`
     report = await reconcile(store, run, deep=True)
     assert any("its rows are not those of the tar" in item.detail for item in report.problems)
+
+
+async def test_a_row_that_is_there_twice_hides_no_missing_frame(
+    store: ObjectStore, run: RunLocation
+) -> None:
+    await commit_all(store, run)
+    shard = PLAN.shard_count - 1
+    key = run.index_key(shard)
+    table = pq.read_table(BufferReader((await store.get(run.bucket, key)).data))
+    # The last row is the quarantined one; the first goes, the last comes twice.
+    forged = pa.concat_tables([table.slice(1), table.slice(len(table) - 1)])
+    sink = pa.BufferOutputStream()
+    pq.write_table(forged, sink)
+    await store.put(run.bucket, key, sink.getvalue().to_pybytes())
+    report = await reconcile(store, run)
+    assert (report.stored, report.quarantined) == (10, 1)
+    assert [item.frame_keys for item in report.missing] == [1]
+    assert any("has two rows" in item.detail for item in report.problems)
 
 
 async def test_foreign_objects_are_named(store: ObjectStore, run: RunLocation) -> None:

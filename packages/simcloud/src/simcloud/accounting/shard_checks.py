@@ -103,7 +103,9 @@ class ShardChecker:
             self._say(
                 finding, f"frame {odd[0]['frame']} is in split {odd[0]['split']}, not the plan's"
             )
-        finding.quarantined = quarantined_rows(index)
+        # By key: a row that is there twice, or does not belong here, counts for no frame.
+        by_key = {(row.frame, row.camera): row for row in quarantined_rows(index)}
+        finding.quarantined = [row for key, row in by_key.items() if self._belongs(shard, key)]
         kept_out = {(row.frame, row.camera) for row in finding.quarantined}
         finding.stored = {key for key in keys if self._belongs(shard, key)} - kept_out
         counted = (len(finding.stored), len(kept_out))
