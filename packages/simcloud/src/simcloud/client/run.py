@@ -213,6 +213,8 @@ class RunDriver:
                     async for event in events:
                         yield event
             except SimcloudError as error:
+                if len(self._open) < stored_before:
+                    self._failures = 0
                 pause = self._after_failure(error)
                 yield Waiting(reason=error.message, seconds=pause)
             if len(self._open) < stored_before:
