@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from simcloud.client._wire import CommittedShard
@@ -76,7 +76,7 @@ class GenerateCall:
                 SHARDS.labels("committed").inc()
         await self._send.send(event)
 
-    async def events(self) -> AsyncIterator[GenerateEvent]:
+    async def events(self) -> AsyncGenerator[GenerateEvent]:
         """Everything that happens, the summary last."""
         begin, busy_before = time.monotonic(), self._pool.busy_s
         async with asyncio.TaskGroup() as group:

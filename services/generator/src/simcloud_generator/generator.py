@@ -7,7 +7,7 @@ import contextlib
 import os
 import platform
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from simcloud.client.uploader import UploaderClient
@@ -64,7 +64,7 @@ class Generator:
         stage = await self._open(ask)
         return await make_frame(self.pool, _job(stage, ask, _DEFAULT_PLAN, frame))
 
-    async def stream(self, ask: StreamRequest, caller: str) -> AsyncIterator[FrameResult]:
+    async def stream(self, ask: StreamRequest, caller: str) -> AsyncGenerator[FrameResult]:
         """Frames in order; the consumer's pace is the renderer's."""
         self._check(ask.ask, caller, resolved=False)
         self._check_count(len(ask.frames))
@@ -99,7 +99,7 @@ class Generator:
                         return
                     await send.send(await window.popleft())
 
-    async def generate(self, ask: GenerateRequest, caller: str) -> AsyncIterator[GenerateEvent]:
+    async def generate(self, ask: GenerateRequest, caller: str) -> AsyncGenerator[GenerateEvent]:
         """Renders shards and tells what happens to them.
 
         Raises:
@@ -123,8 +123,9 @@ class Generator:
             )
             self._generating.add(call)
             try:
-                async for event in call.events():
-                    yield event
+                async with contextlib.aclosing(call.events()) as events:
+                    async for event in events:
+                        yield event
             finally:
                 self._generating.discard(call)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 import grpc.aio
 
@@ -55,15 +56,17 @@ class GeneratorServicer(generator_pb2_grpc.GeneratorServiceServicer):
     ) -> AsyncIterator[pb.GenerateResponse]:
         """Shards into the uploader."""
         ask = wire.generate_request(request)
-        async for event in self._generator.generate(ask, caller_of(context)):
-            yield wire.event(event)
+        async with aclosing(self._generator.generate(ask, caller_of(context))) as events:
+            async for event in events:
+                yield wire.event(event)
 
     async def StreamFrames(  # noqa: N802
         self, request: pb.StreamFramesRequest, context: Context
     ) -> AsyncIterator[pb.StreamFramesResponse]:
         """Frames straight to the caller."""
         ask = wire.stream_request(request)
-        async for result in self._generator.stream(ask, caller_of(context)):
-            for view in result.views:
-                for piece in wire.pieces(view):
-                    yield pb.StreamFramesResponse(piece=piece)
+        async with aclosing(self._generator.stream(ask, caller_of(context))) as results:
+            async for result in results:
+                for view in result.views:
+                    for piece in wire.pieces(view):
+                        yield pb.StreamFramesResponse(piece=piece)
