@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,12 @@ from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.model import Spec
 from simcloud.spec.plan import Plan
+from simcloud_uploader.epochs import EpochState
+from simcloud_uploader.ownership import newest_epoch
+from support.eventually import eventually
 from support.generating import resolved, running_pair, showroom, stored_showroom
 from support.s3_server import S3Server
+from support.uploading import until
 
 PLAN = Plan(frames=6, frames_per_shard=3)
 
@@ -70,6 +75,26 @@ async def test_shards_are_rendered_committed_and_never_rendered_again(
         for layer in preview.layers:
             assert layer.data in tar
         assert record_from_json(preview.record).frame == 5
+
+
+async def test_a_cancelled_call_gives_its_place_and_its_shard_back_at_once(
+    s3_server: S3Server, store: ObjectStore, bucket: str, cache: Path
+) -> None:
+    location = RunLocation(bucket=bucket, prefix="", run="left")
+    async with running_pair(s3_server.settings, cache, workers=1) as pair:
+        spec = resolved(await stored_showroom(store, bucket), pair.generator)
+        created = await pair.uploads.create_run(location, spec=spec, plan=PLAN)
+        async with aclosing(pair.client.generate(spec, location, created.shards[:1])) as events:
+            async for event in events:
+                if isinstance(event, ShardOpened):
+                    break
+        await eventually(lambda: pair.generator.calls == 0)
+
+        async def is_released() -> bool:
+            newest = await newest_epoch(store, location, 0)
+            return newest is not None and newest.document.state is EpochState.RELEASED
+
+        await until(is_released)
 
 
 async def test_what_cannot_be_rendered_is_refused_before_any_work(

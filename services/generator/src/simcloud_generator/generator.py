@@ -47,6 +47,11 @@ class Generator:
         self._draining = False
         self._generating: set[GenerateCall] = set()
 
+    @property
+    def calls(self) -> int:
+        """Generate and StreamFrames calls being served now."""
+        return self._calls
+
     async def validate(self, ask: SpecRequest, caller: str) -> SceneReport:
         """Every reason why Generate would refuse a spec, and what works but not as written."""
         try:
