@@ -21,6 +21,10 @@ _GREEN = (80, 190, 60)
 _RED = (60, 60, 230)
 _GREY = (150, 150, 150)
 _JPEG_QUALITY = 82
+_READABLE_WIDTH_PX = 640
+"""About the width that small pictures are enlarged to."""
+_FULL_WIDTH_PX = 720
+"""Width from which letters and lines grow with the picture."""
 
 
 def decode(data: bytes) -> Picture:
@@ -36,29 +40,30 @@ def decode(data: bytes) -> Picture:
 
 
 def draw_detections(picture: Picture, detections: Sequence[Detection]) -> Picture:
-    """A copy with the detections in red."""
-    result = picture.copy()
+    """A copy with the detections in red; a small picture is enlarged."""
+    canvas = _Canvas(picture)
     for item in detections:
-        _box(result, item.box, _RED, f"{item.label} {item.score:.2f}")
-    return result
+        canvas.box(item.box, _RED, f"{item.label} {item.score:.2f}")
+    return canvas.picture
 
 
 def draw_match(picture: Picture, truths: Sequence[Truth], match: FrameMatch) -> Picture:
-    """A copy with counted objects in green, ignored ones in grey, detections in red."""
-    result = picture.copy()
+    """A copy, enlarged if small: counted objects green, ignored ones grey, detections red."""
+    canvas = _Canvas(picture)
     for truth in truths:
-        _box(result, truth.box, _GREEN if truth.counted else _GREY, truth.label, below=True)
+        canvas.box(truth.box, _GREEN if truth.counted else _GREY, truth.label, below=True)
     for item in match.matches:
-        _box(result, item.detection.box, _RED, f"{item.detection.label} {item.detection.score:.2f}")
-    return result
+        found = item.detection
+        canvas.box(found.box, _RED, f"{found.label} {found.score:.2f}")
+    return canvas.picture
 
 
 def draw_labels(picture: Picture, boxes: Sequence[tuple[str, Box]]) -> Picture:
-    """A copy with named boxes in green."""
-    result = picture.copy()
+    """A copy with named boxes in green; a small picture is enlarged."""
+    canvas = _Canvas(picture)
     for name, box in boxes:
-        _box(result, box, _GREEN, name, below=True)
-    return result
+        canvas.box(box, _GREEN, name, below=True)
+    return canvas.picture
 
 
 def jpeg(picture: Picture, *, max_width_px: int | None = None) -> bytes:
@@ -80,17 +85,34 @@ def data_uri(encoded: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
 
 
-def _box(
-    picture: Picture, box: Box, colour: tuple[int, int, int], text: str, *, below: bool = False
-) -> None:
-    height, width = picture.shape[:2]
-    # The maximum is exclusive: the last pixel inside is one less.
-    left, top = max(0, round(box[0])), max(0, round(box[1]))
-    right, bottom = min(width, round(box[2])) - 1, min(height, round(box[3])) - 1
-    cv2.rectangle(picture, (left, top), (right, bottom), colour, 2)
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.45
-    (text_width, text_height), _ = cv2.getTextSize(text, font, scale, 1)
-    y = min(height - 3, bottom - 4) if below else max(text_height + 3, top + text_height + 4)
-    x = min(left + 2, max(0, width - text_width - 4))
-    cv2.rectangle(picture, (x, y - text_height - 3), (x + text_width + 3, y + 3), colour, -1)
-    cv2.putText(picture, text, (x + 2, y), font, scale, (255, 255, 255), 1, cv2.LINE_AA)
+class _Canvas:
+    """A copy of a picture, wide enough for words on it to be read beside what they name."""
+
+    def __init__(self, picture: Picture) -> None:
+        height, width = picture.shape[:2]
+        self._factor = max(1, round(_READABLE_WIDTH_PX / width))
+        size = (width * self._factor, height * self._factor)
+        # Whole factors and no smoothing: pixels stay what they were.
+        self.picture: Picture = np.asarray(
+            cv2.resize(picture, size, interpolation=cv2.INTER_NEAREST), dtype=np.uint8
+        )
+        self._zoom = max(1.0, size[0] / _FULL_WIDTH_PX)
+
+    def box(
+        self, box: Box, colour: tuple[int, int, int], text: str, *, below: bool = False
+    ) -> None:
+        """Draws a box in pixels of the original, its name inside its upper or lower edge."""
+        picture, zoom = self.picture, self._zoom
+        height, width = picture.shape[:2]
+        x_min, y_min, x_max, y_max = (round(value * self._factor) for value in box)
+        # The maximum is exclusive: the last pixel inside is one less.
+        left, top = max(0, x_min), max(0, y_min)
+        right, bottom = min(width, x_max) - 1, min(height, y_max) - 1
+        cv2.rectangle(picture, (left, top), (right, bottom), colour, round(2 * zoom))
+        font, scale, thickness = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * zoom, round(zoom)
+        (text_width, text_height), _ = cv2.getTextSize(text, font, scale, thickness)
+        y = min(height - 3, bottom - 4) if below else max(text_height + 3, top + text_height + 4)
+        x = min(left + 2, max(0, width - text_width - 4))
+        cv2.rectangle(picture, (x, y - text_height - 3), (x + text_width + 3, y + 3), colour, -1)
+        white = (255, 255, 255)
+        cv2.putText(picture, text, (x + 2, y), font, scale, white, thickness, cv2.LINE_AA)
