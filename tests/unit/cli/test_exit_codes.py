@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from simcloud.errors import (
+    AlreadyExists,
     Corruption,
     InvalidRequest,
     NotFound,
@@ -26,6 +27,7 @@ def test_every_code_has_a_documented_meaning() -> None:
     [
         (InvalidRequest("spec.seed", "is wrong"), ExitCode.USAGE),
         (NotFound("no such run"), ExitCode.USAGE),
+        (AlreadyExists("another spec has that name"), ExitCode.USAGE),
         (NotReady("no answer"), ExitCode.UNREACHABLE),
         (Overloaded("busy"), ExitCode.UNREACHABLE),
         (StorageError("503", s3_code="SlowDown"), ExitCode.UNREACHABLE),

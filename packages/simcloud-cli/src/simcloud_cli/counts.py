@@ -22,11 +22,13 @@ def print_problems(report: Report) -> None:
             mends.append(item.mend)
         if len(items) > _NAMED:
             out.print(f"... and {len(items) - _NAMED} more shards; --json lists all")
-    for problem in report.problems[:_NAMED]:
+    said = {item.reason for item in (*report.missing, *report.unscored)}
+    problems = [item for item in report.problems if item.detail not in said]
+    for problem in problems[:_NAMED]:
         out.print(f"wrong: {problem.where}: {problem.detail}", markup=False)
         mends.append(problem.mend)
-    if len(report.problems) > _NAMED:
-        out.print(f"... and {len(report.problems) - _NAMED} more problems; --json lists all")
+    if len(problems) > _NAMED:
+        out.print(f"... and {len(problems) - _NAMED} more problems; --json lists all")
     for frame in report.quarantine[:_NAMED]:
         out.print(
             f"quarantined: frame {frame.frame} camera {frame.camera}: {frame.rule}: {frame.detail}",

@@ -139,8 +139,9 @@ async def running_stack(
         NotReady: a process died or didn't get ready; its log's tail is in the message.
     """
     state.prepare()
-    ports.refuse_taken()
     with state.hold():
+        # After the lock: what listens on the ports may be the stack of this very folder.
+        ports.refuse_taken()
         children: list[ChildProcess] = []
         try:
             builder = _Builder(state, bucket=bucket, ports=ports, children=children, say=say)

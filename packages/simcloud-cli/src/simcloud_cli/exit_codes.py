@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from simcloud.errors import (
+    AlreadyExists,
     DeadlineExceeded,
     InvalidRequest,
     NotFound,
@@ -54,7 +55,7 @@ def code_of(error: SimcloudError) -> ExitCode:
     # The name, not the class: the CLI would import all of checksums' module tree for one test.
     if error.reason == "CORRUPTION":
         return ExitCode.CORRUPT
-    if isinstance(error, InvalidRequest | NotFound):
+    if isinstance(error, InvalidRequest | NotFound | AlreadyExists):
         return ExitCode.USAGE
     if isinstance(error, Transient | DeadlineExceeded):
         return ExitCode.UNREACHABLE

@@ -61,6 +61,7 @@ async def generate(
                 path = write_first_picture(folder, event.frames)
                 if path is not None:
                     progress.say(f"first picture: {path}")
+            progress.run = request.location.run
             progress.run_event(event)
             if isinstance(event, RunStored):
                 return event

@@ -95,6 +95,8 @@ async def _sources(store: ObjectStore, text: str) -> list[Source]:
 
 
 def _on_disk(path: Path) -> list[Source]:
+    if not path.exists():
+        raise InvalidRequest(str(path), "there is no such file or folder")
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     return [
         Source(name=str(file), path=file, ref=None)

@@ -48,6 +48,9 @@ class RunProgress:
         self._scored: TaskID | None = None
         self._cameras = 1
 
+        self.run: str | None = None
+        """Name of the run, once it is known to be there."""
+
     def __enter__(self) -> Self:
         self._progress.start()
         return self

@@ -100,5 +100,5 @@ def refuse_taken_port(port: int, what: str) -> None:
         except OSError as error:
             raise PreconditionFailed(
                 f"port {port} for the {what} is taken ({error.strerror}): stop what listens there, "
-                f"or choose another port"
+                f"or choose another port (--ephemeral takes free ones)"
             ) from error

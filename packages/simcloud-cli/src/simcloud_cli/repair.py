@@ -1,7 +1,8 @@
-"""Mends what a dead writer left between a shard's tar and its index."""
+"""Mends what a dead writer left between a tar and its index; clears away what is broken."""
 
 from __future__ import annotations
 
+from simcloud.accounting.report import Report
 from simcloud.dataset.index import INDEX_TYPE, rebuild_index
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.manifest import committed_shards
@@ -35,3 +36,14 @@ async def repair_indexes(store: ObjectStore, location: RunLocation) -> list[int]
         )
         repaired.append(shard.shard)
     return repaired
+
+
+async def discard_broken(store: ObjectStore, report: Report) -> list[str]:
+    """Deletes the objects that a count found to be no use any more; their keys.
+
+    A shard's index goes before its tar: at no moment a reader of indexes finds one without a tar.
+    """
+    keys = list(dict.fromkeys(key for item in report.problems for key in item.discard))
+    for key in keys:
+        await store.delete_many(report.location.bucket, [key])
+    return keys

@@ -12,8 +12,9 @@ from simcloud.client.events import RunStored
 from simcloud.client.run import RunRequest, resolve_renderer
 from simcloud.client.uploader import Run, RunState
 from simcloud.dataset.layout import RunLocation
-from simcloud.errors import NotFound, SimcloudError
+from simcloud.errors import InvalidRequest, NotFound, SimcloudError
 from simcloud.scene.store import put_bundle
+from simcloud.scoring.job import find_model
 from simcloud.spec.canonical import canonical_json, digest
 from simcloud.spec.plan import DEFAULT_FRAMES_PER_SHARD, CountingRule, Plan
 from simcloud_cli.commands.common import output_folder
@@ -24,7 +25,7 @@ from simcloud_cli.interrupt import Interrupted, run_async
 from simcloud_cli.naming import default_run_name, provenance
 from simcloud_cli.output import console
 from simcloud_cli.progress import RunProgress
-from simcloud_cli.session import Session, in_session
+from simcloud_cli.session import Session, check_run_name, check_spec, in_session
 from simcloud_cli.specfile import SpecFile
 from simcloud_cli.summary import Outcome, print_outcome
 
@@ -56,6 +57,7 @@ def run_spec(spec_file: SpecFile, options: RunOptions) -> ExitCode:
     """Makes, or goes on with, the run of a spec."""
 
     async def prepare(session: Session, progress: RunProgress) -> RunRequest:
+        # Whatever can be refused is refused here: nothing is rendered, and no run is made.
         description = await session.generator.describe()
         spec = resolve_renderer(spec_file.spec, description)
         for check in description.backends[0].preflight:
@@ -63,22 +65,32 @@ def run_spec(spec_file: SpecFile, options: RunOptions) -> ExitCode:
                 progress.say(f"note: {check.detail}")
         name = options.name or default_run_name(spec_file.name, digest(canonical_json(spec)))
         location = session.location(name)
+        await session.store.check_bucket(location.bucket)
+        existing = await _existing(session, location)
+        plan = _plan(options, spec_file.counting, existing)
+        shards = _shards(options, plan)
+        if options.score:
+            await find_model(session.router, options.model)
         stored = await put_bundle(
             session.store, spec_file.bundle, bucket=location.bucket, prefix=location.prefix
         )
         if stored:
             progress.say(f"scene stored: {len(spec_file.bundle.files)} files")
-        plan = _plan(options, spec_file.counting, await _existing(session, location))
+        if existing is None:
+            # The spec of a run that is there was looked at when the run was made.
+            await check_spec(session, spec_file, spec, progress.say)
         return RunRequest(
             location=location,
             spec=spec,
             plan=plan,
-            shards=_shards(options, plan),
+            shards=shards,
             allow_mixed_fingerprints=options.allow_mixed_fingerprints,
             provenance=provenance(),
             preview=options.preview,
         )
 
+    if options.name is not None:
+        check_run_name(options.name)
     return _drive(prepare, options)
 
 
@@ -89,6 +101,8 @@ def resume_run(name: str, options: RunOptions) -> ExitCode:
         del progress
         location = session.location(name)
         found = await session.uploader.get_run(location)
+        if options.score:
+            await find_model(session.router, options.model)
         return RunRequest(
             location=location,
             spec=found.spec,
@@ -99,18 +113,17 @@ def resume_run(name: str, options: RunOptions) -> ExitCode:
             preview=False,
         )
 
+    check_run_name(name)
     return _drive(prepare, options)
 
 
 def _drive(prepare: Prepare, options: RunOptions) -> ExitCode:
-    location: RunLocation | None = None
+    progress = RunProgress()
 
     async def work(session: Session) -> Outcome:
-        nonlocal location
-        with RunProgress() as progress:
+        with progress:
             request = await prepare(session, progress)
-            location = request.location
-            progress.say(f"run {location.run} ({location.uri})")
+            progress.say(f"run {request.location.run} ({request.location.uri})")
             folder = output_folder(options.output, session.context.state_dir, request.location.run)
             stored = await generate(session, request, progress, folder)
             scoring = await _scored(
@@ -135,9 +148,9 @@ def _drive(prepare: Prepare, options: RunOptions) -> ExitCode:
     try:
         outcome = run_async(in_session(frozenset(needs), work))
     except (Interrupted, SimcloudError):
-        if location is not None:
+        if progress.run is not None:
             console(stderr=True).print(
-                f"what is stored stays; go on with: simcloud resume {location.run}", markup=False
+                f"what is stored stays; go on with: simcloud resume {progress.run}", markup=False
             )
         raise
     return print_outcome(outcome, allow_quarantine=options.allow_quarantine, json=options.json)
@@ -181,13 +194,22 @@ def _plan(options: RunOptions, counting: CountingRule, existing: Run | None) -> 
             frames_per_shard=options.frames_per_shard or DEFAULT_FRAMES_PER_SHARD,
             counting=counting,
         )
-    plan = existing.plan
-    return plan.model_copy(
-        update={
-            "frames": options.frames or plan.frames,
-            "frames_per_shard": options.frames_per_shard or plan.frames_per_shard,
-        }
-    )
+    plan, run = existing.plan, existing.summary.location.run
+    frames = options.frames or plan.frames
+    if frames < plan.frames:
+        raise InvalidRequest(
+            "--frames",
+            f"run {run} has {plan.frames} frames and can't shrink to {frames}: ask for as many or "
+            "more, or take another --name",
+        )
+    frames_per_shard = options.frames_per_shard or plan.frames_per_shard
+    if frames_per_shard != plan.frames_per_shard:
+        raise InvalidRequest(
+            "--frames-per-shard",
+            f"run {run} has {plan.frames_per_shard} and can't change to {frames_per_shard}: leave "
+            "the option out, or take another --name",
+        )
+    return plan.model_copy(update={"frames": frames})
 
 
 def _shards(options: RunOptions, plan: Plan) -> frozenset[int] | None:

@@ -13,7 +13,7 @@ from simcloud_cli.flow import Scoring, score_and_report
 from simcloud_cli.interrupt import run_async
 from simcloud_cli.output import console, print_json
 from simcloud_cli.progress import RunProgress
-from simcloud_cli.session import Session, in_session
+from simcloud_cli.session import Session, check_run_name, in_session
 from simcloud_cli.summary import print_metrics, print_performance
 
 
@@ -26,6 +26,7 @@ def score_run(run: str, model: str, output: Path | None, *, score: bool, json: b
         with RunProgress() as progress:
             return await score_and_report(session, location, model, progress, folder, score=score)
 
+    check_run_name(run)
     needs = frozenset({Part.ROUTER}) if score else frozenset()
     scoring = run_async(in_session(needs, work))
     code = ExitCode.COMPLETE if scoring.counts.complete_with_quarantine else ExitCode.INCOMPLETE

@@ -6,31 +6,41 @@ is started for as long as it works.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import grpc
 import grpc.aio
 from pydantic import SecretStr
 
 from simcloud.client.generator import GeneratorClient
 from simcloud.client.router import RouterClient
 from simcloud.client.uploader import UploaderClient
-from simcloud.dataset.layout import RunLocation
-from simcloud.errors import InvalidRequest, PreconditionFailed
+from simcloud.concurrency import single_error
+from simcloud.dataset.layout import RunLocation, check_run
+from simcloud.errors import InvalidRequest, NotReady, PreconditionFailed
 from simcloud.report.howto import DataLocation
 from simcloud.rpc.channel import connect
 from simcloud.s3.client import S3Settings
 from simcloud.s3.objects import ObjectStore, open_store
+from simcloud.spec.model import Spec
 from simcloud_cli.context import Context, current_name, load_config
 from simcloud_cli.embedded import FIXED_PORTS, Part, Ports, running_stack
 from simcloud_cli.output import console
+from simcloud_cli.specfile import SpecFile
 from simcloud_cli.state import options
 from simcloud_cli.statedir import StackInfo, StateDir
 
 T = TypeVar("T")
+
+_CONNECT_S = 10.0
+_READY = grpc.ChannelConnectivity.READY
+_FAILED = grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,8 @@ class Session:
     """With the endpoints of the embedded stack filled in."""
     store: ObjectStore
     channels: dict[Part, grpc.aio.Channel]
+    targets: dict[Part, str]
+    """Where the channels lead: `host:port`."""
 
     @property
     def generator(self) -> GeneratorClient:
@@ -73,6 +85,31 @@ class Session:
                 )
             return location
         return RunLocation(bucket=self.context.bucket, prefix=self.context.prefix, run=run)
+
+    async def reach(self, needs: frozenset[Part]) -> None:
+        """Connects to the services that a command needs, all at once.
+
+        Raises:
+            NotReady: one can't be reached; it is named with its address.
+        """
+        async with single_error(), asyncio.TaskGroup() as tasks:
+            for part in needs & self.channels.keys():
+                tasks.create_task(self._reach(part))
+
+    async def _reach(self, part: Part) -> None:
+        channel = self.channels[part]
+        state = channel.get_state(try_to_connect=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CONNECT_S):
+                while state not in {_READY, _FAILED}:
+                    await channel.wait_for_state_change(state)
+                    state = channel.get_state(try_to_connect=True)
+        if state is not _READY:
+            raise NotReady(
+                f"the {part.value} of context {self.name} can't be reached at "
+                f"{self.targets[part]}: start it, or correct the address "
+                f"(`simcloud --context {self.name} doctor` looks at all of them)"
+            )
 
     def data_location(self, location: RunLocation, last_shard: int) -> DataLocation:
         """Where a run is for other tools; on the embedded stack as `simcloud up` serves it."""
@@ -122,12 +159,12 @@ async def in_session(needs: frozenset[Part], work: Callable[[Session], Awaitable
     """
     name, context = current_context()
     if not context.embedded:
-        return await _connected(name, context, work)
+        return await _connected(name, context, needs, work)
     state = state_dir(context)
     info = state.running()
     if info is not None:
         _refuse_partial(info, needs, state)
-        return await _connected(name, _filled_in(context, info), work)
+        return await _connected(name, _filled_in(context, info), needs, work)
     out = console(stderr=True)
     async with running_stack(
         state,
@@ -136,10 +173,47 @@ async def in_session(needs: frozenset[Part], work: Callable[[Session], Awaitable
         parts=needs,
         say=lambda line: out.print(f"[dim]{line}[/]"),
     ) as stack:
-        return await stack.supervise(_connected(name, _filled_in(context, stack.info), work))
+        return await stack.supervise(_connected(name, _filled_in(context, stack.info), needs, work))
 
 
-async def _connected(name: str, context: Context, work: Callable[[Session], Awaitable[T]]) -> T:
+def check_run_name(run: str) -> None:
+    """Returns when a run can have this name or URI: known before anything is started.
+
+    Raises:
+        InvalidRequest: it can't; the rule is said.
+    """
+    if run.startswith("s3://"):
+        RunLocation.from_uri(run)
+    else:
+        check_run(run, field="run")
+
+
+async def check_spec(
+    session: Session, spec_file: SpecFile, spec: Spec, say: Callable[[str], None]
+) -> None:
+    """Has the generator look at a spec and its stored scene, as it does before a first frame.
+
+    Args:
+        session: with a generator; the scene is in its bucket.
+        spec_file: where the spec was read.
+        spec: it, with its renderer resolved.
+        say: told the warnings.
+
+    Raises:
+        InvalidRequest: it would be refused; everything that is wrong is said.
+    """
+    context = session.context
+    check = await session.generator.validate(spec, bucket=context.bucket, prefix=context.prefix)
+    for warning in check.warnings:
+        say(f"warning: {warning}")
+    if not check.valid:
+        found = "; ".join(f"{field}: {problem}" for field, problem in check.violations)
+        raise InvalidRequest(str(spec_file.path), found)
+
+
+async def _connected(
+    name: str, context: Context, needs: frozenset[Part], work: Callable[[Session], Awaitable[T]]
+) -> T:
     targets = {
         Part.GENERATOR: context.generator,
         Part.UPLOADER: context.uploader,
@@ -152,7 +226,11 @@ async def _connected(name: str, context: Context, work: Callable[[Session], Awai
             if target:
                 channel = connect(target, tls=context.tls)
                 channels[part] = await stack.enter_async_context(channel)
-        return await work(Session(name=name, context=context, store=store, channels=channels))
+        session = Session(
+            name=name, context=context, store=store, channels=channels, targets=targets
+        )
+        await session.reach(needs)
+        return await work(session)
 
 
 def _filled_in(context: Context, info: StackInfo) -> Context:

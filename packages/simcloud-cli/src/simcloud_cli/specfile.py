@@ -58,6 +58,8 @@ def read_spec_file(path: Path) -> SpecFile:
     if path.is_dir():
         path = path / "spec.yaml"
     content = _yaml(path)
+    if not isinstance(content, dict):
+        raise InvalidRequest(str(path), "is no mapping: a spec begins with `version: ...`")
     try:
         spec = Spec.model_validate(content)
     except ValidationError as error:
@@ -90,4 +92,5 @@ def _yaml(path: Path) -> object:
     except FileNotFoundError as error:
         raise InvalidRequest(str(path), "there is no such file; name a spec's YAML") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidRequest(str(path), f"can't be read as YAML: {error}") from error
+        words = " ".join(str(error).split())
+        raise InvalidRequest(str(path), f"can't be read as YAML: {words}") from error

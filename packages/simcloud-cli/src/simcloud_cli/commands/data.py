@@ -23,6 +23,14 @@ def verify(
         bool,
         typer.Option("--repair", help="First write the index of shards whose tar is there."),
     ] = False,
+    discard: Annotated[
+        bool,
+        typer.Option(
+            "--discard-broken",
+            help="Delete shards and predictions that are not what their index or checksums say, "
+            "so that `resume` or `score` makes them again.",
+        ),
+    ] = False,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="Also count this model's predictions.")
     ] = None,
@@ -37,8 +45,10 @@ def verify(
     from simcloud_cli.flow import stored_model
     from simcloud_cli.interrupt import run_async
     from simcloud_cli.output import console, human_bytes, print_json, print_table
-    from simcloud_cli.repair import repair_indexes
-    from simcloud_cli.session import Session, in_session
+    from simcloud_cli.repair import discard_broken, repair_indexes
+    from simcloud_cli.session import Session, check_run_name, in_session
+
+    check_run_name(run)
 
     async def work(session: Session) -> Report:
         location = session.location(run)
@@ -46,7 +56,11 @@ def verify(
             for number in await repair_indexes(session.store, location):
                 console(stderr=True).print(f"shard {number}: index written")
         key = await stored_model(session.store, location, model) if model else None
-        return await reconcile(session.store, location, deep=deep, sample=sample, model=key)
+        found = await reconcile(session.store, location, deep=deep, sample=sample, model=key)
+        gone = await discard_broken(session.store, found) if discard else []
+        for item in gone:
+            console(stderr=True).print(f"deleted: {item}", markup=False)
+        return await reconcile(session.store, location, model=key) if gone else found
 
     report = run_async(in_session(frozenset(), work))
     code = ExitCode.COMPLETE
@@ -59,7 +73,7 @@ def verify(
     else:
         print_table(
             "",
-            ["planned", "stored", "quarantined", "scored", "published", "stored", "checked"],
+            ["planned", "stored", "quarantined", "scored", "published", "size", "checked"],
             [
                 (
                     report.planned,
@@ -90,13 +104,12 @@ def preview(
     """Renders one frame of a spec, with its labels, to files; nothing is stored."""
     from simcloud.client.run import resolve_renderer
     from simcloud.dataset.frames import EncodedFrame
-    from simcloud.errors import InvalidRequest
     from simcloud.scene.store import put_bundle
     from simcloud_cli.embedded import Part
     from simcloud_cli.firstpicture import write_frame
     from simcloud_cli.interrupt import run_async
     from simcloud_cli.output import console, print_json
-    from simcloud_cli.session import Session, in_session
+    from simcloud_cli.session import Session, check_spec, in_session
     from simcloud_cli.specfile import read_spec_file
 
     spec_file = read_spec_file(spec)
@@ -104,15 +117,11 @@ def preview(
     async def work(session: Session) -> list[EncodedFrame]:
         context, generator = session.context, session.generator
         where = {"bucket": context.bucket, "prefix": context.prefix}
-        await put_bundle(session.store, spec_file.bundle, **where)
         resolved = resolve_renderer(spec_file.spec, await generator.describe())
-        check = await generator.validate(resolved, **where)
+        await session.store.check_bucket(context.bucket)
+        await put_bundle(session.store, spec_file.bundle, **where)
         out = console(stderr=True)
-        for warning in check.warnings:
-            out.print(f"warning: {warning}", markup=False)
-        if not check.valid:
-            found = "; ".join(f"{field}: {problem}" for field, problem in check.violations)
-            raise InvalidRequest(str(spec_file.path), found)
+        await check_spec(session, spec_file, resolved, lambda line: out.print(line, markup=False))
         return await generator.preview(resolved, frame=frame, **where)
 
     frames = run_async(in_session(frozenset({Part.GENERATOR}), work))

@@ -62,7 +62,9 @@ def show(run: RunArgument, json: JsonOption = False) -> None:
     from simcloud_cli.embedded import Part
     from simcloud_cli.interrupt import run_async
     from simcloud_cli.output import human_bytes, print_json, print_table
-    from simcloud_cli.session import Session, in_session
+    from simcloud_cli.session import Session, check_run_name, in_session
+
+    check_run_name(run)
 
     async def work(session: Session) -> Run:
         return await session.uploader.get_run(session.location(run))
@@ -124,6 +126,9 @@ def delete(
     json: JsonOption = False,
 ) -> None:
     """Stops a run and deletes every object of it."""
+    from simcloud_cli.session import check_run_name
+
+    check_run_name(run)
     if not yes:
         typer.confirm(f"delete every object of run {run}?", abort=True, err=True)
     _stop(run, reason="deleted by a person", purge=True, json=json)
@@ -136,7 +141,9 @@ def _stop(run: str, *, reason: str, purge: bool, json: bool) -> None:
     from simcloud_cli.embedded import Part
     from simcloud_cli.interrupt import run_async
     from simcloud_cli.output import console, print_json
-    from simcloud_cli.session import Session, in_session
+    from simcloud_cli.session import Session, check_run_name, in_session
+
+    check_run_name(run)
 
     async def work(session: Session) -> AbortOutcome:
         return await session.uploader.abort_run(

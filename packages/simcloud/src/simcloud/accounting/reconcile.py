@@ -253,16 +253,19 @@ async def _score(
             try:
                 answered = list(frame_keys((await store.get(location.bucket, key)).data))
                 reason = "the model gave no answer"
-            except (Corruption, NoSuchKey) as error:
+            except Corruption as error:
                 reason = str(error)
-            if extra := set(answered) - finding.stored:
+                problems.append(_bad_answers(location, model, key, reason))
+            except NoSuchKey as error:
+                reason = str(error)
+            extra = set(answered) - finding.stored
+            # Of a lost shard nothing is stored; made again, it has the same frames.
+            if extra and finding.record is not None:
                 frame, camera = min(extra)
                 detail = f"it answers frame {frame} of {camera}, which is not stored"
-                problems.append(Problem(where=key, detail=detail, mend=_RESCORE.format(key=key)))
+                problems.append(_bad_answers(location, model, key, detail))
             if len(set(answered)) != len(answered):
-                problems.append(
-                    Problem(where=key, detail="a frame has two rows", mend=_RESCORE.format(key=key))
-                )
+                problems.append(_bad_answers(location, model, key, "a frame has two rows"))
         here = len(finding.stored & set(answered))
         scored += here
         if here < len(finding.stored):
@@ -277,7 +280,10 @@ async def _score(
     return scored, tuple(unscored), problems
 
 
-_RESCORE = "delete {key} and score again"
+def _bad_answers(location: RunLocation, model: ModelKey, key: str, detail: str) -> Problem:
+    name = f"{location} --model {model.model}"
+    mend = f"simcloud verify {name} --discard-broken; simcloud score {name}"
+    return Problem(where=key, detail=detail, mend=mend, discard=(key,))
 
 
 async def _dangling(

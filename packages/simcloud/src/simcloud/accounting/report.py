@@ -32,6 +32,9 @@ class Problem:
     """Expected and found."""
     mend: str
     """What to do about it."""
+    discard: tuple[str, ...] = ()
+    """Keys of objects that are no use any more, in the order in which they are to go; without
+    them the shard, or its score, is made again."""
 
 
 @dataclass(frozen=True, slots=True)

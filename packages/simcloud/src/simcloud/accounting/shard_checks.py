@@ -185,7 +185,8 @@ class ShardChecker:
             Problem(
                 where=f"{key}:{member}",
                 detail="its bytes are not those of its CRC",
-                mend=_REMAKE.format(location=self._location, shard=finding.shard.shard),
+                mend=_REMAKE.format(location=self._location, how="--deep --discard-broken"),
+                discard=self._objects(finding),
             )
         )
 
@@ -198,14 +199,18 @@ class ShardChecker:
             Problem(
                 where=self._location.shard_key(finding.shard.shard),
                 detail=detail,
-                mend=_REMAKE.format(location=self._location, shard=finding.shard.shard),
+                mend=_REMAKE.format(location=self._location, how="--discard-broken"),
+                discard=self._objects(finding),
             )
         )
 
+    def _objects(self, finding: ShardFinding) -> tuple[str, ...]:
+        """The shard's objects; the index first: it is what commits the shard."""
+        shard = finding.shard.shard
+        return self._location.index_key(shard), self._location.shard_key(shard)
 
-_REMAKE = (
-    "delete shards/{shard:06d}.tar and index/{shard:06d}.parquet, then simcloud resume {location}"
-)
+
+_REMAKE = "simcloud verify {location} {how}; simcloud resume {location}"
 
 
 class _LayerChecks:

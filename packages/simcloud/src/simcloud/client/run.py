@@ -81,13 +81,18 @@ def resolve_renderer(spec: Spec, description: GeneratorDescription) -> Spec:
     """The spec with ``auto`` replaced by what the generator would use.
 
     Raises:
-        PreconditionFailed: the generator doesn't have the backend.
+        PreconditionFailed: the generator doesn't have the backend, or not the variant.
     """
     wanted = spec.renderer.backend
     for backend in description.backends:
         if wanted not in {"auto", backend.name}:
             continue
         variant = spec.renderer.variant
+        if variant not in {"auto", *backend.variants}:
+            raise PreconditionFailed(
+                f"renderer.variant is {variant!r}; the generator renders {backend.name} with "
+                f"{', '.join(backend.variants)}: use one that has it, or take that or auto"
+            )
         renderer = spec.renderer.model_copy(
             update={
                 "backend": backend.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,9 @@ def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
     try:
         layers, assets, missing = UsdUtils.ComputeAllDependencies(str(stage))
     except Tf.ErrorException as error:
-        raise InvalidRequest("scene", f"{stage} cannot be read as a stage: {error}") from error
+        raise InvalidRequest(
+            "scene", f"{stage} cannot be read as a stage: {_words(error)}"
+        ) from error
     if missing or not layers:
         names = ", ".join(sorted(map(str, missing))) or str(stage)
         raise InvalidRequest("scene", f"{stage} needs files that are not there: {names}")
@@ -81,6 +84,12 @@ def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
         stage=stage.resolve().relative_to(folder).as_posix(),
         files=tuple(sorted(files, key=lambda file: file.path)),
     )
+
+
+def _words(error: Exception) -> str:
+    """USD's own words, without the places in its source that stand around them."""
+    told = re.findall(r" : '(.*)'\s*$", str(error), flags=re.MULTILINE)
+    return "; ".join(dict.fromkeys(told)) or " ".join(str(error).split())
 
 
 def _common_folder(stage: Path, paths: set[Path]) -> Path:

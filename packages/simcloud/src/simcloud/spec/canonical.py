@@ -66,7 +66,14 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
 def problems(error: ValidationError) -> list[tuple[str, str]]:
     """Every problem of a validation: path as ``cameras[0].width_px``, and what is wrong."""
     result = []
-    for item in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for item in found:
+        inside = len(item["loc"])
+        if item["type"] == "too_short" and any(
+            other["loc"][:inside] == item["loc"] for other in found if other is not item
+        ):
+            # pydantic counts the items that are right; what is wrong with the others is said.
+            continue
         path = ""
         for part in item["loc"]:
             path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
