@@ -39,6 +39,8 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
+MAX_RANK = 32
+"""Dimensions of a tensor; numpy itself stops at 64, with an error that is nobody's request's."""
 _DATATYPES = {dtype: name for name, dtype in DTYPES.items()}
 
 Array = npt.NDArray[Any]
@@ -213,6 +215,9 @@ def _shape(name: str, entry: dict[str, Any]) -> tuple[int, ...]:
     shape = entry.get("shape")
     if not isinstance(shape, list) or not all(type(i) is int and 0 <= i < 2**31 for i in shape):
         message = f"input {name}: expected a shape of integers from 0 on, found {shape}"
+        raise BadRequest(message)
+    if len(shape) > MAX_RANK:
+        message = f"input {name}: a shape has at most {MAX_RANK} dimensions, found {len(shape)}"
         raise BadRequest(message)
     return tuple(shape)
 

@@ -189,3 +189,9 @@ def test_json_data_that_does_not_fit_is_refused(
 def test_arbitrary_bytes_are_read_or_refused(body: bytes, size: int | None) -> None:
     with contextlib.suppress(BadRequest):
         decode_tensor_request(body, header_size=size)
+
+
+def test_a_shape_of_too_many_dimensions_is_a_bad_request() -> None:
+    entry = {"name": "x", "datatype": "UINT8", "shape": [1] * 70, "data": [1]}
+    with pytest.raises(BadRequest, match="at most 32 dimensions"):
+        decode_tensor_request(json.dumps({"inputs": [entry]}).encode())
