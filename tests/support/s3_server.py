@@ -16,6 +16,10 @@ from simcloud_cli.seaweed import SeaweedServer
 
 ACCESS_KEY = "simcloud-test"
 SECRET_KEY = "simcloud-test-secret"
+# Every test has a bucket of its own and each takes a volume, of which SeaweedFS allows as many as the
+# free disk has GiB: beyond that, writes fail with InternalError. Volumes are only as large as what is
+# in them.
+_MANY_BUCKETS = "-volume.max=4000"
 _START_WITHIN_S = 30.0
 _STOP_WITHIN_S = 10.0
 
@@ -60,7 +64,7 @@ class S3Server:
         self._server.data_dir.mkdir(parents=True, exist_ok=True)
         with self._server.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                list(self._server.argv),
+                [*self._server.argv, _MANY_BUCKETS],
                 env={**os.environ, **self._server.env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
