@@ -16,9 +16,9 @@ from simcloud_cli.seaweed import SeaweedServer
 
 ACCESS_KEY = "simcloud-test"
 SECRET_KEY = "simcloud-test-secret"
-# Every test has a bucket of its own and each takes a volume, of which SeaweedFS allows as many as the
-# free disk has GiB: beyond that, writes fail with InternalError. Volumes are only as large as what is
-# in them.
+# Every test has a bucket of its own and each takes a volume, of which SeaweedFS allows as many as
+# the free disk has GiB: beyond that, writes fail with InternalError. A volume is only as large as
+# what is in it.
 _MANY_BUCKETS = "-volume.max=4000"
 _START_WITHIN_S = 30.0
 _STOP_WITHIN_S = 10.0
