@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-CODE := packages services model-container scenes scripts tests
+CODE := packages services model-container scenes scripts tests bench
 FRAMES ?= 48
 
 .PHONY: help
@@ -66,7 +66,7 @@ lint: $(INSTALLED)
 
 .PHONY: types
 types: $(INSTALLED)
-	$(BIN)/mypy packages services model-container tests scripts scenes
+	$(BIN)/mypy $(CODE)
 
 .PHONY: imports
 imports: $(INSTALLED)
@@ -88,6 +88,13 @@ docs-check: $(INSTALLED)
 
 .PHONY: ci
 ci: check docs-check test ## What CI runs
+
+# --- measuring: on an idle machine; bench/README.md says how to read the ratios ---------------------
+
+.PHONY: bench
+bench: setup ## Benchmarks beside their peers: CPU per frame, CPU per request
+	$(BIN)/python bench/generator/frame_cost.py
+	$(BIN)/python bench/router/cpu_per_request.py
 
 # --- remaking what is generated -----------------------------------------------------------------
 
