@@ -21,10 +21,6 @@ from simcloud_generator.scene.types import NeutralScene
 
 Guides = Callable[[FrameScene, CameraView], tuple[Float32Array, Float32Array]]
 
-MAX_GUIDE_SAMPLES = 12
-"""Samples per pixel of the guides that still show in the picture: a 3 by 4 jittered grid guides
-the denoiser as well as 32 independent samples, at less than half the cost."""
-
 SEED_STEP = 2
 """Seeds per camera: one for the picture, one for its guides."""
 
@@ -103,7 +99,7 @@ class FramePictures:
         return result
 
     def _aov_guides(self, camera: CameraView, seed: int) -> tuple[Float32Array, Float32Array]:
-        spp = min(self._settings.aux_spp, MAX_GUIDE_SAMPLES)
+        spp = self._settings.aux_spp
         integrator = mi.load_dict({"type": "aov", "aovs": "albedo:albedo,normal:sh_normal"})
         render: Any = mi.render
         values = _array(

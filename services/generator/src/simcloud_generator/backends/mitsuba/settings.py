@@ -17,7 +17,7 @@ class MitsubaSettings:
     max_depth: int = 4
     """Path length: light, up to three surfaces, camera."""
     denoise: bool = True
-    aux_spp: int = 32
+    aux_spp: int = 12
     """Samples per pixel of the denoiser's guides, on a grid: scalar takes four at most, the other
     variants twelve; more would not show."""
     max_texture_px: int = 1024
