@@ -18,8 +18,7 @@ class MitsubaSettings:
     """Path length: light, up to three surfaces, camera."""
     denoise: bool = True
     aux_spp: int = 12
-    """Samples per pixel of the denoiser's guides, on a grid: scalar takes four at most, the other
-    variants twelve; more would not show."""
+    """Samples per pixel of the denoiser's guides, on a grid; scalar takes four at most."""
     max_texture_px: int = 1024
     """Longer sides are reduced to this."""
     environment_size: tuple[int, int] = (512, 256)
