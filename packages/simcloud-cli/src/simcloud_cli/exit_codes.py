@@ -6,13 +6,12 @@ from enum import IntEnum
 
 from simcloud.errors import (
     AlreadyExists,
+    Corruption,
     DeadlineExceeded,
     InvalidRequest,
     NotFound,
-    PermissionDenied,
     SimcloudError,
     Transient,
-    Unauthenticated,
 )
 
 
@@ -52,13 +51,10 @@ MEANINGS: dict[ExitCode, str] = {
 
 def code_of(error: SimcloudError) -> ExitCode:
     """The exit code of an error that ended a command."""
-    # The name, not the class: the CLI would import all of checksums' module tree for one test.
-    if error.reason == "CORRUPTION":
+    if isinstance(error, Corruption):
         return ExitCode.CORRUPT
     if isinstance(error, InvalidRequest | NotFound | AlreadyExists):
         return ExitCode.USAGE
     if isinstance(error, Transient | DeadlineExceeded):
         return ExitCode.UNREACHABLE
-    if isinstance(error, PermissionDenied | Unauthenticated):
-        return ExitCode.FAILURE
     return ExitCode.FAILURE

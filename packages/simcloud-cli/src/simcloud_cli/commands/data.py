@@ -86,6 +86,8 @@ def verify(
                 )
             ],
         )
+        if report.aborted:
+            console().print("this run was aborted: no shard of it can be stored any more")
         print_problems(report)
     raise typer.Exit(code)
 
