@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import struct
+from abc import ABC, abstractmethod
 from decimal import Context, Decimal
 from statistics import NormalDist
 from typing import Annotated, Literal
@@ -39,12 +40,12 @@ def to_float32(value: float) -> float:
     return float(struct.unpack("<f", struct.pack("<f", value))[0])
 
 
-class _Distribution(BaseModel):
+class _Distribution(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @abstractmethod
     def support(self) -> tuple[Scalar, ...]:
         """What it can draw: the values themselves, or both ends of an interval."""
-        raise NotImplementedError
 
 
 class Constant(_Distribution):
