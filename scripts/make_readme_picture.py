@@ -1,6 +1,6 @@
 """Makes `docs/images/showroom.jpg`: frames of a scored run with labels and detections drawn.
 
-    .venv/bin/python scripts/make_readme_picture.py showroom-045e5e3b --frames 0,8,16,24,32,40
+    .venv/bin/python scripts/make_readme_picture.py showroom-e79ffd68 --frames 0,8,16,24,32,40
 
 The run is read from the context in force (`simcloud context list`), as `simcloud report` does.
 Counted objects are green, ignored ones grey, what the model saw is red.
