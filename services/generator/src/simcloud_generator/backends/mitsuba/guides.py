@@ -17,7 +17,7 @@ from simcloud_generator.backends.shading import albedo_at, corner_mix
 from simcloud_generator.backends.tracing import Tracer, ViewTrace
 
 MAX_SIDE = 2
-"""A full trace costs as much as eight of LLVM's 32 samples; four rays suffice to smooth edges."""
+"""A full trace costs as much as eight of LLVM's samples; four rays suffice to smooth edges."""
 
 
 def traced_guides(
