@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from simcloud.dataset.record import ObjectRecord
 from simcloud.errors import Corruption
+from simcloud.labels.boxes import box_iou
 from simcloud.scoring.join import LabelledFrame, join, truths_of
 from simcloud.scoring.matching import Verdict, match_frame
 from simcloud.scoring.metrics import evaluate
 from simcloud.scoring.slices import slice_by_parameters
-from simcloud.scoring.types import Answer, Box, Detection, ScoredFrame, Truth, iou
+from simcloud.scoring.types import Answer, Box, Detection, ScoredFrame, Truth
 from simcloud.spec.plan import CountingRule
 
 RULE = CountingRule(labels={"sofa": "couch", "seat": "chair"}, ignored_predictions=("rug",))
@@ -228,9 +229,9 @@ _BOXES = st.tuples(*[st.integers(0, 100)] * 2, *[st.integers(1, 100)] * 2).map(
 @given(left=_BOXES, right=_BOXES)
 @settings(max_examples=60)
 def test_iou_is_symmetric_within_bounds_and_one_for_itself(left: Box, right: Box) -> None:
-    assert iou(left, right) == iou(right, left)
-    assert 0 <= iou(left, right) <= 1
-    assert iou(left, left) == 1
+    assert box_iou(left, right) == box_iou(right, left)
+    assert 0 <= box_iou(left, right) <= 1
+    assert box_iou(left, left) == 1
 
 
 @given(

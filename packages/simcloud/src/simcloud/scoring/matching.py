@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from simcloud.scoring.types import Detection, ScoredFrame, Truth, iou
+from simcloud.labels.boxes import box_iou
+from simcloud.scoring.types import Detection, ScoredFrame, Truth
 
 IOU_THRESHOLD = 0.5
 """A detection finds an object from this overlap on (the 50 of AP50)."""
@@ -93,7 +94,7 @@ def _best(
     for truth in free:
         if truth.label != detection.label:
             continue
-        overlap = iou(truth.box, detection.box)
+        overlap = box_iou(truth.box, detection.box)
         # A counted object is taken before an ignored one, however much that overlaps.
         if overlap >= iou_threshold and (truth.counted, overlap) > best_rank:
             best, best_rank = truth, (truth.counted, overlap)

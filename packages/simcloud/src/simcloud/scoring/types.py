@@ -82,18 +82,3 @@ class ScoredFrame:
     def key(self) -> FrameKey:
         """Frame index and camera."""
         return (self.frame, self.camera)
-
-
-def iou(left: Box, right: Box) -> float:
-    """Area of the intersection over area of the union; 0 for boxes that don't meet."""
-    width = min(left[2], right[2]) - max(left[0], right[0])
-    height = min(left[3], right[3]) - max(left[1], right[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    common = width * height
-    return common / (area(left) + area(right) - common)
-
-
-def area(box: Box) -> float:
-    """Area in square pixels."""
-    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
