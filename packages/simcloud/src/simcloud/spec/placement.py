@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from simcloud.spec.distributions import Real, to_float32
-from simcloud.spec.model import AlongWall, OnTop, OnWall, Placement, Region, Scatter, Wall
+from simcloud.spec.object_model import AlongWall, OnTop, OnWall, Placement, Region, Scatter, Wall
 from simcloud.spec.parameters import Vector3
 
 Point = tuple[float, float]

@@ -6,22 +6,17 @@ Names of the draws are stable: ``camera.<name>.<field>``, ``dome.<field>``,
 
 from __future__ import annotations
 
-import math
-
-from simcloud.errors import InvalidRequest
-from simcloud.geometry import look_at
 from simcloud.spec.color import black_body_rgb
 from simcloud.spec.distributions import to_float32
 from simcloud.spec.draws import Draws, yaw_quaternion
-from simcloud.spec.model import Camera, LookAt, Orbit, Spec
+from simcloud.spec.model import Spec
 from simcloud.spec.parameters import (
-    CameraView,
     DomeLight,
     FrameParameters,
     MaterialBinding,
-    Matrix4,
     RectLight,
 )
+from simcloud.spec.sample_camera import sample_camera
 from simcloud.spec.sample_objects import SceneContents, sample_objects
 
 
@@ -58,7 +53,7 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
         rect_lights=tuple(_rect_lights(spec, draws)),
         bindings=tuple(bindings),
         objects=tuple(sample_objects(spec, scene, draws)),
-        cameras=tuple(_camera(camera, draws) for camera in spec.cameras),
+        cameras=tuple(sample_camera(camera, draws) for camera in spec.cameras),
         values=dict(sorted(draws.values.items())),
     )
 
@@ -81,54 +76,3 @@ def _rect_lights(spec: Spec, draws: Draws) -> list[RectLight]:
             )
         )
     return lights
-
-
-def _camera(camera: Camera, draws: Draws) -> CameraView:
-    name = f"camera.{camera.name}"
-    fov_deg = draws.real(f"{name}.horizontal_fov_deg", camera.horizontal_fov_deg)
-    focal = camera.horizontal_aperture_mm / (2 * math.tan(math.radians(fov_deg) / 2))
-    exposure = camera.exposure_ev
-    return CameraView(
-        name=camera.name,
-        width=camera.width_px,
-        height=camera.height_px,
-        cam2world=_pose(camera, name, draws),
-        focal_length_mm=to_float32(focal),
-        horizontal_aperture_mm=to_float32(camera.horizontal_aperture_mm),
-        near_m=to_float32(camera.near_m),
-        far_m=to_float32(camera.far_m),
-        exposure_ev=None if exposure is None else draws.real(f"{name}.exposure_ev", exposure),
-    )
-
-
-def _pose(camera: Camera, name: str, draws: Draws) -> Matrix4:
-    placement = camera.placement
-    target = draws.vector(f"{name}.target", placement.target)
-    match placement:
-        case LookAt():
-            eye = draws.vector(f"{name}.eye", placement.eye)
-        case Orbit():
-            azimuth = math.radians(draws.real(f"{name}.azimuth_deg", placement.azimuth_deg))
-            elevation = math.radians(draws.real(f"{name}.elevation_deg", placement.elevation_deg))
-            distance = draws.real(f"{name}.distance_m", placement.distance_m)
-            flat = distance * math.cos(elevation)
-            eye = (
-                to_float32(target[0] + flat * math.sin(azimuth)),
-                to_float32(target[1] - flat * math.cos(azimuth)),
-                to_float32(target[2] + distance * math.sin(elevation)),
-            )
-    roll = draws.real(f"{name}.roll_deg", placement.roll_deg)
-    try:
-        matrix = look_at(eye, target)
-    except ValueError as error:
-        raise InvalidRequest(f"cameras[{camera.name}].placement", str(error)) from error
-    return matrix if roll == 0.0 else _rolled(matrix, roll)
-
-
-def _rolled(cam2world: Matrix4, roll_deg: float) -> Matrix4:
-    """Turns the camera clockwise about its viewing axis: columns X and Y turn into each other."""
-    cosine, sine = math.cos(math.radians(roll_deg)), math.sin(math.radians(roll_deg))
-    rows = []
-    for x, y, z, w in cam2world:
-        rows.append((to_float32(x * cosine - y * sine), to_float32(x * sine + y * cosine), z, w))
-    return tuple(rows)

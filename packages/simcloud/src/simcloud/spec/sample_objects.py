@@ -10,7 +10,8 @@ from typing import Protocol
 
 from simcloud.spec.distributions import Real, to_float32
 from simcloud.spec.draws import Draws, yaw_quaternion
-from simcloud.spec.model import ObjectGroup, OnTop, Spec
+from simcloud.spec.model import Spec
+from simcloud.spec.object_model import ObjectGroup, OnTop
 from simcloud.spec.parameters import PlacedObject, Vector3
 from simcloud.spec.placement import Candidate, Footprint, candidate
 

@@ -1,0 +1,29 @@
+"""What every part of a spec has in common."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from simcloud.spec.distributions import Real
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is not 1 to 32 of [a-z0-9_-] beginning with a letter or digit")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_checked_name)]
+"""Name of a part of the spec: it becomes part of file names and column names."""
+Coordinates = tuple[Real, Real, Real]
+
+
+class SpecModel(BaseModel):
+    """What every part of a spec has in common: frozen, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
