@@ -90,6 +90,10 @@ class CameraView:
     far_m: float = 1000.0
     exposure_ev: float | None = None
     """Stops added after auto exposure has been switched off; None asks for auto exposure."""
+    f_stop: float | None = None
+    """The lens's focal length over its aperture's diameter; None: a pinhole, all of it sharp."""
+    focus_distance_m: float | None = None
+    """Distance along the viewing axis of the plane that is sharp; None where ``f_stop`` is."""
 
 
 @dataclass(frozen=True, slots=True)
