@@ -14,12 +14,12 @@ from pxr import Gf, UsdGeom
 
 from simcloud.labels.objects import ObjectLabel
 from simcloud.labels.qa import check_view
+from simcloud.scene.translate.usd import read_scene
 from simcloud.spec.parameters import CameraView, FrameParameters, PlacedObject
 from simcloud_generator.backends.frame_scene import FrameResolver
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.labelling import label_arrays, object_labels
 from simcloud_generator.backends.tracing import Tracer
-from simcloud_generator.scene.usd import read_scene
 from support import scenes
 
 Array = npt.NDArray[Any]

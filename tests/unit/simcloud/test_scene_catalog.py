@@ -7,8 +7,8 @@ from pxr import Gf, UsdGeom, UsdLux
 
 from simcloud.errors import Corruption, InvalidRequest
 from simcloud.scene.catalog import Catalog, catalog_from_json, read_catalog
+from simcloud.scene.translate.usd import read_scene
 from simcloud_generator.backends.frame_scene import semantic_ids
-from simcloud_generator.scene.usd import read_scene
 from support import scenes
 
 

@@ -17,6 +17,7 @@ from simcloud.geometry import (
     transform_points,
 )
 from simcloud.scene.stage import OBJECTS_ROOT
+from simcloud.scene.translate.types import LabelledPrim, Material, NeutralScene, SceneMesh
 from simcloud.spec.parameters import (
     FrameParameters,
     MaterialBinding,
@@ -24,7 +25,6 @@ from simcloud.spec.parameters import (
     PlacedObject,
     Vector3,
 )
-from simcloud_generator.scene.types import LabelledPrim, Material, NeutralScene, SceneMesh
 
 FIRST_INSTANCE_ID = 2
 """Instance ids 0 and 1 are background and unlabelled."""

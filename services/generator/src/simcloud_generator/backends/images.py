@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simcloud.errors import InvalidRequest
-from simcloud_generator.scene.types import Texture
+from simcloud.scene.translate.types import Texture
 
 Float32Array = npt.NDArray[np.float32]
 UInt8Array = npt.NDArray[np.uint8]

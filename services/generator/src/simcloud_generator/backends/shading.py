@@ -7,9 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from simcloud.scene.translate.types import Material, SceneMesh, Texture, UvTransform
 from simcloud_generator.backends.frame_scene import Part
 from simcloud_generator.backends.images import Float32Array, ImageStore
-from simcloud_generator.scene.types import Material, SceneMesh, Texture, UvTransform
 
 CUT_OUT_LEVEL = 0.5
 """A texel counts as a hole below this where the material names no threshold."""

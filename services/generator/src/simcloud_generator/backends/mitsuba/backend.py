@@ -12,6 +12,8 @@ import numpy as np
 
 from simcloud.annotators import ANNOTATORS, BACKGROUND_ID, UNLABELLED_ID
 from simcloud.errors import InvalidRequest
+from simcloud.scene.translate.types import NeutralScene
+from simcloud.scene.translate.usd import read_scene
 from simcloud.spec.parameters import CameraView, FrameParameters
 from simcloud_generator.backends.base import RenderedView
 from simcloud_generator.backends.frame_scene import FrameResolver, FrameScene
@@ -24,8 +26,6 @@ from simcloud_generator.backends.mitsuba.variant import (
     prepare_process,
 )
 from simcloud_generator.backends.tracing import Tracer
-from simcloud_generator.scene.types import NeutralScene
-from simcloud_generator.scene.usd import read_scene
 
 LIBRARIES = ("mitsuba", "drjit", "mitsuba-oidn", "embreex", "numpy", "usd-core")
 """Packages that pixels or labels depend on."""

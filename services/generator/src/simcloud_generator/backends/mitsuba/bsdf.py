@@ -7,9 +7,9 @@ from typing import Any
 import mitsuba as mi
 import numpy as np
 
+from simcloud.scene.translate.types import Material, Texture
 from simcloud.spec.parameters import Vector3
 from simcloud_generator.backends.images import ImageStore, linear_to_srgb, srgb_to_linear
-from simcloud_generator.scene.types import Material, Texture
 
 MIN_ROUGHNESS = 0.02
 """Sharper reflections than this are noise at a few samples per pixel."""

@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from simcloud.errors import InvalidRequest
+from simcloud.scene.translate.types import NeutralScene
 from simcloud.spec.parameters import CameraView, FrameParameters
 from simcloud_generator.backends.frame_scene import FrameScene
 from simcloud_generator.backends.images import Float32Array, ImageStore
 from simcloud_generator.backends.mitsuba.film import denoise, develop
 from simcloud_generator.backends.mitsuba.scene import Lighting, build_scene, sensor
 from simcloud_generator.backends.mitsuba.settings import MitsubaSettings
-from simcloud_generator.scene.types import NeutralScene
 
 Guides = Callable[[FrameScene, CameraView], tuple[Float32Array, Float32Array]]
 

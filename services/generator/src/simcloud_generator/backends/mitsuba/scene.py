@@ -23,13 +23,13 @@ from simcloud.geometry import (
     transform_directions,
     transform_points,
 )
+from simcloud.scene.translate.lights import rect_triangles
+from simcloud.scene.translate.types import Environment, Material, NeutralScene
 from simcloud.spec.parameters import CameraView, DomeLight, RectLight, Vector3
 from simcloud_generator.backends.frame_scene import FrameScene, Part
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.mitsuba.bsdf import bsdf_dict
 from simcloud_generator.backends.shading import transform_uv
-from simcloud_generator.scene.lights import rect_triangles
-from simcloud_generator.scene.types import Environment, Material, NeutralScene
 
 MESH_STEP = 32
 """Meshes are filled up to a multiple of this."""

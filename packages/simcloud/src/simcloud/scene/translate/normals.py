@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from simcloud_generator.scene.types import Float32Array
+from simcloud.scene.translate.types import Float32Array
 
 
 def face_normals(

@@ -11,7 +11,7 @@ from simcloud.geometry import affine_inverse
 from simcloud.scene.stage import gf_matrix
 
 if TYPE_CHECKING:
-    from simcloud_generator.scene.usd import SceneReader
+    from simcloud.scene.translate.usd import SceneReader
 
 
 def expand_instancer(reader: SceneReader, prim: Any) -> None:
@@ -55,8 +55,8 @@ def _read_prototype(reader: SceneReader, instancer: Any, target: Any, instance: 
     from pxr import Usd
 
     from simcloud.scene.semantics import nearest_label
-    from simcloud_generator.scene.gprims import read_gprim
-    from simcloud_generator.scene.meshes import IMPLICIT_SHAPES
+    from simcloud.scene.translate.gprims import read_gprim
+    from simcloud.scene.translate.meshes import IMPLICIT_SHAPES
 
     if not np.isfinite(instance).all():
         raise InvalidRequest("scene", f"an instance of {instancer.GetPath()} is not finite")

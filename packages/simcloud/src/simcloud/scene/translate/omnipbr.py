@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from simcloud.errors import InvalidRequest
+from simcloud.scene.translate.types import Material, Texture, UvTransform
 from simcloud.spec.parameters import Vector3
-from simcloud_generator.scene.types import Material, Texture, UvTransform
 
 Warn = Callable[[Any, str], None]
 

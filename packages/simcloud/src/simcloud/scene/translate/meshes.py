@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from simcloud.errors import InvalidRequest
-from simcloud_generator.scene import primitives
-from simcloud_generator.scene.normals import face_normals, smooth_normals, unit
-from simcloud_generator.scene.primitives import Triangles
+from simcloud.scene.translate import primitives
+from simcloud.scene.translate.normals import face_normals, smooth_normals, unit
+from simcloud.scene.translate.primitives import Triangles
 
 Warn = Callable[[Any, str], None]
 Float64Array = npt.NDArray[np.float64]

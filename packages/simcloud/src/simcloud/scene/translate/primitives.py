@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simcloud_generator.scene.normals import unit
+from simcloud.scene.translate.normals import unit
 
 SEGMENTS = 48
 """Sides of round shapes: below a pixel of error up to 400 pixels of radius."""

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from simcloud.geometry import Float64, affine_inverse, transform_points
-from simcloud_generator.scene.materials import color_material
-from simcloud_generator.scene.meshes import implicit_triangles, mesh_triangles
-from simcloud_generator.scene.normals import face_normals, unit
-from simcloud_generator.scene.primitives import Triangles
-from simcloud_generator.scene.types import SceneMesh
+from simcloud.scene.translate.materials import color_material
+from simcloud.scene.translate.meshes import implicit_triangles, mesh_triangles
+from simcloud.scene.translate.normals import face_normals, unit
+from simcloud.scene.translate.primitives import Triangles
+from simcloud.scene.translate.types import SceneMesh
 
 if TYPE_CHECKING:
-    from simcloud_generator.scene.usd import SceneReader
+    from simcloud.scene.translate.usd import SceneReader
 
 
 def read_gprim(

@@ -20,12 +20,12 @@ from simcloud.scene.stage import (
     normalization,
     open_stage,
 )
-from simcloud_generator.scene import lights
-from simcloud_generator.scene.gprims import read_gprim
-from simcloud_generator.scene.instancers import expand_instancer
-from simcloud_generator.scene.materials import read_material
-from simcloud_generator.scene.meshes import IMPLICIT_SHAPES
-from simcloud_generator.scene.types import (
+from simcloud.scene.translate import lights
+from simcloud.scene.translate.gprims import read_gprim
+from simcloud.scene.translate.instancers import expand_instancer
+from simcloud.scene.translate.materials import read_material
+from simcloud.scene.translate.meshes import IMPLICIT_SHAPES
+from simcloud.scene.translate.types import (
     Asset,
     DistantLight,
     Environment,

@@ -10,8 +10,8 @@ import pytest
 from pxr import Gf, Sdf, UsdGeom, UsdLux, UsdShade, Vt
 
 from simcloud.errors import InvalidRequest
-from simcloud_generator.scene.types import NeutralScene
-from simcloud_generator.scene.usd import read_scene
+from simcloud.scene.translate.types import NeutralScene
+from simcloud.scene.translate.usd import read_scene
 from support import scenes
 
 

@@ -11,11 +11,11 @@ import numpy as np
 
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import Float64, as_matrix4, transform_directions, transform_points
+from simcloud.scene.translate import primitives
+from simcloud.scene.translate.normals import face_normals
+from simcloud.scene.translate.primitives import Triangles
+from simcloud.scene.translate.types import DistantLight, Environment, MeshLight
 from simcloud.spec.parameters import Vector3
-from simcloud_generator.scene import primitives
-from simcloud_generator.scene.normals import face_normals
-from simcloud_generator.scene.primitives import Triangles
-from simcloud_generator.scene.types import DistantLight, Environment, MeshLight
 
 Warn = Callable[[Any, str], None]
 

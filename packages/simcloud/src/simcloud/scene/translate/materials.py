@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from simcloud.errors import InvalidRequest
+from simcloud.scene.translate.omnipbr import omnipbr_material
+from simcloud.scene.translate.types import LOOK_PREFIX, Material, Texture, UvTransform
 from simcloud.spec.parameters import Vector3
-from simcloud_generator.scene.omnipbr import omnipbr_material
-from simcloud_generator.scene.types import LOOK_PREFIX, Material, Texture, UvTransform
 
 Warn = Callable[[Any, str], None]
 
