@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field
 
 from simcloud.spec.base import Coordinates, Name, SpecModel
+from simcloud.spec.motion_model import Motion
 from simcloud.spec.distributions import Constant, Real, between
 
 
@@ -57,5 +58,7 @@ class Camera(SpecModel):
     """Farther surfaces are not seen."""
     placement: Annotated[LookAt | Orbit, Discriminator("kind")]
     """Where it stands and looks."""
+    motion: Motion | None = None
+    """How it moved to where it stands; unset: it stood still."""
     exposure_ev: Real | None = None
     """Stops; unset: auto exposure by the picture's log mean."""

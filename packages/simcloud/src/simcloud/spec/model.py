@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from simcloud.annotators import ANNOTATORS, Encoding
+from simcloud.spec.background_model import Backgrounds
 from simcloud.spec.base import SpecModel
 from simcloud.spec.camera_model import Camera
 from simcloud.spec.light_model import Dome, MaterialChoice, RectLightSpec
@@ -31,6 +32,10 @@ class Renderer(SpecModel):
 
     backend: Literal["auto", "mitsuba", "isaac"] = "auto"
     """Renderer; ``auto`` is resolved when a run is created."""
+    mode: Literal["full", "composite"] = "full"
+    """``full`` renders the scene; ``composite`` its objects alone, by direct light and without a
+    room, onto the pictures of ``randomization.backgrounds``: far cheaper, labels by the same rays.
+    """
     variant: str = Field(default="auto", max_length=64)
     """Variant of the backend (``llvm_ad_rgb``, ``scalar_rgb``, ``cuda_ad_rgb``); pixels of two
     variants differ. ``auto`` is resolved when a run is created."""
@@ -58,6 +63,8 @@ class Randomization(SpecModel):
     """Materials bound to prims of the stage."""
     objects: tuple[ObjectGroup, ...] = Field(default=(), max_length=64)
     """Objects of the library."""
+    backgrounds: Backgrounds | None = None
+    """Pictures behind the objects; only ``renderer.mode`` ``composite`` draws them."""
 
 
 def _known_annotators(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -88,6 +95,8 @@ class Spec(SpecModel):
     """Encoding by annotator; defaults are filled in from the annotator table."""
     renderer: Renderer = Renderer()
     """How pixels are made."""
+    fps: float = Field(default=30.0, gt=0, le=100_000)
+    """Steps a second: ``motion_vectors`` tell what moved within one of them."""
     randomization: Randomization = Randomization()
     """What differs from frame to frame."""
 
@@ -118,6 +127,10 @@ class Spec(SpecModel):
                     f"encodings: {annotator} can't be {encoding.value}; it can be "
                     f"{', '.join(item.value for item in allowed)}"
                 )
+        if self.renderer.mode == "composite" and self.randomization.backgrounds is None:
+            raise ValueError(
+                "renderer.mode composite needs randomization.backgrounds: name some pictures"
+            )
         groups = [group.name for group in self.randomization.objects]
         for kind, names in (
             ("cameras", [camera.name for camera in self.cameras]),

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field
 
 from simcloud.spec.base import Name, SpecModel
+from simcloud.spec.motion_model import Motion
 from simcloud.spec.distributions import Constant, Real, Text, Uniform, between
 
 
@@ -98,6 +99,8 @@ class ObjectGroup(SpecModel):
     """Uniform."""
     tint: tuple[Real, Real, Real] | None = None
     """Linear factor on the base colour, red, green, blue; unset leaves colours alone."""
+    motion: Motion | None = None
+    """How each of them moved to its place; unset: they stood still."""
     clearance_m: float = Field(default=0.02, ge=0, le=10)
     """Smallest distance between its footprints and any other."""
     solid: bool = True

@@ -18,6 +18,37 @@ Matrix4 = tuple[tuple[float, float, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class PreviousPose:
+    """A pose one step (``1 / fps``) before the frame."""
+
+    position_m: Vector3
+    orientation_wxyz: Quaternion
+    """Unit quaternion, own frame to world."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundView:
+    """What stands behind the objects in one camera's composite picture."""
+
+    picture: str
+    """Path of an image, relative to the scene's root layer."""
+    zoom: float
+    """Magnification beyond what covers the view, 1 or more."""
+    offset: tuple[float, float]
+    """Place of the window in what is left over along x and y, 0 to 1."""
+    flipped: bool
+    """Whether it is mirrored left to right."""
+    gain_rgb: Vector3
+    """Factor on its linear values."""
+    blur_px: float
+    """Standard deviation of its blur, pixels."""
+    harmonize: float
+    """How far the objects' mean colour is brought to the background's, 0 to 1."""
+    shadow: float
+    """Darkness of contact shadows, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlacedObject:
     """One instance of a library asset."""
 
@@ -33,6 +64,8 @@ class PlacedObject:
     """Uniform."""
     tint_rgb: Vector3 | None = None
     """Linear factor on the base colour of every material of the asset; None leaves it alone."""
+    previous: PreviousPose | None = None
+    """Where it was one step earlier; None: it did not move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +127,8 @@ class CameraView:
     """The lens's focal length over its aperture's diameter; None: a pinhole, all of it sharp."""
     focus_distance_m: float | None = None
     """Distance along the viewing axis of the plane that is sharp; None where ``f_stop`` is."""
+    previous: PreviousPose | None = None
+    """Where it was one step earlier; None: it did not move."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,5 +144,7 @@ class FrameParameters:
     dome: DomeLight | None = None
     rect_lights: tuple[RectLight, ...] = ()
     cameras: tuple[CameraView, ...] = ()
+    backgrounds: tuple[BackgroundView, ...] = ()
+    """One a camera, in their order, for a composite picture; empty: the scene itself is drawn."""
     values: dict[str, Scalar] = field(default_factory=dict)
     """Every sampled value by its full name, in the order of the names."""
