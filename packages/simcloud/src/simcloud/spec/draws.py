@@ -54,3 +54,33 @@ def yaw_quaternion(yaw_deg: float) -> Quaternion:
     """Rotation about +Z, counter-clockwise seen from above; float32 components, (w, x, y, z)."""
     half = math.radians(yaw_deg) / 2
     return to_float32(math.cos(half)), 0.0, 0.0, to_float32(math.sin(half))
+
+
+def sphere_point(
+    centre: Vector3, *, distance: float, azimuth_deg: float, elevation_deg: float
+) -> Vector3:
+    """A point on a sphere, float32; azimuth 0 is towards -Y, counter-clockwise from above."""
+    azimuth, elevation = math.radians(azimuth_deg), math.radians(elevation_deg)
+    flat = distance * math.cos(elevation)
+    return (
+        to_float32(centre[0] + flat * math.sin(azimuth)),
+        to_float32(centre[1] - flat * math.cos(azimuth)),
+        to_float32(centre[2] + distance * math.sin(elevation)),
+    )
+
+
+def facing_quaternion(*, azimuth_deg: float, elevation_deg: float, yaw_deg: float) -> Quaternion:
+    """Turns +Z outward at a place on a sphere, so that -Z looks at its centre and X is level.
+
+    About Z by the yaw, then about X by what the elevation lacks to 90 degrees, then about Z by the
+    azimuth; float32 components, (w, x, y, z).
+    """
+    tilt = math.radians(90.0 - elevation_deg) / 2
+    total = math.radians(azimuth_deg + yaw_deg) / 2
+    difference = math.radians(azimuth_deg - yaw_deg) / 2
+    return (
+        to_float32(math.cos(tilt) * math.cos(total)),
+        to_float32(math.sin(tilt) * math.cos(difference)),
+        to_float32(math.sin(tilt) * math.sin(difference)),
+        to_float32(math.cos(tilt) * math.sin(total)),
+    )

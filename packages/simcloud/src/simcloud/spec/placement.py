@@ -66,12 +66,14 @@ class Footprint:
         return True
 
     def collides(self, other: Footprint, clearance: float) -> bool:
-        """Whether the boxes come closer than the clearance in the plane and share a height."""
-        return (
-            self.bottom + _TOUCHING_M < other.top
-            and other.bottom + _TOUCHING_M < self.top
-            and self.covers(other, clearance)
-        )
+        """Whether the boxes come closer than the clearance in the plane and share a height.
+
+        Flat things share a height when they lie in one plane.
+        """
+        level = (
+            self.bottom + _TOUCHING_M < other.top and other.bottom + _TOUCHING_M < self.top
+        ) or abs(self.bottom - other.bottom) < _TOUCHING_M
+        return level and self.covers(other, clearance)
 
     def within(self, region: Region) -> bool:
         """Whether all of the rectangle lies in the region."""

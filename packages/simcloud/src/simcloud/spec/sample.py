@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from simcloud.spec.color import black_body_rgb
 from simcloud.spec.distributions import to_float32
-from simcloud.spec.draws import Draws, yaw_quaternion
+from simcloud.spec.draws import Draws, facing_quaternion, sphere_point, yaw_quaternion
+from simcloud.spec.light_model import RectLightSpec
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import (
     DomeLight,
     FrameParameters,
     MaterialBinding,
+    Quaternion,
     RectLight,
+    Vector3,
 )
 from simcloud.spec.sample_camera import sample_camera
 from simcloud.spec.sample_objects import SceneContents, sample_objects
@@ -65,14 +68,35 @@ def _rect_lights(spec: Spec, draws: Draws) -> list[RectLight]:
         radiance = draws.real(f"{name}.radiance", light.radiance)
         colour = black_body_rgb(draws.real(f"{name}.temperature_k", light.temperature_k))
         red, green, blue = (to_float32(radiance * part) for part in colour)
+        position, orientation = _light_pose(light, name, draws)
         lights.append(
             RectLight(
                 name=light.name,
-                position_m=draws.vector(f"{name}.position", light.position_m),
-                orientation_wxyz=yaw_quaternion(draws.real(f"{name}.yaw_deg", light.yaw_deg)),
+                position_m=position,
+                orientation_wxyz=orientation,
                 width_m=draws.real(f"{name}.width_m", light.width_m),
                 height_m=draws.real(f"{name}.height_m", light.height_m),
                 radiance_rgb=(red, green, blue),
             )
         )
     return lights
+
+
+def _light_pose(light: RectLightSpec, name: str, draws: Draws) -> tuple[Vector3, Quaternion]:
+    yaw_deg = draws.real(f"{name}.yaw_deg", light.yaw_deg)
+    if light.position_m is not None:
+        return draws.vector(f"{name}.position", light.position_m), yaw_quaternion(yaw_deg)
+    orbit = light.orbit
+    assert orbit is not None  # the spec's own rule: one of the two
+    azimuth_deg = draws.real(f"{name}.azimuth_deg", orbit.azimuth_deg)
+    elevation_deg = draws.real(f"{name}.elevation_deg", orbit.elevation_deg)
+    position = sphere_point(
+        draws.vector(f"{name}.target", orbit.target),
+        distance=draws.real(f"{name}.distance_m", orbit.distance_m),
+        azimuth_deg=azimuth_deg,
+        elevation_deg=elevation_deg,
+    )
+    orientation = facing_quaternion(
+        azimuth_deg=azimuth_deg, elevation_deg=elevation_deg, yaw_deg=yaw_deg
+    )
+    return position, orientation

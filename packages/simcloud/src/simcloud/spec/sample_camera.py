@@ -8,7 +8,7 @@ from simcloud.errors import InvalidRequest
 from simcloud.geometry import look_at
 from simcloud.spec.camera_model import Camera, LookAt, Orbit
 from simcloud.spec.distributions import to_float32
-from simcloud.spec.draws import Draws
+from simcloud.spec.draws import Draws, sphere_point
 from simcloud.spec.parameters import CameraView, Matrix4
 
 
@@ -42,14 +42,12 @@ def _pose(camera: Camera, name: str, draws: Draws) -> Matrix4:
         case LookAt():
             eye = draws.vector(f"{name}.eye", placement.eye)
         case Orbit():
-            azimuth = math.radians(draws.real(f"{name}.azimuth_deg", placement.azimuth_deg))
-            elevation = math.radians(draws.real(f"{name}.elevation_deg", placement.elevation_deg))
             distance = draws.real(f"{name}.distance_m", placement.distance_m)
-            flat = distance * math.cos(elevation)
-            eye = (
-                to_float32(target[0] + flat * math.sin(azimuth)),
-                to_float32(target[1] - flat * math.cos(azimuth)),
-                to_float32(target[2] + distance * math.sin(elevation)),
+            eye = sphere_point(
+                target,
+                distance=distance,
+                azimuth_deg=draws.real(f"{name}.azimuth_deg", placement.azimuth_deg),
+                elevation_deg=draws.real(f"{name}.elevation_deg", placement.elevation_deg),
             )
     roll = draws.real(f"{name}.roll_deg", placement.roll_deg)
     try:
