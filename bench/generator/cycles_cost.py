@@ -158,10 +158,7 @@ def main() -> None:
                 "cycles": Theirs(parameters, stage, seed=0x5EED),
             }
             for name, renderer in peers.items():
-                other_noise = replace(parameters, render_seed=parameters.render_seed ^ 0x5EED)
-                reference, _ = (
-                    Ours(other_noise, Path(folder) / "kernels") if name == "simcloud" else renderer
-                )(asked.reference_samples, False)
+                reference, _ = references[name](asked.reference_samples, False)
                 if asked.keep:
                     np.save(asked.keep / f"{name}-{frame}.npy", reference)
                 costs[name] = cost_at_bar(name, renderer, reference)
