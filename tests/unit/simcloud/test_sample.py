@@ -42,6 +42,9 @@ class Contents:
     def environment_texture(self, name: str) -> str:
         return f"hdri/{name}.exr"
 
+    def background_picture(self, name: str) -> str:
+        return f"pictures/{name}.jpg"
+
 
 SCENE = Contents()
 WALL = {"name": "back", "start_m": [3.3, 2.4], "end_m": [-3.3, 2.4]}

@@ -16,7 +16,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from simcloud.spec.parameters import CameraView, Matrix4, Quaternion, Vector3
+from simcloud.spec.parameters import CameraView, Matrix4, Quaternion, StepMotion, Vector3
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -70,6 +70,23 @@ def pose_matrix(
     matrix = np.eye(4)
     matrix[:3, :3] = rotation_matrix(orientation_wxyz) * scale
     matrix[:3, 3] = position_m
+    return matrix
+
+
+def previous_pose(local2world: Float64, step: StepMotion) -> Float64:
+    """(4, 4) local to world of what made a step: ``R exp(-[w] dt)`` at ``p - R v dt``, scale kept.
+
+    Args:
+        local2world: where it stands now; a similarity.
+        step: what it did, in its own axes.
+    """
+    linear = local2world[:3, :3]
+    scale = np.sqrt((linear[:, 0] ** 2).sum())
+    back = rotation_matrix(step.rotation_wxyz).T
+    matrix = np.eye(4)
+    matrix[:3, :3] = (linear[:, :, None] * back[None, :, :]).sum(axis=1)
+    shift = (linear / scale * np.asarray(step.translation_m)[None, :]).sum(axis=1)
+    matrix[:3, 3] = local2world[:3, 3] - shift
     return matrix
 
 

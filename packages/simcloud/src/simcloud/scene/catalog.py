@@ -19,6 +19,7 @@ from simcloud.scene.cameras import SceneCamera, read_camera
 from simcloud.scene.semantics import nearest_label, own_label
 from simcloud.scene.stage import (
     OBJECTS_ROOT,
+    background_prims,
     environment_prims,
     gf_matrix,
     library_prims,
@@ -31,6 +32,8 @@ from simcloud.spec.parameters import Vector3
 ROOM_ROOT = "/World/Room"
 PLACEMENT_KEY = "simcloud:placement"
 ANYWHERE = "any"
+PICTURE_ATTRIBUTE = "simcloud:picture"
+"""Asset-valued attribute of a class prim below ``/Backgrounds``: an 8-bit picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,15 @@ class CatalogEnvironment:
 
 
 @dataclass(frozen=True, slots=True)
+class CatalogBackground:
+    """A class prim below ``/Backgrounds``: a picture to composite objects on."""
+
+    name: str
+    picture: str
+    """Path of its image relative to the root layer's folder."""
+
+
+@dataclass(frozen=True, slots=True)
 class Catalog:
     """Everything of a scene that has a name; every tuple is in a fixed order."""
 
@@ -91,6 +103,7 @@ class Catalog:
     cameras: tuple[SceneCamera, ...]
     room: Bounds | None
     """Of ``/World/Room``; None when there is none."""
+    backgrounds: tuple[CatalogBackground, ...] = ()
     _by_name: dict[str, CatalogAsset] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -105,6 +118,11 @@ class Catalog:
     def environment_names(self) -> frozenset[str]:
         """Names below ``/Environments``."""
         return frozenset(item.name for item in self.environments)
+
+    @property
+    def background_names(self) -> frozenset[str]:
+        """Names below ``/Backgrounds``."""
+        return frozenset(item.name for item in self.backgrounds)
 
     @property
     def material_paths(self) -> frozenset[str]:
@@ -148,6 +166,18 @@ class Catalog:
         known = ", ".join(sorted(self.environment_names)) or "none"
         raise InvalidRequest("environment", f"the scene has no {name}; it has {known}")
 
+    def background_picture(self, name: str) -> str:
+        """Image of a background, relative to the root layer's folder.
+
+        Raises:
+            InvalidRequest: there is none.
+        """
+        for item in self.backgrounds:
+            if item.name == name:
+                return item.picture
+        known = ", ".join(sorted(self.background_names)) or "none"
+        raise InvalidRequest("background", f"the scene has no {name}; it has {known}")
+
     def to_json(self) -> bytes:
         """RFC 8785 JSON; equal catalogs give equal bytes."""
         content = asdict(self)
@@ -169,6 +199,7 @@ def catalog_from_json(data: bytes) -> Catalog:
                 for item in raw["assets"]
             ),
             environments=tuple(CatalogEnvironment(**item) for item in raw["environments"]),
+            backgrounds=tuple(CatalogBackground(**item) for item in raw["backgrounds"]),
             materials=tuple(raw["materials"]),
             geometry=tuple(raw["geometry"]),
             classes=tuple(raw["classes"]),
@@ -223,6 +254,7 @@ class _Reader:
         return Catalog(
             assets=assets,
             environments=tuple(self._environment(p) for p in environment_prims(self.stage)),
+            backgrounds=tuple(self._background(p) for p in background_prims(self.stage)),
             materials=tuple(sorted(self.materials)),
             geometry=tuple(sorted(self.geometry)),
             classes=tuple(sorted(classes)),
@@ -271,16 +303,24 @@ class _Reader:
         )
 
     def _environment(self, prim: Any) -> CatalogEnvironment:
-        attribute = prim.GetAttribute("inputs:texture:file")
+        texture = self._image(prim, "inputs:texture:file", "texture")
+        return CatalogEnvironment(name=str(prim.GetName()), texture=texture)
+
+    def _background(self, prim: Any) -> CatalogBackground:
+        picture = self._image(prim, PICTURE_ATTRIBUTE, "picture")
+        return CatalogBackground(name=str(prim.GetName()), picture=picture)
+
+    def _image(self, prim: Any, name: str, role: str) -> str:
+        """Path of the image that an attribute names, relative to the root layer's folder."""
+        attribute = prim.GetAttribute(name)
         asset = attribute.Get() if attribute else None
         resolved = str(asset.resolvedPath) if asset is not None else ""
         if not resolved:
             named = asset.path if asset is not None and asset.path else "no file"
             raise InvalidRequest(
-                "scene", f"{prim.GetPath()} names {named} as its texture, which is not there"
+                "scene", f"{prim.GetPath()} names {named} as its {role}, which is not there"
             )
-        relative = os.path.relpath(Path(resolved).resolve(), self.folder)
-        return CatalogEnvironment(name=str(prim.GetName()), texture=Path(relative).as_posix())
+        return Path(os.path.relpath(Path(resolved).resolve(), self.folder)).as_posix()
 
     def _local2world(self, prim: Any) -> Float64:
         matrix = gf_matrix(self.transforms.GetLocalToWorldTransform(prim))

@@ -12,6 +12,7 @@ from simcloud.geometry import Float64
 
 LIBRARY_ROOT = "/Library"
 ENVIRONMENTS_ROOT = "/Environments"
+BACKGROUNDS_ROOT = "/Backgrounds"
 OBJECTS_ROOT = "/World/Objects"
 
 
@@ -73,6 +74,11 @@ def library_prims(stage: Any) -> list[Any]:
 def environment_prims(stage: Any) -> list[Any]:
     """The class prims below ``/Environments``, ordered by name."""
     return _children(stage, ENVIRONMENTS_ROOT)
+
+
+def background_prims(stage: Any) -> list[Any]:
+    """The class prims below ``/Backgrounds``, ordered by name."""
+    return _children(stage, BACKGROUNDS_ROOT)
 
 
 def _children(stage: Any, root: str) -> list[Any]:

@@ -25,6 +25,11 @@ class SceneNames(Protocol):
         ...
 
     @property
+    def background_names(self) -> frozenset[str]:
+        """Names below /Backgrounds."""
+        ...
+
+    @property
     def material_paths(self) -> frozenset[str]:
         """Paths of materials."""
         ...
@@ -46,6 +51,11 @@ def _problems(spec: Spec, scene: SceneNames) -> Iterator[tuple[str, str]]:
         names = part.dome.environments.support()
         yield from _missing(
             "randomization.dome.environments", "environment", names, scene.environment_names
+        )
+    if part.backgrounds is not None and spec.renderer.mode == "composite":
+        names = part.backgrounds.pictures.support()
+        yield from _missing(
+            "randomization.backgrounds.pictures", "background", names, scene.background_names
         )
     for index, choice in enumerate(part.materials):
         field = f"randomization.materials[{index}]"

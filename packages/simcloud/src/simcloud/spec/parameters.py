@@ -18,12 +18,16 @@ Matrix4 = tuple[tuple[float, float, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class PreviousPose:
-    """A pose one step (``1 / fps``) before the frame."""
+class StepMotion:
+    """What something did within the step (``1 / fps``) that leads to the frame, in its own axes.
 
-    position_m: Vector3
-    orientation_wxyz: Quaternion
-    """Unit quaternion, own frame to world."""
+    One step earlier its origin was at ``p - R t`` and its orientation ``R * inverse(r)``, where
+    ``p`` and ``R`` are those of the frame, ``t`` the translation and ``r`` the rotation.
+    """
+
+    translation_m: Vector3
+    rotation_wxyz: Quaternion
+    """Unit quaternion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +68,8 @@ class PlacedObject:
     """Uniform."""
     tint_rgb: Vector3 | None = None
     """Linear factor on the base colour of every material of the asset; None leaves it alone."""
-    previous: PreviousPose | None = None
-    """Where it was one step earlier; None: it did not move."""
+    step: StepMotion | None = None
+    """How it moved to its place; None: it stood still."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,8 @@ class CameraView:
     """The lens's focal length over its aperture's diameter; None: a pinhole, all of it sharp."""
     focus_distance_m: float | None = None
     """Distance along the viewing axis of the plane that is sharp; None where ``f_stop`` is."""
-    previous: PreviousPose | None = None
-    """Where it was one step earlier; None: it did not move."""
+    step: StepMotion | None = None
+    """How it moved to its place; None: it stood still."""
 
 
 @dataclass(frozen=True, slots=True)

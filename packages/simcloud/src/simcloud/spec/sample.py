@@ -6,6 +6,8 @@ Names of the draws are stable: ``camera.<name>.<field>``, ``dome.<field>``,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from simcloud.spec.color import black_body_rgb
 from simcloud.spec.distributions import to_float32
 from simcloud.spec.draws import Draws, facing_quaternion, sphere_point, yaw_quaternion
@@ -19,7 +21,9 @@ from simcloud.spec.parameters import (
     RectLight,
     Vector3,
 )
+from simcloud.spec.sample_backgrounds import sample_backgrounds
 from simcloud.spec.sample_camera import sample_camera
+from simcloud.spec.sample_motion import moved_cameras, moved_objects
 from simcloud.spec.sample_objects import SceneContents, sample_objects
 
 
@@ -49,7 +53,7 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
     for choice in randomization.materials:
         material = draws.text(f"material.{choice.name}", choice.material)
         bindings += [MaterialBinding(prim=prim, material=material) for prim in choice.prims]
-    return FrameParameters(
+    parameters = FrameParameters(
         frame=frame,
         render_seed=draws.stream("render_seed").word() >> 32,
         dome=dome,
@@ -57,6 +61,19 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
         bindings=tuple(bindings),
         objects=tuple(sample_objects(spec, scene, draws)),
         cameras=tuple(sample_camera(camera, draws) for camera in spec.cameras),
+    )
+    return _completed(parameters, spec, scene, draws)
+
+
+def _completed(
+    parameters: FrameParameters, spec: Spec, scene: SceneContents, draws: Draws
+) -> FrameParameters:
+    """With what is drawn apart from the poses, and the values of all draws."""
+    return replace(
+        parameters,
+        objects=moved_objects(spec, parameters.objects, draws),
+        cameras=moved_cameras(spec, parameters.cameras, draws),
+        backgrounds=sample_backgrounds(spec, scene, draws),
         values=dict(sorted(draws.values.items())),
     )
 

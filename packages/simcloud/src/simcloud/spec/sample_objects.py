@@ -27,6 +27,10 @@ class SceneContents(Protocol):
         """Image of an environment, relative to the scene's root layer."""
         ...
 
+    def background_picture(self, name: str) -> str:
+        """Image of a background, relative to the scene's root layer."""
+        ...
+
 
 def sample_objects(spec: Spec, scene: SceneContents, draws: Draws) -> list[PlacedObject]:
     """Chooses, counts and places the objects of every group, free of interpenetration.
