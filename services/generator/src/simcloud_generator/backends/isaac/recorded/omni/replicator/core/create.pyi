@@ -1,0 +1,3 @@
+from omni.replicator.core import _HydraTexture
+
+def render_product(camera: str, resolution: tuple[int, int], name: str = ...) -> _HydraTexture: ...
