@@ -57,7 +57,7 @@ def check_arrays(view: RenderedView) -> None:
             continue
         row = ANNOTATORS[name]
         assert array.dtype == np.dtype(row.dtype), name
-        channels = (3,) if row.shape == "(H, W, 3)" else ()
+        channels = {"(H, W, 3)": (3,), "(H, W, 4)": (4,)}.get(row.shape, ())
         assert array.shape == (height, width, *channels), name
     distance, plane = view.arrays["distance_to_camera"], view.arrays["distance_to_image_plane"]
     hit = np.isfinite(distance)

@@ -105,6 +105,19 @@ _TABLE = (
         description="Unit geometric normal facing the camera; 0 where nothing was hit.",
     ),
     Annotator(
+        name="motion_vectors",
+        dtype="float32",
+        shape="(H, W, 4)",
+        unit="px",
+        frame_of_reference="image; x positive for motion to the left, y positive for motion up",
+        encodings=(Encoding.EXR_FLOAT, Encoding.NPZ),
+        description=(
+            "From the pixel's centre to where its surface point was one step (`1 / fps`) earlier, "
+            "by the motion of the camera and of the object; 0 where nothing moved. Where nothing "
+            "was hit, the direction lies infinitely far away. Channels z and w are 0."
+        ),
+    ),
+    Annotator(
         name="semantic_segmentation",
         dtype="uint16",
         shape="(H, W)",

@@ -28,7 +28,7 @@ from simcloud_generator.backends.base import RenderedView, Session
 RECORD_BOUND_BYTES = 1 << 20
 """A record with a few hundred objects stays well below this."""
 _LAYER_OVERHEAD_BYTES = 1 << 16
-_PIXEL_BYTES = {"rgb": 3, "normals": 12, "pointcloud": 40}
+_PIXEL_BYTES = {"rgb": 3, "normals": 12, "motion_vectors": 16, "pointcloud": 40}
 _DEFAULT_PIXEL_BYTES = 4
 _STAGES = {"labels": "annotate", "guides": "render", "denoise": "render", "develop": "render"}
 """A backend's own steps as the stages of the contract."""

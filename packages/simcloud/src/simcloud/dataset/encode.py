@@ -29,8 +29,13 @@ NPZ_DATE = (1980, 1, 1, 0, 0, 0)
 DATA = "data"
 """Name of the array in the NPZ of a plain array; rows with fields have one array per field."""
 
-EXR_CHANNELS: dict[int, tuple[str, ...]] = {1: ("Z",), 3: ("X", "Y", "Z")}
-"""Channel names by number of channels, as compositing programs expect them: depth, normals."""
+EXR_CHANNELS: dict[int, tuple[str, ...]] = {
+    1: ("Z",),
+    3: ("X", "Y", "Z"),
+    4: ("X", "Y", "Z", "W"),
+}
+"""Channel names by number of channels, as compositing programs expect them: depth, normals,
+motion."""
 
 
 def encode(array: Array, encoding: Encoding) -> bytes:
@@ -38,7 +43,7 @@ def encode(array: Array, encoding: Encoding) -> bytes:
 
     Args:
         array: as the annotator table says: uint8 (H, W, 3), uint16 (H, W), float32 (H, W) or
-            (H, W, 3); for ``pointcloud`` a structured array (N,), one field per column.
+            (H, W, 3 or 4); for ``pointcloud`` a structured array (N,), one field per column.
         encoding: one that the table allows for it.
 
     Raises:

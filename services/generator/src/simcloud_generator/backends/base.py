@@ -42,7 +42,7 @@ class RenderedView:
     camera: CameraView
     arrays: dict[str, Array]
     """By annotator name, as the annotator table says: :data:`LABEL_ARRAYS` always, ``rgb``,
-    ``normals`` and ``pointcloud`` (rows of :data:`POINT_DTYPE`) where asked for; a point cloud
+    ``normals``, ``motion_vectors`` and ``pointcloud`` (rows of :data:`POINT_DTYPE`) where asked for; a point cloud
     brings ``normals`` with it."""
     objects: tuple[ObjectLabel, ...]
     """Every labelled object of the frame, in the picture or not, by instance id."""

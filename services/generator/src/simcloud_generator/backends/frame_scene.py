@@ -23,6 +23,7 @@ from simcloud.spec.parameters import (
     MaterialBinding,
     Matrix4,
     PlacedObject,
+    StepMotion,
     Vector3,
 )
 
@@ -61,6 +62,8 @@ class Group:
     """The object's own frame to world."""
     box3d: tuple[Vector3, Vector3]
     """Corners of the box in the object's own frame."""
+    step: StepMotion | None = None
+    """How it moved to where it is, in the axes of ``local2world``; None: it stood still."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,6 +178,7 @@ class FrameResolver:
             label=asset.label or "",
             frame=frame,
             box3d=(asset.minimum, asset.maximum),
+            step=placed.step,
         )
 
 

@@ -18,13 +18,27 @@ from simcloud.labels.occlusion import occlusion, truncation
 from simcloud.spec.parameters import CameraView
 from simcloud_generator.backends.base import POINT_DTYPE, Array
 from simcloud_generator.backends.frame_scene import FIRST_INSTANCE_ID, FrameScene, Group
+from simcloud_generator.backends.motion import motion_vectors
 from simcloud_generator.backends.tracing import Silhouette, ViewTrace
 
 
 def label_arrays(
-    frame: FrameScene, camera: CameraView, trace: ViewTrace, *, normals: bool = True
+    frame: FrameScene,
+    camera: CameraView,
+    trace: ViewTrace,
+    *,
+    normals: bool = True,
+    motion: bool = False,
 ) -> dict[str, Array]:
-    """The arrays of ``LABEL_ARRAYS`` by annotator name, and ``normals`` where they are wanted."""
+    """The arrays of ``LABEL_ARRAYS`` by annotator name, and more where it is wanted.
+
+    Args:
+        frame: what stands where.
+        camera: where from.
+        trace: rays through the pixels' centres.
+        normals: whether ``normals`` are wanted.
+        motion: whether ``motion_vectors`` are wanted.
+    """
     shape = (camera.height, camera.width)
     hits = trace.hits
     distance = hits.distance_m.reshape(shape)
@@ -40,6 +54,8 @@ def label_arrays(
     }
     if normals:
         result["normals"] = _normals(frame, trace).reshape(*shape, 3)
+    if motion:
+        result["motion_vectors"] = motion_vectors(frame, camera, trace)
     return result
 
 

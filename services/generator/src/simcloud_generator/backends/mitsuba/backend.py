@@ -172,7 +172,8 @@ class MitsubaSession:
         started = self._clock()
         trace = self._tracer.trace(frame, camera)
         normals = bool({"normals", "pointcloud"} & set(annotators))
-        arrays = label_arrays(frame, camera, trace, normals=normals)
+        motion = "motion_vectors" in annotators
+        arrays = label_arrays(frame, camera, trace, normals=normals, motion=motion)
         objects = object_labels(frame, camera, trace, arrays)
         timings["labels"] = self._clock() - started
         if pictures is not None:
