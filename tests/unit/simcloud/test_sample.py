@@ -27,6 +27,9 @@ SIZES: dict[str, Vector3] = {
     "rug": (2.6, 1.7, 0.005),
     "picture": (0.6, 0.04, 0.4),
 }
+PRIMS: dict[str, tuple[Vector3, Vector3]] = {
+    "/World/Bin": ((0.0, 0.0, 0.5), (0.6, 0.4, 0.8)),
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class Contents:
             return SIZES[name]
         except KeyError:
             raise InvalidRequest("randomization.objects", f"no asset {name!r}") from None
+
+    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
+        return PRIMS[path]
 
     def environment_texture(self, name: str) -> str:
         return f"hdri/{name}.exr"

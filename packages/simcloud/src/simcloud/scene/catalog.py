@@ -103,11 +103,15 @@ class Catalog:
     cameras: tuple[SceneCamera, ...]
     room: Bounds | None
     """Of ``/World/Room``; None when there is none."""
+    extents: tuple[tuple[str, Bounds], ...] = ()
+    """(prim path, world box) of the prims of the stage with geometry of their own or below."""
     backgrounds: tuple[CatalogBackground, ...] = ()
     _by_name: dict[str, CatalogAsset] = field(init=False, repr=False, compare=False)
+    _extents: dict[str, Bounds] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {asset.name: asset for asset in self.assets})
+        object.__setattr__(self, "_extents", dict(self.extents))
 
     @property
     def asset_names(self) -> frozenset[str]:
@@ -154,6 +158,17 @@ class Catalog:
         """
         return self.asset(name).bounds.size_m
 
+    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
+        """Corners of the box around a prim of the stage, world frame.
+
+        Raises:
+            InvalidRequest: it has no geometry.
+        """
+        found = self._extents.get(path)
+        if found is None:
+            raise InvalidRequest("prim", f"the stage has no geometry at or below {path}")
+        return found.minimum, found.maximum
+
     def environment_texture(self, name: str) -> str:
         """Image of an environment, relative to the root layer's folder.
 
@@ -181,7 +196,7 @@ class Catalog:
     def to_json(self) -> bytes:
         """RFC 8785 JSON; equal catalogs give equal bytes."""
         content = asdict(self)
-        del content["_by_name"]
+        del content["_by_name"], content["_extents"]
         return canonical_bytes(content)
 
 
@@ -209,6 +224,7 @@ def catalog_from_json(data: bytes) -> Catalog:
                 for item in raw["cameras"]
             ),
             room=_bounds(raw["room"]) if raw["room"] is not None else None,
+            extents=tuple((path, _bounds(box)) for path, box in raw["extents"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise Corruption(f"this is no catalog of a scene: {error}") from error
@@ -243,6 +259,7 @@ class _Reader:
         self.geometry: set[str] = set()
         self.labels: dict[str, str] = {}
         self.cameras: list[SceneCamera] = []
+        self.boxes: dict[str, tuple[Float64, Float64]] = {}
 
     def read(self) -> Catalog:
         for prim in _range(self.stage.GetPseudoRoot(), abstract=False):
@@ -261,6 +278,7 @@ class _Reader:
             static_labels=tuple(sorted(self.labels.items())),
             cameras=tuple(sorted(self.cameras, key=lambda camera: camera.path)),
             room=self._extent(_range(room, abstract=False)) if room else None,
+            extents=tuple((path, _as_bounds(*box)) for path, box in sorted(self.boxes.items())),
         )
 
     def _visit(self, prim: Any) -> None:
@@ -276,6 +294,15 @@ class _Reader:
             if found is not None:
                 self.labels[str(found[0].GetPath())] = found[1]
             self._bindable(prim)
+            self._enlarge(prim)
+
+    def _enlarge(self, prim: Any) -> None:
+        """A prim's geometry counts for the boxes of all prims above it."""
+        found = self._box(prim)
+        while found is not None and not prim.IsPseudoRoot():
+            low, high = self.boxes.get(str(prim.GetPath()), found)
+            self.boxes[str(prim.GetPath())] = np.minimum(low, found[0]), np.maximum(high, found[1])
+            prim = prim.GetParent()
 
     def _bindable(self, prim: Any) -> None:
         """A material can be bound to geometry, to its subsets and to every prim above it."""
@@ -330,30 +357,35 @@ class _Reader:
 
     def _extent(self, prims: Any) -> Bounds | None:
         """Exact bounds of the points of all gprims; those of its box for an implicit shape."""
+        boxes = [box for box in map(self._box, prims) if box is not None]
+        if not boxes:
+            return None
+        lows, highs = zip(*boxes, strict=True)
+        return _as_bounds(np.min(lows, axis=0), np.max(highs, axis=0))
+
+    def _box(self, prim: Any) -> tuple[Float64, Float64] | None:
+        """World bounds of a gprim's own points; None for what has none."""
         from pxr import Usd, UsdGeom
 
-        lows, highs = [], []
-        for prim in prims:
-            if not prim.IsA(UsdGeom.Gprim):
-                continue
-            points = UsdGeom.Mesh(prim).GetPointsAttr().Get() if prim.IsA(UsdGeom.Mesh) else None
-            if points is None:
-                extent = UsdGeom.Boundable.ComputeExtentFromPlugins(
-                    UsdGeom.Boundable(prim), Usd.TimeCode.EarliestTime()
-                )
-                points = _corners(extent) if extent else []
-            if len(points) == 0:
-                continue
-            placed = transform_points(self._local2world(prim), np.asarray(points))
-            lows.append(placed.min(axis=0))
-            highs.append(placed.max(axis=0))
-        if not lows:
+        if not prim.IsA(UsdGeom.Gprim):
             return None
-        low, high = np.min(lows, axis=0), np.max(highs, axis=0)
-        return Bounds(
-            minimum=(float32(low[0]), float32(low[1]), float32(low[2])),
-            maximum=(float32(high[0]), float32(high[1]), float32(high[2])),
-        )
+        points = UsdGeom.Mesh(prim).GetPointsAttr().Get() if prim.IsA(UsdGeom.Mesh) else None
+        if points is None:
+            extent = UsdGeom.Boundable.ComputeExtentFromPlugins(
+                UsdGeom.Boundable(prim), Usd.TimeCode.EarliestTime()
+            )
+            points = _corners(extent) if extent else []
+        if len(points) == 0:
+            return None
+        placed = transform_points(self._local2world(prim), np.asarray(points))
+        return placed.min(axis=0), placed.max(axis=0)
+
+
+def _as_bounds(low: Float64, high: Float64) -> Bounds:
+    return Bounds(
+        minimum=(float32(low[0]), float32(low[1]), float32(low[2])),
+        maximum=(float32(high[0]), float32(high[1]), float32(high[2])),
+    )
 
 
 def asset_label(prim: Any) -> str | None:

@@ -12,13 +12,14 @@ from simcloud.spec.distributions import Real
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
-def _checked_name(name: str) -> str:
+def checked_name(name: str) -> str:
+    """The name, if it may name a part of the spec; ValueError otherwise."""
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is not 1 to 32 of [a-z0-9_-] beginning with a letter or digit")
     return name
 
 
-Name = Annotated[str, AfterValidator(_checked_name)]
+Name = Annotated[str, AfterValidator(checked_name)]
 """Name of a part of the spec: it becomes part of file names and column names."""
 Coordinates = tuple[Real, Real, Real]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from simcloud.spec.model import Spec
+from simcloud.spec.placement_model import stage_prims
 
 _SHOWN = 60
 """Names listed in a message."""
@@ -65,6 +66,9 @@ def _problems(spec: Spec, scene: SceneNames) -> Iterator[tuple[str, str]]:
     for index, group in enumerate(part.objects):
         field = f"randomization.objects[{index}].assets"
         yield from _missing(field, "asset", group.assets.support(), scene.asset_names)
+        prims = stage_prims(group.placement)
+        field = f"randomization.objects[{index}].placement"
+        yield from _missing(field, "geometry prim", prims, scene.geometry_paths)
     if not part.objects and not scene.geometry_paths:
         yield "scene", "is empty: the stage has no geometry below its default prim, nor objects"
 

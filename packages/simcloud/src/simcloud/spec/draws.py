@@ -84,3 +84,36 @@ def facing_quaternion(*, azimuth_deg: float, elevation_deg: float, yaw_deg: floa
         to_float32(math.sin(tilt) * math.sin(difference)),
         to_float32(math.cos(tilt) * math.sin(total)),
     )
+
+
+def euler_quaternion(yaw_deg: float, pitch_deg: float, roll_deg: float) -> Quaternion:
+    """Roll about X, then pitch about Y, then yaw about Z, about fixed axes; float32, (w, x, y, z).
+
+    Without pitch and roll it is exactly :func:`yaw_quaternion`.
+    """
+    cy, sy = _half(yaw_deg)
+    cp, sp = _half(pitch_deg)
+    cr, sr = _half(roll_deg)
+    return (
+        to_float32(cy * cp * cr + sy * sp * sr),
+        to_float32(cy * cp * sr - sy * sp * cr),
+        to_float32(cy * sp * cr + sy * cp * sr),
+        to_float32(sy * cp * cr - cy * sp * sr),
+    )
+
+
+def random_rotation(stream: RandomStream) -> Quaternion:
+    """Uniform over all rotations (Shoemake, Graphics Gems III, 1992); takes three uniforms."""
+    share, first, second = stream.uniform(), stream.uniform(), stream.uniform()
+    inner, outer = math.sqrt(1 - share), math.sqrt(share)
+    return (
+        to_float32(outer * math.cos(2 * math.pi * second)),
+        to_float32(inner * math.sin(2 * math.pi * first)),
+        to_float32(inner * math.cos(2 * math.pi * first)),
+        to_float32(outer * math.sin(2 * math.pi * second)),
+    )
+
+
+def _half(angle_deg: float) -> tuple[float, float]:
+    half = math.radians(angle_deg) / 2
+    return math.cos(half), math.sin(half)

@@ -15,7 +15,7 @@ from simcloud.spec.background_model import Backgrounds
 from simcloud.spec.base import SpecModel
 from simcloud.spec.camera_model import Camera
 from simcloud.spec.light_model import Dome, MaterialChoice, RectLightSpec
-from simcloud.spec.object_model import ObjectGroup, OnTop, Region
+from simcloud.spec.object_model import ObjectGroup, Region, support_problems
 
 
 class SceneRef(SpecModel):
@@ -140,12 +140,8 @@ class Spec(SpecModel):
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"{kind}: a name is used twice")
-        for group in self.randomization.objects:
-            if isinstance(group.placement, OnTop) and group.placement.support not in groups:
-                raise ValueError(
-                    f"randomization.objects: {group.name} stands on {group.placement.support!r}, "
-                    "which is not a group"
-                )
+        for problem in support_problems(self.randomization.objects):
+            raise ValueError(f"randomization.objects: {problem}")
         return self
 
 

@@ -1,78 +1,16 @@
-"""Objects of a spec: which, how many and where."""
+"""Objects of a spec: which and how many."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated
 
-from pydantic import Discriminator, Field
+from pydantic import Field
 
 from simcloud.spec.base import Name, SpecModel
 from simcloud.spec.motion_model import Motion
-from simcloud.spec.distributions import Constant, Real, Text, Uniform, between
-
-
-class Wall(SpecModel):
-    """A straight wall that things may stand against; the room is on its left going along it."""
-
-    name: Name
-    """For people."""
-    start_m: tuple[float, float]
-    """Where it begins, X and Y."""
-    end_m: tuple[float, float]
-    """Where it ends."""
-    weight: float = Field(default=1.0, ge=0)
-    """Relative chance of being chosen."""
-
-
-class AlongWall(SpecModel):
-    """With the back to a wall, facing the room."""
-
-    kind: Literal["along_wall"] = "along_wall"
-    walls: tuple[Wall, ...] = Field(min_length=1)
-    """Walls to choose from."""
-    gap_m: Real = Constant(value=0.05)
-    """Between the wall and the object."""
-    yaw_jitter_deg: Real = Constant(value=0.0)
-    """Added to the direction that faces the room."""
-
-
-class Scatter(SpecModel):
-    """Anywhere on the floor of a region."""
-
-    kind: Literal["scatter"] = "scatter"
-    x_m: Real
-    """X of the object's centre."""
-    y_m: Real
-    """Y of the object's centre."""
-    yaw_deg: Real = Uniform(low=-180.0, high=180.0)
-    """About +Z; 0 faces -Y."""
-
-
-class OnTop(SpecModel):
-    """Standing on another group's objects."""
-
-    kind: Literal["on_top"] = "on_top"
-    support: Name
-    """Group whose first object carries it; nothing is placed in a frame without one."""
-    along: Real = Uniform(low=-0.5, high=0.5)
-    """Centre across the support's width, as a share of the width, 0 in the middle."""
-    across: Real = Constant(value=0.0)
-    """Centre across the support's depth, as a share of the depth."""
-    yaw_jitter_deg: Real = Constant(value=0.0)
-    """Added to the support's direction."""
-
-
-class OnWall(SpecModel):
-    """Hung flat on a wall."""
-
-    kind: Literal["on_wall"] = "on_wall"
-    walls: tuple[Wall, ...] = Field(min_length=1)
-    """Walls to choose from."""
-    height_m: Real
-    """Of the object's base above the floor."""
-
-
-Placement = Annotated[AlongWall | Scatter | OnTop | OnWall, Discriminator("kind")]
+from simcloud.spec.distributions import Constant, Real, Text, between
+from simcloud.spec.placement_model import Drop, OnTop, Placement, is_prim_path
 
 
 class Region(SpecModel):
@@ -110,3 +48,27 @@ class ObjectGroup(SpecModel):
     The position of a group in the spec changes nothing."""
     attempts: int = Field(default=40, ge=1, le=1000)
     """Places tried for each object."""
+
+
+def support_problems(groups: Sequence[ObjectGroup]) -> Iterator[str]:
+    """What is wrong with the groups that others stand on or fall into."""
+    by_name = {group.name: group for group in groups}
+    for group in groups:
+        support, stands = _support(group.placement)
+        if support is None:
+            continue
+        if support not in by_name:
+            yield f"{group.name} {stands} {support!r}, which is not a group"
+        elif isinstance(by_name[support].placement, Drop):
+            # where it comes to rest is not known before all places have been drawn
+            yield f"{group.name} {stands} {support!r}, whose own objects are dropped"
+
+
+def _support(placement: Placement) -> tuple[str | None, str]:
+    match placement:
+        case OnTop():
+            return placement.support, "stands on"
+        case Drop(into=str(name)) if not is_prim_path(name):
+            return name, "drops into"
+        case _:
+            return None, ""

@@ -18,6 +18,36 @@ Matrix4 = tuple[tuple[float, float, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
+class DropRegion:
+    """An upright box that things fall into."""
+
+    centre_m: tuple[float, float]
+    """X and Y of its middle."""
+    size_m: tuple[float, float]
+    """Extent along its own X and Y."""
+    yaw_deg: float
+    """Its own X against the world's, counter-clockwise seen from above."""
+    bottom_m: float
+    top_m: float
+    """What of the stage lies wholly above it is no obstacle: things fall in from there."""
+    walls_from_m: float
+    """Height at which its invisible walls begin."""
+    walls: str
+    """``while_falling``, ``kept`` or ``none``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fall:
+    """What physics needs to know of an object that has been let go."""
+
+    region: DropRegion
+    density_kg_m3: float
+    friction: float
+    settle_s: float
+    """Longest time of settling after the fall, simulated seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class StepMotion:
     """What something did within the step (``1 / fps``) that leads to the frame, in its own axes.
 
@@ -70,6 +100,11 @@ class PlacedObject:
     """Linear factor on the base colour of every material of the asset; None leaves it alone."""
     step: StepMotion | None = None
     """How it moved to its place; None: it stood still."""
+    group: str = ""
+    """Group of the spec that it belongs to."""
+    fall: Fall | None = None
+    """Set while it hangs above its region, to be settled before anything renders; None for what
+    stands where it is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from simcloud.spec.distributions import Real, to_float32
-from simcloud.spec.object_model import AlongWall, OnTop, OnWall, Placement, Region, Scatter, Wall
+from simcloud.spec.object_model import Region
 from simcloud.spec.parameters import Vector3
+from simcloud.spec.placement_model import AlongWall, Drop, OnTop, OnWall, Placement, Scatter, Wall
 
 Point = tuple[float, float]
 
@@ -143,6 +144,8 @@ def candidate(
             return _at_wall(placement.walls, size_m, draw, gap=_WALL_GAP_M, height=height)
         case OnTop():
             return _on_top(placement, size_m, draw, supports)
+        case Drop():
+            raise ValueError("what is dropped has no place to be tried: see sample_drop")
 
 
 def _at_wall(

@@ -11,9 +11,22 @@ from typing import Protocol
 from simcloud.spec.distributions import Real, to_float32
 from simcloud.spec.draws import Draws, yaw_quaternion
 from simcloud.spec.model import Spec
-from simcloud.spec.object_model import ObjectGroup, OnTop
+from simcloud.spec.object_model import ObjectGroup
 from simcloud.spec.parameters import PlacedObject, Vector3
 from simcloud.spec.placement import Candidate, Footprint, candidate
+from simcloud.spec.placement_model import Box, Drop, OnTop, is_prim_path
+from simcloud.spec.sample_drop import Hanging, bounds_region, box_region, hang
+
+
+SETTLING_ATTEMPTS = "settling.attempts"
+"""Sampled value: simulations that settling took; 0 until it is done."""
+SETTLING_FROZEN = "settling.frozen"
+"""Sampled value: objects that still moved when their time was up, and were stopped."""
+
+
+def dropped_out(group: str) -> str:
+    """Name of the sampled value that counts what settling took out of a group."""
+    return f"objects.{group}.dropped_out"
 
 
 class SceneContents(Protocol):
@@ -21,6 +34,10 @@ class SceneContents(Protocol):
 
     def asset_size_m(self, name: str) -> Vector3:
         """Extent of a library asset in its own frame, metres."""
+        ...
+
+    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
+        """Corners of the box around a prim of the stage, world frame, metres."""
         ...
 
     def environment_texture(self, name: str) -> str:
@@ -42,19 +59,28 @@ def sample_objects(spec: Spec, scene: SceneContents, draws: Draws) -> list[Place
     by_group: dict[str, list[PlacedObject]] = {}
     taken: list[Footprint] = []
     rugs: list[Footprint] = []
+    hanging: list[Hanging] = []
     groups = spec.randomization.objects
     for group in sorted(groups, key=_placement_order):
-        objects, footprints = _group(group, spec, scene, draws, taken=taken, rugs=rugs, on=placed)
-        placed[group.name] = footprints
+        if isinstance(group.placement, Drop):
+            objects = _dropped(group, group.placement, scene, draws, on=placed, hanging=hanging)
+            draws.values[dropped_out(group.name)] = 0
+        else:
+            objects, placed[group.name] = _group(
+                group, spec, scene, draws, taken=taken, rugs=rugs, on=placed
+            )
         by_group[group.name] = objects
         draws.values[f"objects.{group.name}.count"] = len(objects)
+    if any(isinstance(group.placement, Drop) for group in groups):
+        draws.values[SETTLING_ATTEMPTS] = draws.values[SETTLING_FROZEN] = 0
     # By name, so that the instance ids of a frame do not depend on the order of placing.
     return [item for name in sorted(by_group) for item in by_group[name]]
 
 
-def _placement_order(group: ObjectGroup) -> tuple[bool, bool, int, str]:
-    """Rugs first, then what stands on the floor or hangs, then what stands on something."""
-    return isinstance(group.placement, OnTop), group.solid, group.priority, group.name
+def _placement_order(group: ObjectGroup) -> tuple[int, bool, int, str]:
+    """Rugs, what stands on the floor or hangs, what stands on something, what falls on it all."""
+    late = {OnTop: 1, Drop: 2}.get(type(group.placement), 0)
+    return late, group.solid, group.priority, group.name
 
 
 def _group(
@@ -70,12 +96,9 @@ def _group(
     objects: list[PlacedObject] = []
     footprints: list[Footprint] = []
     supports = on.get(group.placement.support, []) if isinstance(group.placement, OnTop) else []
-    for index in range(int(draws.real(f"objects.{group.name}.tried", group.count, keep=False))):
+    for index in _tried(group, draws):
         name = f"objects.{group.name}.{index}"
-        asset = draws.text(f"{name}.asset", group.assets, keep=False)
-        scale = draws.real(f"{name}.scale", group.scale, keep=False)
-        width, depth, height = scene.asset_size_m(asset)
-        size = (width * scale, depth * scale, height * scale)
+        asset, scale, size = _chosen(group, name, scene, draws)
         for attempt in range(group.attempts):
             place = _try(group, f"{name}.try{attempt}", size, draws, supports)
             if place is None:
@@ -88,7 +111,6 @@ def _group(
                 continue
             others.append(footprint)
             footprints.append(footprint)
-            tint = group.tint
             objects.append(
                 PlacedObject(
                     name=f"{group.name}_{index:02d}",
@@ -96,11 +118,70 @@ def _group(
                     position_m=(place.x, place.y, to_float32(footprint.bottom)),
                     orientation_wxyz=yaw_quaternion(place.yaw_deg),
                     scale=scale,
-                    tint_rgb=None if tint is None else _tint(name, tint, draws),
+                    tint_rgb=_tint(name, group.tint, draws),
+                    group=group.name,
                 )
             )
             break
     return objects, footprints
+
+
+def _dropped(
+    group: ObjectGroup,
+    drop: Drop,
+    scene: SceneContents,
+    draws: Draws,
+    *,
+    on: dict[str, list[Footprint]],
+    hanging: list[Hanging],
+) -> list[PlacedObject]:
+    """The objects of a group where they are let go."""
+    objects: list[PlacedObject] = []
+    regions = _regions(drop, scene, on)
+    for index in _tried(group, draws):
+        name = f"objects.{group.name}.{index}"
+        asset, scale, size = _chosen(group, name, scene, draws)
+        place = hang(
+            drop, name=f"{name}.drop", size_m=size, draws=draws, regions=regions, others=hanging
+        )
+        if place is None:
+            continue
+        hanging.append(place)
+        objects.append(
+            PlacedObject(
+                name=f"{group.name}_{index:02d}",
+                asset=asset,
+                position_m=place.position_m,
+                orientation_wxyz=place.orientation_wxyz,
+                scale=scale,
+                tint_rgb=_tint(name, group.tint, draws),
+                group=group.name,
+                fall=place.fall,
+            )
+        )
+    return objects
+
+
+def _regions(drop: Drop, scene: SceneContents, on: dict[str, list[Footprint]]) -> list[Footprint]:
+    if isinstance(drop.into, Box):
+        return [box_region(drop.into)]
+    if is_prim_path(drop.into):
+        return [bounds_region(*scene.prim_extent_m(drop.into))]
+    return on.get(drop.into, [])
+
+
+def _tried(group: ObjectGroup, draws: Draws) -> range:
+    return range(int(draws.real(f"objects.{group.name}.tried", group.count, keep=False)))
+
+
+def _chosen(
+    group: ObjectGroup, name: str, scene: SceneContents, draws: Draws
+) -> tuple[str, float, Vector3]:
+    """Asset, scale and extent with that scale of one object."""
+    asset = draws.text(f"{name}.asset", group.assets, keep=False)
+    scale = draws.real(f"{name}.scale", group.scale, keep=False)
+    width, depth, height = scene.asset_size_m(asset)
+    return asset, scale, (width * scale, depth * scale, height * scale)
 
 
 def _try(
@@ -127,7 +208,9 @@ def _settled(place: Candidate, size_m: Vector3, rugs: list[Footprint]) -> Footpr
     return place.footprint(size_m, bottom)
 
 
-def _tint(name: str, tint: tuple[Real, Real, Real], draws: Draws) -> Vector3:
+def _tint(name: str, tint: tuple[Real, Real, Real] | None, draws: Draws) -> Vector3 | None:
+    if tint is None:
+        return None
     red, green, blue = (
         draws.real(f"{name}.tint.{part}", one, keep=False)
         for part, one in zip(("r", "g", "b"), tint, strict=True)

@@ -1,0 +1,168 @@
+"""Where the objects of a group go: one model for each kind of placement."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, model_validator
+
+from simcloud.spec.base import Name, SpecModel, checked_name
+from simcloud.spec.distributions import Constant, Real, Uniform, between
+
+
+class Wall(SpecModel):
+    """A straight wall that things may stand against; the room is on its left going along it."""
+
+    name: Name
+    """For people."""
+    start_m: tuple[float, float]
+    """Where it begins, X and Y."""
+    end_m: tuple[float, float]
+    """Where it ends."""
+    weight: float = Field(default=1.0, ge=0)
+    """Relative chance of being chosen."""
+
+
+class AlongWall(SpecModel):
+    """With the back to a wall, facing the room."""
+
+    kind: Literal["along_wall"] = "along_wall"
+    walls: tuple[Wall, ...] = Field(min_length=1)
+    """Walls to choose from."""
+    gap_m: Real = Constant(value=0.05)
+    """Between the wall and the object."""
+    yaw_jitter_deg: Real = Constant(value=0.0)
+    """Added to the direction that faces the room."""
+
+
+class Scatter(SpecModel):
+    """Anywhere on the floor of a region."""
+
+    kind: Literal["scatter"] = "scatter"
+    x_m: Real
+    """X of the object's centre."""
+    y_m: Real
+    """Y of the object's centre."""
+    yaw_deg: Real = Uniform(low=-180.0, high=180.0)
+    """About +Z; 0 faces -Y."""
+
+
+class OnTop(SpecModel):
+    """Standing on another group's objects."""
+
+    kind: Literal["on_top"] = "on_top"
+    support: Name
+    """Group whose first object carries it; nothing is placed in a frame without one."""
+    along: Real = Uniform(low=-0.5, high=0.5)
+    """Centre across the support's width, as a share of the width, 0 in the middle."""
+    across: Real = Constant(value=0.0)
+    """Centre across the support's depth, as a share of the depth."""
+    yaw_jitter_deg: Real = Constant(value=0.0)
+    """Added to the support's direction."""
+
+
+class OnWall(SpecModel):
+    """Hung flat on a wall."""
+
+    kind: Literal["on_wall"] = "on_wall"
+    walls: tuple[Wall, ...] = Field(min_length=1)
+    """Walls to choose from."""
+    height_m: Real
+    """Of the object's base above the floor."""
+
+
+_PRIM_PATH = re.compile(r"(/[A-Za-z_]\w*)+")
+
+
+def is_prim_path(name: str) -> bool:
+    """Whether a name is the absolute path of a prim rather than that of a group."""
+    return name.startswith("/")
+
+
+def _checked_target(name: str) -> str:
+    if is_prim_path(name):
+        if not _PRIM_PATH.fullmatch(name):
+            raise ValueError(f"{name!r} is no path of a prim, such as /World/Room/Table")
+        return name
+    return checked_name(name)
+
+
+Target = Annotated[str, AfterValidator(_checked_target)]
+"""Name of a group, or absolute path of a prim of the stage."""
+
+
+class Box(SpecModel):
+    """A region of space along the world's axes."""
+
+    x_m: tuple[float, float]
+    """Smallest and largest X."""
+    y_m: tuple[float, float]
+    """Smallest and largest Y."""
+    z_m: tuple[float, float]
+    """Smallest and largest Z."""
+
+    @model_validator(mode="after")
+    def _has_volume(self) -> Box:
+        for name, (low, high) in (("x_m", self.x_m), ("y_m", self.y_m), ("z_m", self.z_m)):
+            if not low < high:
+                raise ValueError(f"{name}: the smallest value must come first, found {low}, {high}")
+        return self
+
+
+class Orientation(SpecModel):
+    """Turned by roll about the object's own X, then pitch about Y, then yaw about Z."""
+
+    yaw_deg: Real = Constant(value=0.0)
+    """About the world's +Z."""
+    pitch_deg: Real = Constant(value=0.0)
+    """About +Y."""
+    roll_deg: Real = Constant(value=0.0)
+    """About +X."""
+
+
+class Drop(SpecModel):
+    """Let go above a container or a region, and settled by physics.
+
+    The objects start one above the other so that none touches another, fall, and come to rest on
+    the stage, on the objects of groups that do not drop, and on each other. Collision shapes are
+    convex hulls of the objects' meshes; what they fall upon keeps its hollows. What does not come
+    to rest inside the region is taken out and counted in ``objects.<group>.dropped_out``.
+    """
+
+    kind: Literal["drop"] = "drop"
+    into: Target | Box
+    """A group (each object falls into one of its objects, drawn; into none in a frame without
+    one), a prim of the stage by its path, or a box in the world."""
+    height_m: Annotated[Real, between(0, 10)] = Constant(value=0.1)
+    """Free fall of the lowest object, from the region's upper side."""
+    gap_m: float = Field(default=0.01, ge=0, le=1)
+    """Smallest distance between two objects when they are let go."""
+    along: Annotated[Real, between(-0.5, 0.5)] = Uniform(low=-0.5, high=0.5)
+    """Start across the region's width, as a share of the room there is, 0 in the middle."""
+    across: Annotated[Real, between(-0.5, 0.5)] = Uniform(low=-0.5, high=0.5)
+    """Start across the region's depth, as a share of the room there is."""
+    orientation: Orientation | None = None
+    """When let go; unset draws any rotation, all alike."""
+    density_kg_m3: Annotated[Real, between(1, 30_000)] = Constant(value=300.0)
+    """Mass of an object over the volume of its hull."""
+    friction: Annotated[Real, between(0, 4)] = Constant(value=0.6)
+    """Coefficient of sliding friction."""
+    walls: Literal["while_falling", "kept", "none"] = "while_falling"
+    """Invisible walls around the region: only while things fall (what then leaves the region is
+    taken out), to the end (a heap without a container leans on them), or not at all. Those of a
+    container begin at its rim, those of a box at its bottom."""
+    settle_s: float = Field(default=4.0, gt=0, le=30)
+    """Longest time of settling after the fall, simulated seconds; stragglers are frozen."""
+
+
+Placement = Annotated[AlongWall | Scatter | OnTop | OnWall | Drop, Discriminator("kind")]
+
+
+def stage_prims(placement: Placement) -> tuple[str, ...]:
+    """Paths of the prims of the stage that a placement refers to."""
+    match placement:
+        case Drop(into=str(name)) if is_prim_path(name):
+            return (name,)
+        case _:
+            return ()
