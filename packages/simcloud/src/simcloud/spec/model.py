@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from simcloud.annotators import ANNOTATORS, Encoding
 from simcloud.spec.background_model import Backgrounds
 from simcloud.spec.base import SpecModel
-from simcloud.spec.camera_model import Camera
+from simcloud.spec.camera_model import Camera, check_rigs
 from simcloud.spec.light_model import Dome, MaterialChoice, RectLightSpec
 from simcloud.spec.object_model import ObjectGroup, Region, support_problems
 
@@ -140,6 +140,7 @@ class Spec(SpecModel):
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"{kind}: a name is used twice")
+        check_rigs(self.cameras)
         for problem in support_problems(self.randomization.objects):
             raise ValueError(f"randomization.objects: {problem}")
         return self

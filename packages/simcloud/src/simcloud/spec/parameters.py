@@ -142,6 +142,25 @@ class RectLight:
     """Linear RGB, W/(m^2 sr) up to the scene's common scale."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensorEffects:
+    """What a sensor does to one picture; the fields of ``simcloud.spec.sensor_model.Sensor``."""
+
+    chromatic_aberration_px: float = 0.0
+    defocus_blur_px: float = 0.0
+    motion_blur_px: float = 0.0
+    motion_blur_deg: float = 0.0
+    vignetting: float = 0.0
+    exposure_ev: float = 0.0
+    full_well_electrons: float | None = None
+    read_noise_electrons: float = 0.0
+    adc_bits: int | None = None
+    white_balance_k: float = 6500.0
+    jpeg_quality: int | None = None
+    noise_key: tuple[int, int] = (0, 0)
+    """Two 64-bit words that the noise is counted from: of (seed, frame, camera)."""
+
+
 @dataclass(frozen=True, slots=True)
 class CameraView:
     """A pinhole camera and its picture's size; USD camera frame: -Z forward, +Y up."""
@@ -166,6 +185,8 @@ class CameraView:
     """The lens's focal length over its aperture's diameter; None: a pinhole, all of it sharp."""
     focus_distance_m: float | None = None
     """Distance along the viewing axis of the plane that is sharp; None where ``f_stop`` is."""
+    sensor: SensorEffects | None = None
+    """What is done to the finished picture; None: nothing."""
     step: StepMotion | None = None
     """How it moved to its place; None: it stood still."""
 

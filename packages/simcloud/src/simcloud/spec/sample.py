@@ -22,7 +22,7 @@ from simcloud.spec.parameters import (
     Vector3,
 )
 from simcloud.spec.sample_backgrounds import sample_backgrounds
-from simcloud.spec.sample_camera import sample_camera
+from simcloud.spec.sample_camera import sample_cameras
 from simcloud.spec.sample_motion import moved_cameras, moved_objects
 from simcloud.spec.sample_objects import SceneContents, sample_objects
 
@@ -53,14 +53,15 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
     for choice in randomization.materials:
         material = draws.text(f"material.{choice.name}", choice.material)
         bindings += [MaterialBinding(prim=prim, material=material) for prim in choice.prims]
+    objects = sample_objects(spec, scene, draws)
     parameters = FrameParameters(
         frame=frame,
         render_seed=draws.stream("render_seed").word() >> 32,
         dome=dome,
         rect_lights=tuple(_rect_lights(spec, draws)),
         bindings=tuple(bindings),
-        objects=tuple(sample_objects(spec, scene, draws)),
-        cameras=tuple(sample_camera(camera, draws) for camera in spec.cameras),
+        objects=tuple(objects),
+        cameras=sample_cameras(spec.cameras, draws, objects=objects, size_m=scene.asset_size_m),
     )
     return _completed(parameters, spec, scene, draws)
 
