@@ -26,10 +26,11 @@ def moved_objects(
     for item in objects:
         group, _, index = item.name.rpartition("_")
         motion = motions.get(group)
-        if motion is not None:
-            name = f"objects.{group}.{int(index)}.motion"
-            item = replace(item, step=_step(motion, name, draws, spec.fps, keep=False))
-        result.append(item)
+        if motion is None:
+            result.append(item)
+            continue
+        name = f"objects.{group}.{int(index)}.motion"
+        result.append(replace(item, step=_step(motion, name, draws, spec.fps, keep=False)))
     return tuple(result)
 
 
@@ -41,10 +42,11 @@ def moved_cameras(
     result = []
     for view in cameras:
         motion = motions.get(view.name)
-        if motion is not None:
-            name = f"camera.{view.name}.motion"
-            view = replace(view, step=_step(motion, name, draws, spec.fps, keep=True))
-        result.append(view)
+        if motion is None:
+            result.append(view)
+            continue
+        name = f"camera.{view.name}.motion"
+        result.append(replace(view, step=_step(motion, name, draws, spec.fps, keep=True)))
     return tuple(result)
 
 
