@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
@@ -51,7 +51,8 @@ class GenerateCall:
         self._send, self._receive = ends
         self._stopped = False
         self._task: asyncio.Task[None] | None = None
-        self._rendered = self._quarantined = self._failed = 0
+        self._rendered = self._failed = 0
+        self._quarantined: Counter[str] = Counter()
         self._cpu_s = 0.0
 
     def stop(self) -> None:
@@ -65,7 +66,8 @@ class GenerateCall:
         match event:
             case Progress():
                 self._rendered += 1
-                self._quarantined += bool(event.result.quarantine)
+                if event.result.quarantine_rule:
+                    self._quarantined[event.result.quarantine_rule] += 1
                 self._cpu_s += event.result.cpu_s
                 # The pictures are the uploader's by now; a queued event must not hold them.
                 event = replace(event, result=replace(event.result, views=()))
@@ -95,7 +97,8 @@ class GenerateCall:
         pool = self._pool
         yield Summary(
             rendered=self._rendered,
-            quarantined=self._quarantined,
+            quarantined=self._quarantined.total(),
+            quarantined_by_rule=dict(sorted(self._quarantined.items())),
             wall_s=wall,
             cpu_s=self._cpu_s,
             idle_s=max(0.0, wall * pool.workers - (pool.busy_s - busy_before)),

@@ -82,7 +82,7 @@ class FrameMaker:
 
     def make(
         self, parameters: FrameParameters, split: str, watch: Stopwatch
-    ) -> tuple[tuple[EncodedFrame, ...], str]:
+    ) -> tuple[tuple[EncodedFrame, ...], Quarantine | None]:
         """Renders, checks and encodes a frame.
 
         Args:
@@ -91,7 +91,7 @@ class FrameMaker:
             watch: gets the stages' times.
 
         Returns:
-            An encoded frame for each camera, and why it was quarantined (empty: it was not). All
+            An encoded frame for each camera, and why it was quarantined (None: it was not). All
             cameras of a frame share its fate: they show the same objects.
         """
         views, violation = self._rendered(parameters, watch)
@@ -99,9 +99,9 @@ class FrameMaker:
             # A stochastic renderer gets a second chance; a deterministic one would fail alike.
             views, violation = self._rendered(parameters, watch)
         if violation is not None:
-            return self.quarantined(parameters, split, violation), violation.detail
+            return self.quarantined(parameters, split, violation), violation
         with watch.stage("encode"):
-            return tuple(self._encoded(view, parameters, split) for view in views), ""
+            return tuple(self._encoded(view, parameters, split) for view in views), None
 
     def quarantined(
         self, parameters: FrameParameters, split: str, reason: Quarantine

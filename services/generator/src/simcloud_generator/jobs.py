@@ -92,6 +92,8 @@ class FrameResult:
     """CPU seconds of the worker, all threads."""
     quarantine: str
     """Why the frame was quarantined; empty when it was not."""
+    quarantine_rule: str
+    """The rule of label QA that it broke, or ``render``; empty when it was not quarantined."""
     rss_bytes: int
     """The worker's resident memory afterwards."""
 

@@ -15,6 +15,16 @@ FRAMES = counter(
         )
     )
 )
+QUARANTINED_FRAMES = counter(
+    declare(
+        Metric(
+            name="simcloud_generator_quarantined_frames",
+            kind="counter",
+            help="Frames kept out of the data, by the rule of label QA that they broke.",
+            labels=("rule",),
+        )
+    )
+)
 STAGE_SECONDS = histogram(
     declare(
         Metric(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from simcloud.dataset.layout import RunLocation
 from simcloud.errors import SimcloudError
@@ -60,6 +61,8 @@ class Summary:
     idle_s: float
     fingerprint: str
     failed: int
+    quarantined_by_rule: Mapping[str, int] = field(default_factory=dict)
+    """Quarantined frames by the rule that they broke."""
 
 
 GenerateEvent = Event | Failed | Summary

@@ -15,7 +15,13 @@ from simcloud.concurrency import single_error
 from simcloud.dataset.layout import RunLocation
 from simcloud.spec.plan import Plan, ShardFrames
 from simcloud_generator.jobs import FrameResult, RenderJob
-from simcloud_generator.metrics import CPU_SECONDS, FRAMES, RESTARTED_SHARDS, STAGE_SECONDS
+from simcloud_generator.metrics import (
+    CPU_SECONDS,
+    FRAMES,
+    QUARANTINED_FRAMES,
+    RESTARTED_SHARDS,
+    STAGE_SECONDS,
+)
 from simcloud_generator.pool import WorkerDied, WorkerPool
 
 
@@ -157,7 +163,9 @@ class ShardRun:
 
     def _count(self, result: FrameResult) -> None:
         self._rendered += 1
-        FRAMES.labels("quarantined" if result.quarantine else "rendered").inc()
+        FRAMES.labels("quarantined" if result.quarantine_rule else "rendered").inc()
+        if result.quarantine_rule:
+            QUARANTINED_FRAMES.labels(result.quarantine_rule).inc()
         CPU_SECONDS.inc(result.cpu_s)
         for stage, seconds in result.timings_s.items():
             STAGE_SECONDS.labels(stage).observe(seconds)

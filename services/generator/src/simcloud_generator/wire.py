@@ -175,6 +175,7 @@ def _progress(happened: Progress) -> pb.ShardProgress:
         frame=result.frame,
         timings=timings,
         quarantine_reason=result.quarantine,
+        quarantine_rule=result.quarantine_rule,
     )
 
 
@@ -198,6 +199,7 @@ def _summary(happened: Summary) -> pb.GenerateSummary:
         idle=_duration(happened.idle_s),
         fingerprint=happened.fingerprint,
         failed_shards=happened.failed,
+        quarantined_by_rule=dict(happened.quarantined_by_rule),
     )
 
 

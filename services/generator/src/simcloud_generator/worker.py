@@ -105,11 +105,10 @@ class _Worker:
             scene = self._open(job.stage, job.spec_json)
         with watch.stage("sample"):
             parameters = sample(scene.spec, scene.catalog, job.frame)
+        reason: Quarantine | None
         if job.quarantine:
-            reason = job.quarantine
-            views = scene.maker.quarantined(
-                parameters, job.split, Quarantine(rule="render", detail=reason)
-            )
+            reason = Quarantine(rule="render", detail=job.quarantine)
+            views = scene.maker.quarantined(parameters, job.split, reason)
         else:
             views, reason = scene.maker.make(parameters, job.split, watch)
         return FrameResult(
@@ -117,7 +116,8 @@ class _Worker:
             views=views,
             timings_s=watch.seconds,
             cpu_s=time.process_time() - cpu_before,
-            quarantine=reason,
+            quarantine=reason.detail if reason else "",
+            quarantine_rule=reason.rule if reason else "",
             rss_bytes=_resident_bytes(),
         )
 

@@ -13,11 +13,13 @@ from simcloud.client._wire import MAX_PROVENANCE_BYTES, RunState, RunSummary
 from simcloud.dataset.layout import SCENES, RunLocation, check_bucket, check_prefix, check_run
 from simcloud.dataset.manifest import (
     build_manifest,
+    by_rule,
     collect_shards,
     committed_shards,
     load_manifest,
     newest_generation,
     publish_manifest,
+    quarantined_in,
 )
 from simcloud.dataset.rundoc import (
     RunDocuments,
@@ -136,8 +138,14 @@ class Runs:
         documents = await load_run(self._store, location)
         return await self.summary(documents), documents
 
-    async def summary(self, documents: RunDocuments) -> RunSummary:
-        """A run, counted in S3."""
+    async def summary(self, documents: RunDocuments, *, rules: bool = True) -> RunSummary:
+        """A run, counted in S3.
+
+        Args:
+            documents: the run's spec and plan.
+            rules: whether to tell the rules that quarantined frames broke; while a run is open,
+                this reads an index for each shard that has such frames.
+        """
         location = documents.location
         aborted = await is_aborted(self._store, location)
         generation = await newest_generation(self._store, location)
@@ -152,6 +160,7 @@ class Runs:
                 manifest.stored_bytes,
             )
             missing: tuple[ShardFrames, ...] = ()
+            quarantine = manifest.quarantine if rules else ()
         else:
             collected = await collect_shards(self._store, documents)
             counts = (
@@ -161,6 +170,8 @@ class Runs:
                 collected.stored_bytes,
             )
             missing = collected.missing[:MAX_MISSING]
+            records = list(collected.records.values()) if rules else []
+            quarantine = await quarantined_in(self._store, location, records)
         state = RunState.PUBLISHED if published else RunState.OPEN
         return RunSummary(
             location=location,
@@ -173,6 +184,7 @@ class Runs:
             manifest_key=location.manifest_key(generation) if generation else "",
             create_time=documents.created_at,
             missing=missing,
+            quarantined_by_rule=by_rule(quarantine),
             plan_generation=documents.generation,
             planned_frames=documents.planned_frames,
             planned_shards=documents.plan.shard_count,
@@ -209,8 +221,8 @@ class Runs:
             )
         except (InvalidRequest, NotFound):
             return None  # a folder of someone else's
-        summary = await self.summary(documents)
-        return _without_missing(summary)
+        summary = await self.summary(documents, rules=False)
+        return replace(summary, missing=())
 
     async def publish(
         self, location: RunLocation, *, provenance_json: bytes

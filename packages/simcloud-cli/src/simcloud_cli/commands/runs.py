@@ -92,6 +92,10 @@ def show(run: RunArgument, json: JsonOption = False) -> None:
                 f"{summary.stored_frames} of {summary.planned_frames} stored, "
                 f"{summary.quarantined_frames} quarantined",
             ),
+            *(
+                (f"quarantined by {rule}", str(count))
+                for rule, count in summary.quarantined_by_rule.items()
+            ),
             ("shards", f"{summary.committed_shards} of {summary.planned_shards}"),
             ("missing shards", missing or "none"),
             ("size", human_bytes(summary.stored_bytes)),
@@ -175,6 +179,7 @@ def summary_json(summary: object) -> dict[str, object]:
         "planned_frames": summary.planned_frames,
         "stored_frames": summary.stored_frames,
         "quarantined_frames": summary.quarantined_frames,
+        "quarantined_by_rule": dict(summary.quarantined_by_rule),
         "planned_shards": summary.planned_shards,
         "committed_shards": summary.committed_shards,
         "stored_bytes": summary.stored_bytes,

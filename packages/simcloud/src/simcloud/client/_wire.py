@@ -7,8 +7,8 @@ Each message has one ``..._from_wire``; that is where it is validated: what is w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -78,6 +78,8 @@ class RunSummary:
     """When spec.json was written, by S3's clock."""
     missing: tuple[ShardFrames, ...] = ()
     """Shards that are not committed, ascending, at most 1000."""
+    quarantined_by_rule: Mapping[str, int] = field(default_factory=dict)
+    """Quarantined frame keys by the rule that they broke; empty where runs are listed."""
 
 
 _STATES = {
@@ -223,6 +225,7 @@ def summary_from_wire(message: dataset_pb2.RunSummary) -> RunSummary:
         missing=tuple(
             ShardFrames(item.shard, item.first_frame, item.end_frame) for item in message.missing
         ),
+        quarantined_by_rule=dict(sorted(message.quarantined_by_rule.items())),
     )
 
 
@@ -241,6 +244,7 @@ def summary_to_wire(summary: RunSummary) -> dataset_pb2.RunSummary:
         stored_bytes=summary.stored_bytes,
         manifest_key=summary.manifest_key,
         missing=[frames_to_wire(frames) for frames in summary.missing],
+        quarantined_by_rule=dict(summary.quarantined_by_rule),
     )
     message.create_time.FromDatetime(summary.create_time.astimezone(UTC))
     return message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -109,6 +109,8 @@ class ShardMoved:
     frame: int
     timings: StageSeconds | None
     quarantine_reason: str
+    quarantine_rule: str = ""
+    """Rule that the frame broke; empty when it was not quarantined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ class GenerateTotals:
     idle_s: float
     fingerprint: str
     failed_shards: int
+    quarantined_by_rule: Mapping[str, int] = field(default_factory=dict)
 
 
 GenerateEvent = ShardOpened | ShardMoved | CommittedShard | ShardGivenUp | GenerateTotals
@@ -334,6 +337,7 @@ def _moved(message: generator_pb2.ShardProgress) -> ShardMoved:
         if message.HasField("timings")
         else None,
         quarantine_reason=message.quarantine_reason,
+        quarantine_rule=message.quarantine_rule,
     )
 
 
@@ -346,6 +350,7 @@ def _totals(message: generator_pb2.GenerateSummary) -> GenerateTotals:
         idle_s=_seconds(message.idle),
         fingerprint=message.fingerprint,
         failed_shards=message.failed_shards,
+        quarantined_by_rule=dict(sorted(message.quarantined_by_rule.items())),
     )
 
 

@@ -7,7 +7,8 @@ a reader that has it has everything it names.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -268,7 +269,7 @@ async def build_manifest(
         stored_bytes=collected.stored_bytes,
         fingerprints=tuple(fingerprints),
         shards=tuple(_manifest_shard(record) for record in records),
-        quarantine=await _quarantine(store, location, records),
+        quarantine=await quarantined_in(store, location, records),
         provenance=provenance,
     )
 
@@ -343,9 +344,10 @@ async def load_manifest(
         raise Corruption(f"{where} is not JSON: {error}") from error
 
 
-async def _quarantine(
+async def quarantined_in(
     store: ObjectStore, location: RunLocation, records: Sequence[ShardRecord]
 ) -> tuple[QuarantinedFrame, ...]:
+    """The quarantined frames of committed shards; reads the indexes of those that have any."""
     affected = [record for record in records if record.quarantined_frames]
 
     async def load(record: ShardRecord) -> list[QuarantinedFrame]:
@@ -353,6 +355,11 @@ async def _quarantine(
 
     found = await for_each(affected, load, limit=4)
     return tuple(frame for frames in found for frame in frames)
+
+
+def by_rule(quarantine: Iterable[QuarantinedFrame]) -> dict[str, int]:
+    """Frame keys by the rule that they broke, in alphabetic order."""
+    return dict(sorted(Counter(row.rule for row in quarantine).items()))
 
 
 def quarantined_rows(index: bytes) -> list[QuarantinedFrame]:

@@ -147,20 +147,22 @@ class ShardStarted(_message.Message):
     def __init__(self, range: _Optional[_Union[_dataset_pb2.ShardRange, _Mapping]] = ..., resume_frame: _Optional[int] = ..., epoch: _Optional[int] = ...) -> None: ...
 
 class ShardProgress(_message.Message):
-    __slots__ = ("shard", "rendered_frames", "durable_before", "frame", "timings", "quarantine_reason")
+    __slots__ = ("shard", "rendered_frames", "durable_before", "frame", "timings", "quarantine_reason", "quarantine_rule")
     SHARD_FIELD_NUMBER: _ClassVar[int]
     RENDERED_FRAMES_FIELD_NUMBER: _ClassVar[int]
     DURABLE_BEFORE_FIELD_NUMBER: _ClassVar[int]
     FRAME_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     QUARANTINE_REASON_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINE_RULE_FIELD_NUMBER: _ClassVar[int]
     shard: int
     rendered_frames: int
     durable_before: int
     frame: int
     timings: StageTimings
     quarantine_reason: str
-    def __init__(self, shard: _Optional[int] = ..., rendered_frames: _Optional[int] = ..., durable_before: _Optional[int] = ..., frame: _Optional[int] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ..., quarantine_reason: _Optional[str] = ...) -> None: ...
+    quarantine_rule: str
+    def __init__(self, shard: _Optional[int] = ..., rendered_frames: _Optional[int] = ..., durable_before: _Optional[int] = ..., frame: _Optional[int] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ..., quarantine_reason: _Optional[str] = ..., quarantine_rule: _Optional[str] = ...) -> None: ...
 
 class StageTimings(_message.Message):
     __slots__ = ("sample", "build", "render", "annotate", "check", "encode", "send", "cpu")
@@ -197,7 +199,14 @@ class ShardFailed(_message.Message):
     def __init__(self, range: _Optional[_Union[_dataset_pb2.ShardRange, _Mapping]] = ..., code: _Optional[int] = ..., reason: _Optional[str] = ..., message: _Optional[str] = ..., retryable: bool = ...) -> None: ...
 
 class GenerateSummary(_message.Message):
-    __slots__ = ("rendered_frames", "quarantined_frames", "wall", "cpu", "idle", "fingerprint", "failed_shards")
+    __slots__ = ("rendered_frames", "quarantined_frames", "wall", "cpu", "idle", "fingerprint", "failed_shards", "quarantined_by_rule")
+    class QuarantinedByRuleEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     RENDERED_FRAMES_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FRAMES_FIELD_NUMBER: _ClassVar[int]
     WALL_FIELD_NUMBER: _ClassVar[int]
@@ -205,6 +214,7 @@ class GenerateSummary(_message.Message):
     IDLE_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     FAILED_SHARDS_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_BY_RULE_FIELD_NUMBER: _ClassVar[int]
     rendered_frames: int
     quarantined_frames: int
     wall: _duration_pb2.Duration
@@ -212,7 +222,8 @@ class GenerateSummary(_message.Message):
     idle: _duration_pb2.Duration
     fingerprint: str
     failed_shards: int
-    def __init__(self, rendered_frames: _Optional[int] = ..., quarantined_frames: _Optional[int] = ..., wall: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cpu: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idle: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fingerprint: _Optional[str] = ..., failed_shards: _Optional[int] = ...) -> None: ...
+    quarantined_by_rule: _containers.ScalarMap[str, int]
+    def __init__(self, rendered_frames: _Optional[int] = ..., quarantined_frames: _Optional[int] = ..., wall: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cpu: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., idle: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fingerprint: _Optional[str] = ..., failed_shards: _Optional[int] = ..., quarantined_by_rule: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class StreamFramesRequest(_message.Message):
     __slots__ = ("spec", "scenes", "first_frame", "frame_count", "stride")
