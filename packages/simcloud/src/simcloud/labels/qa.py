@@ -18,34 +18,16 @@ from simcloud.geometry import affine_inverse, matrix4, pixel_rays, transform_poi
 from simcloud.labels.boxes import box3d_extent, contains
 from simcloud.labels.masks import id_areas, id_boxes
 from simcloud.labels.objects import Box2D, ObjectLabel
+from simcloud.labels.rules import (
+    DEPTH_TOLERANCE,
+    OCCLUSION_TOLERANCE_PX,
+    PROJECTION_TOLERANCE_PX,
+    Violation,
+)
+from simcloud.labels.surfaces import check_form, check_points, check_surfaces
 from simcloud.spec.parameters import CameraView
 
 Array = npt.NDArray[Any]
-
-DEPTH_TOLERANCE = 1e-4
-"""Relative, between the two depths and between depth and 3D boxes."""
-
-PROJECTION_TOLERANCE_PX = 1.0
-OCCLUSION_TOLERANCE_PX = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One rule that one object, or the whole view, breaks."""
-
-    rule: str
-    object: str
-    """Name of the object; empty when the rule is about the view."""
-    expected: str
-    found: str
-    tolerance: str
-
-    def __str__(self) -> str:
-        where = f" of {self.object}" if self.object else ""
-        return (
-            f"{self.rule}{where}: expected {self.expected}, found {self.found}"
-            f" (tolerance: {self.tolerance})"
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +51,9 @@ def check_view(
     Returns:
         What is wrong; empty when all rules hold.
     """
-    found: list[Violation] = []
+    found = list(check_form(camera, arrays))
+    if any(item.rule == "array_form" for item in found):
+        return found  # arrays of another size can't be compared with each other
     for item in objects:
         found += _check_object(camera, item)
     instance = arrays.get("instance_segmentation")
@@ -81,7 +65,11 @@ def check_view(
         rays = pixel_rays(camera)
         found += _check_depth(camera, rays[1], distance, arrays.get("distance_to_image_plane"))
         if masks is not None:
+            found += _check_hits(distance, masks.ids)
             found += _check_boxes_hold_points(camera, rays[0], distance, masks, objects)
+        found += check_surfaces(rays[0], distance, arrays)
+    if instance is not None and "pointcloud" in arrays:
+        found += check_points(camera, instance, arrays["pointcloud"])
     return found
 
 
@@ -102,12 +90,24 @@ def _check_object(camera: CameraView, item: ObjectLabel) -> Iterator[Violation]:
         yield violation("loose_box", f"a box for {item.amodal_px} px", loose, "exact")
     if tight is not None and (loose is None or not contains(loose, tight)):
         yield violation("tight_in_loose", f"within {loose}", tight, "exact")
+    if not _has_pose(item):
+        yield violation("pose", "an affine transform", item.local2world, "exact")
+        return
     if loose is None:
         return
     extent = box3d_extent(camera, item.box3d_min, item.box3d_max, item.local2world)
     if extent is None or not contains(extent, loose, PROJECTION_TOLERANCE_PX):
         shown = None if extent is None else tuple(round(value, 2) for value in extent)
         yield violation("box3d_projection", f"within {shown}", loose, "1 px")
+
+
+def _has_pose(item: ObjectLabel) -> bool:
+    matrix = np.asarray(item.local2world, dtype=np.float64)
+    if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
+        return False
+    x, y, z = (matrix[:3, axis] for axis in range(3))
+    is_affine = bool((matrix[3] == (0.0, 0.0, 0.0, 1.0)).all())
+    return is_affine and float((x * np.cross(y, z)).sum()) != 0.0
 
 
 def _check_masks(
@@ -159,9 +159,10 @@ def _check_depth(
     camera: CameraView, cosines: Array, distance: Array, plane: Array | None
 ) -> Iterator[Violation]:
     hit = np.isfinite(distance)
-    if (distance[hit] <= 0).any():
-        low = float(distance[hit].min())
-        yield Violation("depth_positive", "", "above 0 m", f"{low} m", "exact")
+    wrong = ~(distance > 0)  # true for NaN too
+    if wrong.any():
+        found = f"{float(distance[wrong][0])} m"
+        yield Violation("depth_positive", "", "above 0 m, or inf", found, "exact")
     if plane is None:
         return
     if (np.isfinite(plane) != hit).any():
@@ -180,6 +181,14 @@ def _check_depth(
         )
 
 
+def _check_hits(distance: Array, instance: Array) -> Iterator[Violation]:
+    differs = np.isfinite(distance) != (instance != BACKGROUND_ID)
+    if differs.any():
+        count = int(differs.sum())
+        expected = "background where nothing was hit"
+        yield Violation("depth_hits", "", expected, f"{count} px differ", "exact")
+
+
 def _check_boxes_hold_points(
     camera: CameraView,
     directions: Array,
@@ -191,10 +200,11 @@ def _check_boxes_hold_points(
     eye = matrix4(camera.cam2world)[:3, 3]
     for item in objects:
         box = masks.boxes.get(item.instance_id)
-        if box is None:
+        if box is None or not _has_pose(item):
             continue
         window = np.s_[box[1] : box[3], box[0] : box[2]]
-        mask = (masks.ids[window] == item.instance_id) & np.isfinite(distance[window])
+        seen = np.isfinite(distance[window]) & (distance[window] > 0)
+        mask = (masks.ids[window] == item.instance_id) & seen
         if not mask.any():
             continue
         reach = distance[window][mask].astype(np.float64)
