@@ -5,6 +5,7 @@ Needs ``usd-core`` to read a stage (extra ``usd``); a catalog from JSON needs no
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -18,13 +19,14 @@ from simcloud.geometry import Float64, float32, transform_points
 from simcloud.scene.cameras import SceneCamera, read_camera
 from simcloud.scene.semantics import nearest_label, own_label
 from simcloud.scene.stage import (
-    OBJECTS_ROOT,
     background_prims,
+    drawn_prims,
     environment_prims,
     gf_matrix,
     library_prims,
     normalization,
     open_stage,
+    value,
 )
 from simcloud.spec.canonical import canonical_bytes
 from simcloud.spec.parameters import Vector3
@@ -262,7 +264,7 @@ class _Reader:
         self.boxes: dict[str, tuple[Float64, Float64]] = {}
 
     def read(self) -> Catalog:
-        for prim in _range(self.stage.GetPseudoRoot(), abstract=False):
+        for prim in drawn_prims(self.stage.GetPseudoRoot()):
             self._visit(prim)
         assets = tuple(self._asset(prim) for prim in library_prims(self.stage))
         classes = set(self.labels.values())
@@ -277,7 +279,7 @@ class _Reader:
             classes=tuple(sorted(classes)),
             static_labels=tuple(sorted(self.labels.items())),
             cameras=tuple(sorted(self.cameras, key=lambda camera: camera.path)),
-            room=self._extent(_range(room, abstract=False)) if room else None,
+            room=self._extent(drawn_prims(room)) if room else None,
             extents=tuple((path, _as_bounds(*box)) for path, box in sorted(self.boxes.items())),
         )
 
@@ -288,11 +290,15 @@ class _Reader:
             self.materials.add(str(prim.GetPath()))
         elif prim.IsA(UsdGeom.Camera):
             unit = float(np.sqrt((self.normalization[:3, 0] ** 2).sum()))
-            self.cameras.append(read_camera(prim, self._local2world(prim), unit))
+            # one that cannot see is left out; the translator names it
+            with contextlib.suppress(InvalidRequest):
+                self.cameras.append(read_camera(prim, self._local2world(prim), unit))
         elif prim.IsA(UsdGeom.Gprim) or prim.IsA(UsdGeom.PointInstancer):
             found = nearest_label(prim)
             if found is not None:
                 self.labels[str(found[0].GetPath())] = found[1]
+            if prim.IsA(UsdGeom.PointInstancer):
+                self._label_prototypes(prim)
             self._bindable(prim)
             self._enlarge(prim)
 
@@ -303,6 +309,15 @@ class _Reader:
             low, high = self.boxes.get(str(prim.GetPath()), found)
             self.boxes[str(prim.GetPath())] = np.minimum(low, found[0]), np.maximum(high, found[1])
             prim = prim.GetParent()
+
+    def _label_prototypes(self, prim: Any) -> None:
+        """Labels below prototypes count: each instance is an object of its own."""
+        for target in prim.GetRelationship("prototypes").GetForwardedTargets():
+            root = self.stage.GetPrimAtPath(target)
+            for below in drawn_prims(root, abstract=True) if root else ():
+                label = own_label(below)
+                if label is not None:
+                    self.labels[str(below.GetPath())] = label
 
     def _bindable(self, prim: Any) -> None:
         """A material can be bound to geometry, to its subsets and to every prim above it."""
@@ -316,7 +331,7 @@ class _Reader:
             prim = prim.GetParent()
 
     def _asset(self, prim: Any) -> CatalogAsset:
-        prims = list(_range(prim, abstract=True))
+        prims = list(drawn_prims(prim, abstract=True))
         self.materials |= {str(p.GetPath()) for p in prims if p.GetTypeName() == "Material"}
         bounds = self._extent(prims)
         if bounds is None:
@@ -340,7 +355,7 @@ class _Reader:
     def _image(self, prim: Any, name: str, role: str) -> str:
         """Path of the image that an attribute names, relative to the root layer's folder."""
         attribute = prim.GetAttribute(name)
-        asset = attribute.Get() if attribute else None
+        asset = value(attribute)
         resolved = str(asset.resolvedPath) if asset is not None else ""
         if not resolved:
             named = asset.path if asset is not None and asset.path else "no file"
@@ -367,9 +382,10 @@ class _Reader:
         """World bounds of a gprim's own points; None for what has none."""
         from pxr import Usd, UsdGeom
 
-        if not prim.IsA(UsdGeom.Gprim):
+        if not (prim.IsA(UsdGeom.Gprim) or prim.IsA(UsdGeom.PointInstancer)):
             return None
-        points = UsdGeom.Mesh(prim).GetPointsAttr().Get() if prim.IsA(UsdGeom.Mesh) else None
+        mesh = UsdGeom.Mesh(prim)
+        points = value(mesh.GetPointsAttr()) if mesh else None
         if points is None:
             extent = UsdGeom.Boundable.ComputeExtentFromPlugins(
                 UsdGeom.Boundable(prim), Usd.TimeCode.EarliestTime()
@@ -400,19 +416,3 @@ def asset_label(prim: Any) -> str | None:
 def _corners(extent: Any) -> list[tuple[float, float, float]]:
     low, high = extent
     return [(x[0], y[1], z[2]) for x in (low, high) for y in (low, high) for z in (low, high)]
-
-
-def _range(root: Any, *, abstract: bool) -> Any:
-    """The prims below ``root`` that are drawn, without a frame's own objects."""
-    from pxr import Usd
-
-    predicate = Usd.PrimIsActive & Usd.PrimIsLoaded & Usd.PrimIsDefined
-    if not abstract:
-        predicate &= ~Usd.PrimIsAbstract
-    # its iterator can prune, the range itself cannot
-    prims = iter(Usd.PrimRange(root, Usd.TraverseInstanceProxies(predicate)))
-    for prim in prims:
-        if str(prim.GetPath()) == OBJECTS_ROOT:
-            prims.PruneChildren()
-            continue
-        yield prim

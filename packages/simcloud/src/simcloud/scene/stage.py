@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import Float64
+from simcloud.scene.files import outer_path
 
 LIBRARY_ROOT = "/Library"
 ENVIRONMENTS_ROOT = "/Environments"
@@ -16,12 +19,16 @@ BACKGROUNDS_ROOT = "/Backgrounds"
 OBJECTS_ROOT = "/World/Objects"
 
 
-def open_stage(path: Path) -> Any:
+def open_stage(path: Path, root: Path | None = None) -> Any:
     """A ``pxr.Usd.Stage`` with all payloads.
 
+    Args:
+        path: the root layer.
+        root: folder that every layer must lie below; None: anywhere.
+
     Raises:
-        InvalidRequest: there is no such file, it is no stage, or something it references is
-            missing or broken.
+        InvalidRequest: there is no such file, it is no stage, something it references is missing,
+            broken or refers to itself, or a layer lies outside ``root``.
     """
     from pxr import Tf, Usd
 
@@ -30,11 +37,100 @@ def open_stage(path: Path) -> Any:
     try:
         stage = Usd.Stage.Open(str(path))
     except Tf.ErrorException as error:
-        raise InvalidRequest("scene", f"{path} is not a stage that can be read: {error}") from error
-    problems = sorted({str(error) for error in stage.GetCompositionErrors()})
+        raise InvalidRequest(
+            "scene", f"{path} is not a stage that can be read: {usd_words(error)}"
+        ) from error
+    problems = sorted({_composition_words(str(error)) for error in stage.GetCompositionErrors()})
     if problems:
         raise InvalidRequest("scene", f"{path} does not compose: {'; '.join(problems)}")
+    if root is not None:
+        _check_layers(stage, root.resolve())
     return stage
+
+
+def usd_words(error: Exception) -> str:
+    """USD's own words, without the places in its source that stand around them."""
+    told = re.findall(r" : '(.*)'\s*$", str(error), flags=re.MULTILINE)
+    return "; ".join(dict.fromkeys(told)) or " ".join(str(error).split())
+
+
+def _composition_words(told: str) -> str:
+    """A composition error in one line; for a path that is a URL, with what to do."""
+    # the session layer's name changes from run to run and says nothing
+    line = " ".join(re.sub(r",@anon:[^@]*@", "", told).split())
+    url = re.search(r"@(\w+):/+([^@]*)@", line)
+    if url is None:
+        return line
+    return f"{line} ({url_advice(f'{url[1]}://{url[2]}')})"
+
+
+def url_advice(url: str) -> str:
+    """What to do about a URL where a file is expected."""
+    if url.startswith("omniverse:"):
+        return (
+            "omniverse:// paths can be opened by the Isaac backend alone: collect the asset into "
+            "a folder with Omniverse's Collect tool and name it by a relative path"
+        )
+    return "URLs inside a stage are not fetched: put the file beside it and name it relatively"
+
+
+def _check_layers(stage: Any, root: Path) -> None:
+    for layer in stage.GetUsedLayers():
+        if layer.anonymous:
+            continue
+        where = outer_path(str(layer.realPath)).resolve()
+        if not where.is_relative_to(root):
+            raise InvalidRequest(
+                "scene", f"the layer {layer.identifier} lies outside {root}: a scene is one folder"
+            )
+
+
+def value(attribute: Any) -> Any:
+    """An attribute's value at the stage's earliest time: its first sample, else its default.
+
+    A frame shows one moment; ``Get()`` alone asks for the default and finds nothing where only
+    time samples are authored.
+    """
+    from pxr import Usd
+
+    return attribute.Get(Usd.TimeCode.EarliestTime()) if attribute else None
+
+
+def is_hidden(prim: Any) -> bool:
+    """Whether a prim and all below it is left out of pictures: invisible, a guide or a proxy."""
+    from pxr import UsdGeom
+
+    if not prim.IsA(UsdGeom.Imageable):
+        return False
+    imageable = UsdGeom.Imageable(prim)
+    if str(value(imageable.GetVisibilityAttr())) == "invisible":
+        return True
+    return str(imageable.ComputePurpose()) in {"guide", "proxy"}
+
+
+def drawn_prims(root: Any, *, abstract: bool = False) -> Iterator[Any]:
+    """The prims at and below ``root`` that pictures can show, without a frame's own objects.
+
+    A PointInstancer is among them, what lies below it is not: that is drawn as its instances.
+
+    Args:
+        root: a ``pxr.Usd.Prim``.
+        abstract: whether class prims count, as in the library.
+    """
+    from pxr import Usd
+
+    predicate = Usd.PrimIsActive & Usd.PrimIsLoaded & Usd.PrimIsDefined
+    if not abstract:
+        predicate &= ~Usd.PrimIsAbstract
+    # its iterator can prune, the range itself cannot
+    prims = iter(Usd.PrimRange(root, Usd.TraverseInstanceProxies(predicate)))
+    for prim in prims:
+        if str(prim.GetPath()) == OBJECTS_ROOT or is_hidden(prim):
+            prims.PruneChildren()
+            continue
+        if prim.GetTypeName() == "PointInstancer":
+            prims.PruneChildren()
+        yield prim
 
 
 def normalization(stage: Any) -> Float64:

@@ -1,76 +1,220 @@
-"""PointInstancers: every instance becomes geometry of its own."""
+"""PointInstancers: a prototype is read once and drawn at each of its instances."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from simcloud.errors import InvalidRequest
-from simcloud.geometry import affine_inverse
-from simcloud.scene.stage import gf_matrix
+from simcloud.geometry import Float64
+from simcloud.scene.semantics import own_label
+from simcloud.scene.stage import drawn_prims, gf_matrix, value
+from simcloud.scene.translate.gprims import frozen_mesh, read_gprim
+from simcloud.scene.translate.meshes import IMPLICIT_SHAPES
+from simcloud.scene.translate.normals import unit
+from simcloud.scene.translate.types import SceneMesh
 
 if TYPE_CHECKING:
     from simcloud.scene.translate.usd import SceneReader
 
+IntArray = npt.NDArray[np.int64]
 
-def expand_instancer(reader: SceneReader, prim: Any) -> None:
-    """Reads the prototypes once for each instance, at the instance's transform.
 
-    Instances carry the label of the instancer or of the prims above it, one instance id for all:
-    labels inside a prototype would give every instance the same path.
+@dataclass(slots=True)
+class Instances:
+    """Geometry in the frame of whoever asked for it."""
+
+    meshes: list[SceneMesh] = field(default_factory=list)
+    """Their owners are keys of :attr:`labels`, or None."""
+    labels: dict[str, tuple[str, Float64]] = field(default_factory=dict)
+    """Labels below a prototype, once for each instance: path to label and frame."""
+
+
+def instance_counts(prim: Any) -> dict[str, int]:
+    """How often each prototype of an instancer is drawn, masked instances included, by path.
 
     Raises:
-        InvalidRequest: indices and positions do not agree, or a transform is not finite.
+        InvalidRequest: an index is out of range.
     """
+    indices, targets = _indices(prim)
+    counts = np.bincount(indices, minlength=len(targets))
+    return {str(target): int(count) for target, count in zip(targets, counts, strict=True) if count}
+
+
+def read_instancer(
+    reader: SceneReader, prim: Any, outer: Float64, inside: tuple[str, ...] = ()
+) -> Instances:
+    """All instances of a PointInstancer, nested ones included.
+
+    Geometry without a label of its own below the prototype is one mesh for all instances: it
+    carries the label of the instancer, or of the prims above it. A label below a prototype makes
+    each instance an object of its own, ``<instancer>[<number>]``.
+
+    Args:
+        reader: the reading.
+        prim: the instancer.
+        outer: (4, 4) from the instancer's frame to the one asked for.
+        inside: instancers that are being expanded.
+
+    Raises:
+        InvalidRequest: indices and positions do not agree, a transform is not finite, a prototype
+            is missing, or an instancer is its own prototype.
+    """
+    path = str(prim.GetPath())
+    if path in inside:
+        raise InvalidRequest("scene", f"{path} is a prototype of itself")
+    result = Instances()
+    for target, numbers, matrices in _placements(reader, prim):
+        root = reader.stage.GetPrimAtPath(target)
+        if not root:
+            raise InvalidRequest("scene", f"{path} names {target}, which is not there")
+        prototype = _read_prototype(reader, root, (*inside, path))
+        placed = outer @ matrices
+        for mesh in prototype.meshes:
+            result.meshes += _instanced(mesh, path, numbers, placed)
+        for suffix, (label, frame) in prototype.labels.items():
+            for number, matrix in zip(numbers, placed, strict=True):
+                result.labels[f"{path}[{number}]{suffix}"] = (label, matrix @ frame)
+    return result
+
+
+def _indices(prim: Any) -> tuple[IntArray, list[Any]]:
+    from pxr import UsdGeom
+
+    instancer = UsdGeom.PointInstancer(prim)
+    found = value(instancer.GetProtoIndicesAttr())
+    indices = np.asarray(found if found is not None else [], dtype=np.int64)
+    targets = list(instancer.GetPrototypesRel().GetForwardedTargets())
+    if len(indices) and (indices.min() < 0 or indices.max() >= len(targets)):
+        worst = indices.min() if indices.min() < 0 else indices.max()
+        raise InvalidRequest(
+            "scene",
+            f"{prim.GetPath()}.protoIndices holds {worst}, there are {len(targets)} prototypes",
+        )
+    return indices, targets
+
+
+def _placements(reader: SceneReader, prim: Any) -> list[tuple[Any, IntArray, Float64]]:
+    """For each prototype: its path, numbers (N,) and matrices (N, 4, 4) of what is drawn."""
     from pxr import Usd, UsdGeom
 
     instancer = UsdGeom.PointInstancer(prim)
-    indices = np.asarray(instancer.GetProtoIndicesAttr().Get() or [], dtype=np.int64)
-    targets = instancer.GetPrototypesRel().GetForwardedTargets()
-    if len(indices) and (indices.min() < 0 or indices.max() >= len(targets)):
-        raise InvalidRequest(
-            "scene",
-            f"{prim.GetPath()}.protoIndices holds {indices.max()}, there are {len(targets)}"
-            " prototypes",
-        )
+    indices, targets = _indices(prim)
     time = Usd.TimeCode.EarliestTime()
-    matrices = instancer.ComputeInstanceTransformsAtTime(
+    found = instancer.ComputeInstanceTransformsAtTime(
         time, time, UsdGeom.PointInstancer.IncludeProtoXform, UsdGeom.PointInstancer.IgnoreMask
     )
-    if len(matrices) != len(indices):
+    if len(found) != len(indices):
         raise InvalidRequest(
-            "scene", f"{prim.GetPath()} has {len(indices)} indices and {len(matrices)} transforms"
+            "scene", f"{prim.GetPath()} has {len(indices)} indices and {len(found)} transforms"
         )
+    if not len(indices):
+        return []
+    matrices = np.array(found, dtype=np.float64).reshape(-1, 4, 4).transpose(0, 2, 1)
+    drawn = np.ones(len(indices), dtype=np.bool_)
     mask = instancer.ComputeMaskAtTime(time)
-    outer = reader.local2world(prim)
-    for number, (index, matrix) in enumerate(zip(indices, matrices, strict=True)):
-        if len(mask) and not mask[number]:
-            continue
-        _read_prototype(reader, prim, targets[index], outer @ gf_matrix(matrix))
+    if len(mask):
+        drawn &= np.asarray(mask, dtype=np.bool_)
+    if not np.isfinite(matrices[drawn]).all():
+        raise InvalidRequest("scene", f"an instance of {prim.GetPath()} is not finite")
+    flat = drawn & (_determinants(matrices) == 0)
+    if flat.any():
+        reader.reading.warn(prim, "instances with a scale of zero are left out")
+    result = []
+    for index, target in enumerate(targets):
+        numbers = np.flatnonzero(drawn & ~flat & (indices == index))
+        if len(numbers):
+            result.append((target, numbers, matrices[numbers]))
+    return result
 
 
-def _read_prototype(reader: SceneReader, instancer: Any, target: Any, instance: Any) -> None:
-    """Reads the gprims of one prototype with the prototype's root at ``instance``."""
-    from pxr import Usd
-
-    from simcloud.scene.semantics import nearest_label
-    from simcloud.scene.translate.gprims import read_gprim
-    from simcloud.scene.translate.meshes import IMPLICIT_SHAPES
-
-    if not np.isfinite(instance).all():
-        raise InvalidRequest("scene", f"an instance of {instancer.GetPath()} is not finite")
-    root = reader.stage.GetPrimAtPath(target)
-    if not root:
-        raise InvalidRequest("scene", f"{instancer.GetPath()} names {target}, which is not there")
-    found = nearest_label(instancer)
-    owner = str(found[0].GetPath()) if found is not None else None
-    to_root = affine_inverse(reader.local2world(root))
-    predicate = Usd.PrimIsActive & Usd.PrimIsLoaded & Usd.PrimIsDefined
-    for prim in Usd.PrimRange(root, Usd.TraverseInstanceProxies(predicate)):
+def _read_prototype(reader: SceneReader, root: Any, inside: tuple[str, ...]) -> Instances:
+    """A prototype's geometry in the frame of its root; owners are suffixes of the root's path."""
+    result = Instances()
+    for prim in drawn_prims(root, abstract=True):
         kind = str(prim.GetTypeName())
+        relative = reader.relative(prim, root)
         if kind == "Mesh" or kind in IMPLICIT_SHAPES:
-            placed = instance @ to_root @ reader.local2world(prim)
-            reader.content.meshes += read_gprim(reader, prim, placed, owner)
+            suffix = _label_below(root, prim, result, reader)
+            result.meshes += read_gprim(reader, prim, relative, suffix)
         elif kind == "PointInstancer":
-            reader.warn(prim, "instancers inside instancers")
+            suffix = _label_below(root, prim, result, reader)
+            nested = read_instancer(reader, prim, relative, inside)
+            above = str(root.GetPath())
+            for mesh in nested.meshes:
+                owner = suffix if mesh.owner is None else mesh.owner.removeprefix(above)
+                result.meshes.append(replace(mesh, owner=owner))
+            result.labels |= {
+                path.removeprefix(above): found for path, found in nested.labels.items()
+            }
+        elif reader.is_light(prim):
+            reader.reading.warn(prim, "lights inside instancers")
+    return result
+
+
+def _label_below(root: Any, prim: Any, result: Instances, reader: SceneReader) -> str | None:
+    """Suffix of the nearest labelled prim from ``prim`` up to the prototype's root."""
+    at = prim
+    while True:
+        label = own_label(at)
+        if label is not None:
+            suffix = str(at.GetPath()).removeprefix(str(root.GetPath()))
+            result.labels[suffix] = (label, reader.relative(at, root))
+            return suffix
+        if at == root:
+            return None
+        at = at.GetParent()
+
+
+def _instanced(mesh: SceneMesh, path: str, numbers: IntArray, matrices: Float64) -> list[SceneMesh]:
+    """A prototype's mesh at its instances: one mesh, or one each where they are labelled."""
+    if mesh.owner is None:
+        return [_placed(mesh, matrices, None)]
+    return [
+        _placed(mesh, matrix[None], f"{path}[{number}]{mesh.owner}")
+        for number, matrix in zip(numbers, matrices, strict=True)
+    ]
+
+
+def _placed(mesh: SceneMesh, matrices: Float64, owner: str | None) -> SceneMesh:
+    """The mesh at each of N matrices, joined."""
+    count, size = len(matrices), len(mesh.vertices)
+    points = mesh.vertices.astype(np.float64)
+    normals = mesh.normals.astype(np.float64)
+    # columns of the inverse transpose, up to a positive factor
+    a, b, c = (matrices[:, :3, column] for column in range(3))
+    sign = np.sign(_determinants(matrices))[:, None]
+    turned = [np.cross(b, c) * sign, np.cross(c, a) * sign, np.cross(a, b) * sign]
+    moved = sum(points[None, :, i, None] * matrices[:, None, :3, i] for i in range(3))
+    vertices = (moved + matrices[:, None, :3, 3]).astype(np.float32)
+    directed = sum(normals[None, :, i, None] * turned[i][:, None, :] for i in range(3))
+    if not np.isfinite(vertices).all():
+        raise InvalidRequest("scene", f"an instance of {mesh.path} reaches beyond a float32")
+    faces = np.where(sign[:, :, None] < 0, mesh.faces[None, :, ::-1], mesh.faces[None])
+    offsets = (np.arange(count) * size).astype(np.uint32)
+    return frozen_mesh(
+        replace(
+            mesh,
+            vertices=vertices.reshape(-1, 3),
+            normals=unit(np.asarray(directed).reshape(-1, 3)),
+            uvs=np.tile(mesh.uvs, (count, 1)) if mesh.uvs is not None else None,
+            faces=(faces + offsets[:, None, None]).reshape(-1, 3).astype(np.uint32),
+            owner=owner,
+        )
+    )
+
+
+def _determinants(matrices: Float64) -> Float64:
+    a, b, c = (matrices[:, :3, column] for column in range(3))
+    determinants: Float64 = (np.cross(a, b) * c).sum(axis=1)
+    return determinants
+
+
+def relative_matrix(transforms: Any, prim: Any, ancestor: Any) -> Float64:
+    """(4, 4) from a prim's frame to that of a prim above it, without either's way to the world."""
+    if prim == ancestor:
+        return np.eye(4)
+    return gf_matrix(transforms.ComputeRelativeTransform(prim, ancestor)[0])

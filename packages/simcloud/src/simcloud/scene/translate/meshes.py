@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simcloud.errors import InvalidRequest
+from simcloud.scene.stage import value
 from simcloud.scene.translate import primitives
 from simcloud.scene.translate.normals import face_normals, smooth_normals, unit
 from simcloud.scene.translate.primitives import Triangles
+from simcloud.scene.translate.reading import Reading
 
-Warn = Callable[[Any, str], None]
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+UV_PRIMVARS = ("st", "UVMap", "st0", "uv")
+"""Where texture coordinates are looked for when no material says."""
 
 IMPLICIT_SHAPES = ("Cube", "Sphere", "Cylinder", "Cone", "Capsule", "Plane")
 
 
 def implicit_triangles(prim: Any) -> Triangles:
-    """Triangles of a Cube, Sphere, Cylinder, Cone, Capsule or Plane, in its own frame."""
+    """Triangles of a Cube, Sphere, Cylinder, Cone, Capsule or Plane, in its own frame.
 
-    def get(name: str) -> Any:
-        return prim.GetAttribute(name).Get()
+    Raises:
+        InvalidRequest: a size is not above 0.
+    """
 
+    def get(name: str) -> float:
+        size = float(value(prim.GetAttribute(name)))
+        if not np.isfinite(size) or size <= 0:
+            raise InvalidRequest("scene", f"{prim.GetPath()}.{name} must be above 0, found {size}")
+        return size
+
+    axis = str(value(prim.GetAttribute("axis")))
     match str(prim.GetTypeName()):
         case "Cube":
             return primitives.cube(get("size"))
@@ -38,12 +49,19 @@ def implicit_triangles(prim: Any) -> Triangles:
         case "Capsule":
             shape = primitives.capsule(get("radius"), get("height"))
         case _:
-            return primitives.plane(get("width"), get("length"), str(get("axis")))
-    return primitives.along(str(get("axis")), shape)
+            return primitives.plane(get("width"), get("length"), axis)
+    return primitives.along(axis, shape)
 
 
-def mesh_triangles(prim: Any, warn: Warn) -> tuple[Triangles, IntArray]:
+def mesh_triangles(
+    prim: Any, reading: Reading, uv_primvars: tuple[str, ...] = ()
+) -> tuple[Triangles, IntArray]:
     """Triangles of a UsdGeom.Mesh, and for each triangle the polygon that it came from.
+
+    Args:
+        prim: the mesh.
+        reading: told what is drawn otherwise.
+        uv_primvars: names that its materials read texture coordinates from, tried first.
 
     Raises:
         InvalidRequest: indices out of range, counts that do not add up, or values not finite.
@@ -51,26 +69,33 @@ def mesh_triangles(prim: Any, warn: Warn) -> tuple[Triangles, IntArray]:
     from pxr import UsdGeom
 
     mesh = UsdGeom.Mesh(prim)
-    points = _floats(prim, "points", mesh.GetPointsAttr().Get(), 3)
-    counts = np.asarray(mesh.GetFaceVertexCountsAttr().Get() or [], dtype=np.int64)
-    indices = np.asarray(mesh.GetFaceVertexIndicesAttr().Get() or [], dtype=np.int64)
+    points = _floats(prim, "points", value(mesh.GetPointsAttr()), 3)
+    counts = _integers(mesh.GetFaceVertexCountsAttr())
+    indices = _integers(mesh.GetFaceVertexIndicesAttr())
     _check_topology(prim, points, counts, indices)
-    holes = np.asarray(mesh.GetHoleIndicesAttr().Get() or [], dtype=np.int64)
+    holes = _integers(mesh.GetHoleIndicesAttr())
     corners, polygons = _fan(counts, holes)
-    if mesh.GetOrientationAttr().Get() == "leftHanded":
+    if value(mesh.GetOrientationAttr()) == "leftHanded":
         corners = corners[:, ::-1]
     flat = corners.reshape(-1)
     vertex = indices[flat]
     polygon = np.repeat(polygons, 3)
     primvars = UsdGeom.PrimvarsAPI(prim)
-    normals = _normals(prim, mesh, primvars, (flat, vertex, polygon), warn)
-    smooth = str(mesh.GetSubdivisionSchemeAttr().Get()) != "none"
+    normals = _normals(prim, mesh, primvars, (flat, vertex, polygon), reading)
+    smooth = str(value(mesh.GetSubdivisionSchemeAttr())) != "none"
     if normals is None:
         normals = _made_normals(points, vertex.reshape(-1, 3), smooth)
         if smooth:
-            warn(prim, "subdivision surfaces are drawn as their control mesh with smooth normals")
-    uvs = _uvs(prim, primvars, (flat, vertex, polygon), warn)
+            reading.warn(
+                prim, "subdivision surfaces are drawn as their control mesh with smooth normals"
+            )
+    uvs = _uvs(prim, primvars, (flat, vertex, polygon), reading, uv_primvars)
     return _weld(points[vertex], unit(normals), uvs), polygons
+
+
+def _integers(attribute: Any) -> IntArray:
+    found = value(attribute)
+    return np.asarray(found if found is not None else [], dtype=np.int64)
 
 
 def _floats(prim: Any, name: str, value: Any, width: int) -> Float64Array:
@@ -138,13 +163,13 @@ def _normals(
     mesh: Any,
     primvars: Any,
     corner: tuple[IntArray, IntArray, IntArray],
-    warn: Warn,
+    reading: Reading,
 ) -> Float64Array | None:
     primvar = primvars.GetPrimvar("normals")
     if primvar and primvar.HasValue():
-        values, interpolation = primvar.ComputeFlattened(), str(primvar.GetInterpolation())
+        values, interpolation = _flattened(primvar), str(primvar.GetInterpolation())
     else:
-        values, interpolation = mesh.GetNormalsAttr().Get(), str(mesh.GetNormalsInterpolation())
+        values, interpolation = value(mesh.GetNormalsAttr()), str(mesh.GetNormalsInterpolation())
     if values is None or len(values) == 0:
         return None
     normals = _corner_values(
@@ -152,7 +177,7 @@ def _normals(
     )
     length = np.sqrt((normals**2).sum(axis=1))
     if len(length) and length.min() < 1e-8:
-        warn(prim, "normals without length were replaced")
+        reading.warn(prim, "normals without length were replaced")
         return None
     return normals
 
@@ -164,21 +189,52 @@ def _made_normals(points: Float64Array, faces: IntArray, smooth: bool) -> Float6
     return np.repeat(face_normals(points, faces), 3, axis=0)
 
 
+def _flattened(primvar: Any) -> Any:
+    """A primvar's values with its indices applied.
+
+    Raises:
+        InvalidRequest: an index is out of range.
+    """
+    from pxr import Usd
+
+    time = Usd.TimeCode.EarliestTime()
+    indices = primvar.GetIndices(time) if primvar.IsIndexed() else None
+    values = primvar.Get(time)
+    if indices is None or values is None or len(indices) == 0:
+        return primvar.ComputeFlattened(time)
+    numbers = np.asarray(indices)
+    if numbers.min() < 0 or numbers.max() >= len(values):
+        worst = numbers.min() if numbers.min() < 0 else numbers.max()
+        raise InvalidRequest(
+            "scene",
+            f"{primvar.GetAttr().GetPath()} holds the index {worst}, out of range for"
+            f" {len(values)} values",
+        )
+    return primvar.ComputeFlattened(time)
+
+
 def _uvs(
-    prim: Any, primvars: Any, corner: tuple[IntArray, IntArray, IntArray], warn: Warn
+    prim: Any,
+    primvars: Any,
+    corner: tuple[IntArray, IntArray, IntArray],
+    reading: Reading,
+    wanted: tuple[str, ...],
 ) -> Float64Array | None:
-    named = [primvars.FindPrimvarWithInheritance(name) for name in ("st", "UVMap", "st0", "uv")]
+    names = dict.fromkeys((*wanted, *UV_PRIMVARS))
+    named = [primvars.FindPrimvarWithInheritance(name) for name in names]
     primvar = next((item for item in named if item and item.HasValue()), None)
     if primvar is None:
         return None
-    values = np.asarray(primvar.ComputeFlattened(), dtype=np.float64)
+    name, values = str(primvar.GetPrimvarName()), np.asarray(_flattened(primvar))
+    if wanted and name not in wanted:
+        reading.warn(prim, f"texture coordinates {wanted[0]} are not there, {name} are drawn")
+    if len(wanted) > 1:
+        reading.warn(prim, f"materials of one mesh read several coordinates, {name} are drawn")
     if values.ndim != 2 or values.shape[1] != 2:
-        warn(prim, f"texture coordinates {primvar.GetName()} are not pairs")
+        reading.warn(prim, f"texture coordinates {name} are not pairs")
         return None
-    values = _floats(prim, str(primvar.GetName()), values, 2)
-    return _corner_values(
-        prim, str(primvar.GetName()), values, str(primvar.GetInterpolation()), corner
-    )
+    values = _floats(prim, name, values, 2)
+    return _corner_values(prim, name, values, str(primvar.GetInterpolation()), corner)
 
 
 def _weld(positions: Float64Array, normals: Any, uvs: Float64Array | None) -> Triangles:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import math
 from typing import Any
 
-from simcloud.errors import InvalidRequest
+from simcloud.scene.stage import value
+from simcloud.scene.translate.reading import Reading
+from simcloud.scene.translate.textures import texture_path
 from simcloud.scene.translate.types import Material, Texture, UvTransform
 from simcloud.spec.parameters import Vector3
-
-Warn = Callable[[Any, str], None]
 
 KNOWN_INPUTS = frozenset(
     {
@@ -44,18 +43,14 @@ KNOWN_INPUTS = frozenset(
 )
 
 
-def omnipbr_material(path: str, shader: Any, warn: Warn) -> Material:
-    """The neutral form of an OmniPBR shader; inputs that are not understood are named.
-
-    Raises:
-        InvalidRequest: a texture's file is missing.
-    """
-    reader = _Reader(shader)
+def omnipbr_material(path: str, shader: Any, reading: Reading) -> Material:
+    """The neutral form of an OmniPBR shader; inputs that are not understood are named."""
+    reader = _Reader(shader, reading)
     unknown = sorted(reader.names - KNOWN_INPUTS)
     if unknown:
-        warn(shader.GetPrim(), f"OmniPBR inputs {', '.join(unknown)}")
+        reading.warn(shader.GetPrim(), f"OmniPBR inputs {', '.join(unknown)}")
     if reader.flag("project_uvw"):
-        warn(shader.GetPrim(), "OmniPBR projected texture coordinates")
+        reading.warn(shader.GetPrim(), "OmniPBR projected texture coordinates")
     base = reader.color("diffuse_color_constant", (0.2, 0.2, 0.2))
     tint = reader.color("diffuse_tint", (1.0, 1.0, 1.0))
     orm = reader.asset("ORM_texture") if reader.flag("enable_ORM_texture") else None
@@ -69,13 +64,15 @@ def omnipbr_material(path: str, shader: Any, warn: Warn) -> Material:
         base_color=(base[0] * tint[0], base[1] * tint[1], base[2] * tint[2]),
         base_color_texture=Texture(path=albedo, srgb=True, scale=tint) if albedo else None,
         roughness=reader.number("reflection_roughness_constant", 0.5),
-        roughness_texture=reader.data("reflectionroughness_texture", orm, 1),
+        roughness_texture=reader.data(
+            "reflectionroughness_texture", orm, 1, "reflection_roughness_texture_influence"
+        ),
         metallic=reader.number("metallic_constant", 0.0),
-        metallic_texture=reader.data("metallic_texture", orm, 2),
+        metallic_texture=reader.data("metallic_texture", orm, 2, "metallic_texture_influence"),
         specular=reader.number("specular_level", 0.5),
         opacity=reader.number("opacity_constant", 1.0) if use_opacity else 1.0,
         opacity_texture=(
-            reader.data("opacity_texture", None, 0)
+            reader.data("opacity_texture", None, 0, "")
             if use_opacity and reader.flag("enable_opacity_texture")
             else None
         ),
@@ -89,39 +86,43 @@ def omnipbr_material(path: str, shader: Any, warn: Warn) -> Material:
 class _Reader:
     """Typed access to an MDL shader's inputs."""
 
-    def __init__(self, shader: Any) -> None:
+    def __init__(self, shader: Any, reading: Reading) -> None:
         self.shader = shader
-        self.values = {str(i.GetBaseName()): i.Get() for i in shader.GetInputs()}
+        self.reading = reading
+        self.values = {str(i.GetBaseName()): value(i.GetAttr()) for i in shader.GetInputs()}
 
     @property
     def names(self) -> set[str]:
         return {name for name, value in self.values.items() if value is not None}
 
     def number(self, name: str, default: float) -> float:
-        value = self.values.get(name)
-        return default if value is None else float(value)
+        found = self.values.get(name)
+        return default if found is None or not math.isfinite(found) else float(found)
 
     def flag(self, name: str) -> bool:
         return bool(self.values.get(name) or False)
 
     def color(self, name: str, default: Vector3) -> Vector3:
-        value = self.values.get(name)
-        return default if value is None else (float(value[0]), float(value[1]), float(value[2]))
+        found = self.values.get(name)
+        if found is None or not all(map(math.isfinite, found)):
+            return default
+        return float(found[0]), float(found[1]), float(found[2])
 
     def asset(self, name: str) -> str | None:
-        value = self.values.get(name)
-        if value is None or not value.path:
-            return None
-        if not value.resolvedPath or not Path(value.resolvedPath).is_file():
-            raise InvalidRequest(
-                "scene",
-                f"{self.shader.GetPath()} names the texture {value.path}, which is not there",
-            )
-        return str(value.resolvedPath)
+        item = self.shader.GetInput(name)
+        return texture_path(self.shader.GetPrim(), item.GetAttr(), self.reading) if item else None
 
-    def data(self, name: str, packed: str | None, channel: int) -> Texture | None:
-        """A grey texture, or the channel of the packed occlusion-roughness-metallic one."""
+    def data(self, name: str, packed: str | None, channel: int, influence: str) -> Texture | None:
+        """A grey texture, or the channel of the packed occlusion-roughness-metallic one.
+
+        An influence of 0 turns the texture off; one between 0 and 1 counts as 1 and is named.
+        """
+        share = self.number(influence, 1.0)
+        if share <= 0.0:
+            return None
         path = self.asset(name)
+        if share < 1.0 and (path or packed):
+            self.reading.warn(self.shader.GetPrim(), f"OmniPBR {influence} between 0 and 1")
         if path is not None:
             return Texture(path=path, srgb=False, channel=0, scale=(1.0,), bias=(0.0,))
         if packed is None:

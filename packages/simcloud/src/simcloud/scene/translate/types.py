@@ -69,6 +69,8 @@ class Material:
     """Radiance, linear RGB."""
     emissive_texture: Texture | None = None
     uv_transform: UvTransform | None = None
+    uv_primvar: str = ""
+    """Primvar that texture coordinates are read from; empty: ``st`` or the first known one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
