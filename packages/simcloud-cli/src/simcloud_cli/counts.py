@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from simcloud.accounting.report import Missing, Report
+from simcloud.dataset.manifest import by_rule
 from simcloud_cli.output import console
 
 _NAMED = 20
@@ -53,6 +54,7 @@ def counts_json(report: Report) -> dict[str, object]:
         "bytes_checked": report.bytes_checked,
         "missing": [_missing(item) for item in report.missing],
         "unscored": [_missing(item) for item in report.unscored],
+        "quarantined_by_rule": by_rule(report.quarantine),
         "quarantine": [item.model_dump(mode="json") for item in report.quarantine],
         "problems": [
             {"where": item.where, "detail": item.detail, "mend": item.mend}

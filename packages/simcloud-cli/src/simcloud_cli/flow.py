@@ -12,6 +12,7 @@ from simcloud.client.cost import GenerationCost
 from simcloud.client.events import FirstPicture, RunStored
 from simcloud.client.run import RunDriver, RunRequest
 from simcloud.dataset.layout import ModelKey, RunLocation
+from simcloud.dataset.manifest import by_rule
 from simcloud.dataset.reader import Dataset
 from simcloud.dataset.rundoc import newest_plan
 from simcloud.errors import NotFound
@@ -123,6 +124,7 @@ async def score_and_report(
             stored=counts.stored,
             quarantined=counts.quarantined,
             scored=counts.scored or 0,
+            quarantined_by_rule=by_rule(counts.quarantine),
         ),
         performance=performance_of(
             dataset, cost=cost or cost_of(dataset), score_images_per_s=speed

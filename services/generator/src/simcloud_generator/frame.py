@@ -223,4 +223,5 @@ def _object_record(item: ObjectLabel) -> ObjectRecord:
         occlusion=item.occlusion,
         truncation=item.truncation,
         distance_m=item.distance_m,
+        prim=item.prim,
     )

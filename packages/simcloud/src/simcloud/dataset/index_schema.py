@@ -44,6 +44,7 @@ OBJECT = _struct(
     ("occlusion", pa.float64()),
     ("truncation", pa.float64()),
     ("distance_m", pa.float64()),
+    ("prim", pa.string()),
 )
 """As ``simcloud.dataset.record.ObjectRecord``."""
 

@@ -69,6 +69,8 @@ class ObjectRecord:
     """Share of the object's projected extent that lies outside the image, 0 to 1."""
     distance_m: float
     """From the camera to the centre of its 3D box."""
+    prim: str = ""
+    """Absolute path of the labelled prim."""
 
 
 @dataclass(frozen=True, slots=True)

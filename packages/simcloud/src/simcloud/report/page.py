@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -21,6 +21,8 @@ class Accounting:
     stored: int
     quarantined: int
     scored: int
+    quarantined_by_rule: Mapping[str, int] = field(default_factory=dict)
+    """Quarantined frame keys by the rule that they broke."""
 
     @property
     def balanced(self) -> bool:

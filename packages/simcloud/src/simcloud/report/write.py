@@ -232,6 +232,7 @@ def accounting_json(accounting: Accounting) -> dict[str, object]:
         "planned": accounting.planned,
         "stored": accounting.stored,
         "quarantined": accounting.quarantined,
+        "quarantined_by_rule": dict(accounting.quarantined_by_rule),
         "scored": accounting.scored,
         "balanced": accounting.balanced,
     }

@@ -79,6 +79,7 @@ def _object(item: dict[str, Any]) -> ObjectRecord:
         occlusion=item["occlusion"],
         truncation=item["truncation"],
         distance_m=item["distance_m"],
+        prim=item.get("prim") or "",
     )
 
 
