@@ -24,6 +24,7 @@ from simcloud.s3.checksums import crc64nvme, to_hex
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import CameraView, FrameParameters
 from simcloud_generator.backends.base import RenderedView, Session
+from simcloud_generator.sensor.effects import sensed
 
 RECORD_BOUND_BYTES = 1 << 20
 """A record with a few hundred objects stays well below this."""
@@ -126,6 +127,8 @@ class FrameMaker:
         for view in views:
             for stage, seconds in view.timings.items():
                 watch.add(_STAGES.get(stage, stage), seconds)
+        with watch.stage("render"):
+            views = [sensed(view) for view in views]
         with watch.stage("check"):
             for view in views:
                 for violation in check_view(view.camera, view.arrays, view.objects):
