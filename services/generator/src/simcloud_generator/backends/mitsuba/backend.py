@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from simcloud.annotators import ANNOTATORS, BACKGROUND_ID, UNLABELLED_ID
 from simcloud.errors import InvalidRequest
 from simcloud.scene.translate.types import NeutralScene
 from simcloud.scene.translate.usd import read_scene
 from simcloud.spec.parameters import CameraView, FrameParameters
 from simcloud_generator.backends.base import RenderedView
+from simcloud_generator.backends.camera_check import check_camera
 from simcloud_generator.backends.frame_scene import FrameResolver, FrameScene
 from simcloud_generator.backends.images import Float32Array, ImageStore
 from simcloud_generator.backends.labelling import label_arrays, object_labels, point_cloud
@@ -126,7 +125,7 @@ class MitsubaSession:
         if unknown:
             raise InvalidRequest("annotators", f"there is no {', '.join(unknown)}")
         for index, camera in enumerate(parameters.cameras):
-            _check_camera(index, camera)
+            check_camera(index, camera)
         timings: dict[str, float] = {}
         started = self._clock()
         frame = self._resolver.resolve(parameters)
@@ -192,18 +191,3 @@ class MitsubaSession:
     def close(self) -> None:
         """Frees acceleration structures; calling it twice is harmless."""
         self._tracer = None
-
-
-def _check_camera(index: int, camera: CameraView) -> None:
-    field = f"cameras[{index}]"
-    if camera.width < 1 or camera.height < 1:
-        raise InvalidRequest(field, f"a picture of {camera.width}x{camera.height} pixels")
-    if not np.isfinite(np.asarray(camera.cam2world)).all():
-        raise InvalidRequest(f"{field}.cam2world", "it is not finite")
-    rotation = np.asarray(camera.cam2world)[:3, :3]
-    if np.abs((rotation[:, :, None] * rotation[:, None, :]).sum(axis=0) - np.eye(3)).max() > 1e-4:
-        raise InvalidRequest(f"{field}.cam2world", "its upper left 3x3 is no rotation")
-    if camera.focal_length_mm <= 0 or camera.horizontal_aperture_mm <= 0:
-        raise InvalidRequest(field, "focal length and aperture must be above 0")
-    if not 0 < camera.near_m < camera.far_m:
-        raise InvalidRequest(field, f"near {camera.near_m} and far {camera.far_m} are no range")
