@@ -11,17 +11,22 @@ from pydantic import BaseModel, ValidationError
 
 from simcloud.spec.distributions import (
     Choice,
+    Conditional,
     Constant,
     Distribution,
+    Grid,
     Integer,
     LogUniform,
     Normal,
     Real,
+    Reference,
+    Sequence,
+    Stratified,
     Text,
     Uniform,
     to_float32,
 )
-from simcloud.spec.streams import RandomStream
+from simcloud.spec.streams import RandomStream, StratifiedStream
 
 
 class Holder(BaseModel):
@@ -58,6 +63,30 @@ def stream(name: str = "x", seed: int = 1, frame: int = 0) -> RandomStream:
         ({"integer": [2, 5]}, Integer(low=2, high=5)),
         ({"choice": ["a", "b"]}, Choice(values=("a", "b"))),
         ({"weighted": {"a": 1, "b": 3}}, Choice(values=("a", "b"), weights=(1, 3))),
+        ({"sequence": [1, 2]}, Sequence(values=(1, 2))),
+        (
+            {"sequence": {"values": ["a"], "stride": 3, "repeat": False}},
+            Sequence(values=("a",), stride=3, repeat=False),
+        ),
+        ({"grid": [0, 90, 10]}, Grid(low=0, high=90, steps=10)),
+        (
+            {"grid": {"low": 0, "high": 1, "steps": 2, "stride": 5}},
+            Grid(low=0, high=1, steps=2, stride=5),
+        ),
+        ({"stratified": {"uniform": [0, 1]}}, Stratified(of=Uniform(low=0, high=1))),
+        (
+            {"stratified": {"weighted": {"a": 1}}},
+            Stratified(of=Choice(values=("a",), weights=(1,))),
+        ),
+        ({"from": "weather.haze"}, Reference(name="weather.haze")),
+        (
+            {"given": "day", "below": {6: 0.5, 18.0: {"uniform": [1, 2]}}, "default": 1},
+            Conditional(
+                given="day",
+                below={"6": Constant(value=0.5), "18": Uniform(low=1, high=2)},
+                default=Constant(value=1),
+            ),
+        ),
     ],
 )
 def test_short_forms_mean_their_long_form(short: object, expected: object) -> None:
@@ -76,6 +105,16 @@ def test_short_forms_mean_their_long_form(short: object, expected: object) -> No
         {"weighted": {"a": 0}},
         {"weighted": {"a": -1, "b": 2}},
         {"unknown": [1, 2]},
+        {"sequence": []},
+        {"sequence": {"values": [1], "stride": 0}},
+        {"grid": [0, 1, 1]},
+        {"grid": [1, 0, 3]},
+        {"grid": [0, 1]},
+        {"stratified": {"sequence": [1]}},
+        {"from": "No Name"},
+        {"from": 3},
+        {"given": "a", "cases": {}},
+        {"given": "a", "cases": {"x": 1}, "below": {1: 1}, "default": 1},
         float("nan"),
     ],
 )
@@ -138,3 +177,46 @@ def test_weights_are_relative_chances() -> None:
     drawn = [choice.draw(stream(frame=frame)) for frame in range(4000)]
     assert "never" not in drawn
     assert abs(drawn.count("a") / 4000 - 0.75) < 4 * math.sqrt(0.75 * 0.25 / 4000)
+
+
+def test_a_sequence_goes_by_the_frame() -> None:
+    again = Sequence(values=(1, 2, 3), stride=2)
+    assert [again.draw(stream(frame=frame)) for frame in range(8)] == [1, 1, 2, 2, 3, 3, 1, 1]
+    once = Sequence(values=("a", "b"), repeat=False)
+    assert [once.draw(stream(frame=frame)) for frame in range(4)] == ["a", "b", "b", "b"]
+
+
+def test_grids_with_fitting_strides_go_through_all_pairs() -> None:
+    first, second = Grid(low=0, high=1, steps=3), Grid(low=-1, high=1, steps=5, stride=3)
+    pairs = {(first.draw(stream(frame=f)), second.draw(stream(frame=f))) for f in range(15)}
+    assert pairs == {(x, y) for x in (0, 0.5, 1) for y in (-1, -0.5, 0, 0.5, 1)}
+
+
+@given(st.integers(0, 1000), st.integers(0, 8), st.integers(0, 5), st.text(max_size=5))
+@settings(max_examples=40)
+def test_stratified_draws_hit_every_part_once(block: int, bits: int, seed: int, name: str) -> None:
+    count = 2**bits
+    frames = range(block * count, (block + 1) * count)
+    drawn = [StratifiedStream(seed=seed, frame=frame, name=name).uniform() for frame in frames]
+    assert sorted(math.floor(value * count) for value in drawn) == list(range(count))
+
+
+def test_stratified_names_are_independent_of_each_other() -> None:
+    pairs = [
+        tuple(
+            math.floor(8 * StratifiedStream(seed=1, frame=frame, name=name).uniform())
+            for name in ("a", "b")
+        )
+        for frame in range(4096)
+    ]
+    counts = [pairs.count((x, y)) for x in range(8) for y in range(8)]
+    # 64 cells of 64 expected each: 5 sigma of a binomial.
+    assert all(abs(count - 64) < 5 * math.sqrt(64) for count in counts)
+
+
+def test_stratified_weights_become_shares() -> None:
+    choice = Stratified(of=Choice(values=("a", "b", "c"), weights=(5.0, 2.0, 1.0)))
+    drawn = [choice.draw(stream(frame=frame)) for frame in range(512)]
+    for first in range(0, 512, 8):
+        block = drawn[first : first + 8]
+        assert [block.count(value) for value in "abc"] == [5, 2, 1]

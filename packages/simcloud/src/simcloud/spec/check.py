@@ -7,6 +7,7 @@ from typing import Protocol
 
 from simcloud.spec.model import Spec
 from simcloud.spec.placement_model import stage_prims
+from simcloud.spec.references import resolved
 
 _SHOWN = 60
 """Names listed in a message."""
@@ -43,7 +44,7 @@ class SceneNames(Protocol):
 
 def check_against_scene(spec: Spec, scene: SceneNames) -> list[tuple[str, str]]:
     """Every reason why a spec does not fit its scene, as (field, what is wrong)."""
-    return list(_problems(spec, scene))
+    return list(_problems(resolved(spec), scene))
 
 
 def _problems(spec: Spec, scene: SceneNames) -> Iterator[tuple[str, str]]:

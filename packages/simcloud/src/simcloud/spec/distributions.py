@@ -1,259 +1,217 @@
 """Named distributions: what a spec may say instead of a value.
 
-Each kind maps uniform random bits to a value by one documented formula, and every real value is
-rounded to float32 before use, so that it is equal on every machine. In YAML a plain value stands
-for a constant, and each kind has a short form: ``{uniform: [0, 1]}``,
-``{normal: [mean, deviation]}``, ``{log_uniform: [1, 100]}``, ``{integer: [2, 5]}``,
-``{choice: [oak, tile]}``, ``{weighted: {oak: 3, tile: 1}}``.
+In YAML a plain value stands for a constant, and each kind has a short form:
+``{uniform: [0, 1]}``, ``{normal: [mean, deviation]}``, ``{log_uniform: [1, 100]}``,
+``{integer: [2, 5]}``, ``{choice: [oak, tile]}``, ``{weighted: {oak: 3, tile: 1}}``,
+``{sequence: [1, 2, 3]}``, ``{grid: [0, 90, 10]}``, ``{stratified: {uniform: [0, 1]}}``,
+``{from: weather.haze}`` and ``{given: dome.environment, cases: {lab: 1}, default: 2}``.
 """
 
 from __future__ import annotations
 
 import math
-import struct
-from abc import ABC, abstractmethod
-from decimal import Context, Decimal
-from statistics import NormalDist
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
+    field_validator,
     model_validator,
 )
 from typing_extensions import TypedDict  # pydantic reads typing's own from Python 3.12 on
 
+from simcloud.errors import InvalidRequest
+from simcloud.spec import short_forms
+from simcloud.spec.kinds import (
+    Choice,
+    Constant,
+    Integer,
+    Kind,
+    LogUniform,
+    Normal,
+    Uniform,
+    Values,
+    no_values,
+    to_float32,
+)
+from simcloud.spec.kinds_by_frame import Grid, Sequence
 from simcloud.spec.parameters import Scalar
-from simcloud.spec.streams import RandomStream
+from simcloud.spec.streams import RandomStream, StratifiedStream
 
-_EXACT = Context(prec=40)
-"""libmpdec rounds exp and ln correctly: unlike libm's, they are equal on every machine."""
-_STANDARD_NORMAL = NormalDist()
+__all__ = (
+    "Choice",
+    "Conditional",
+    "Constant",
+    "Distribution",
+    "Grid",
+    "Integer",
+    "LogUniform",
+    "Normal",
+    "Real",
+    "Reference",
+    "Sequence",
+    "Stratified",
+    "Text",
+    "Uniform",
+    "between",
+    "case_key",
+    "to_float32",
+)
 
 
-def to_float32(value: float) -> float:
-    """Rounds to the nearest float32, ties to even; values beyond its range raise OverflowError."""
-    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+class _ShortConditional(TypedDict):
+    given: short_forms.ValueName
+    cases: NotRequired[dict[str, Distribution]]
+    below: NotRequired[dict[str, Distribution]]
+    default: NotRequired[Distribution]
 
 
-class _Distribution(BaseModel, ABC):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+class Reference(Kind):
+    """Whatever another name holds in the frame."""
 
-    @abstractmethod
+    kind: Literal["reference"] = "reference"
+    name: short_forms.ValueName
+    """For example `light.key.temperature_k`, or `weather.haze` of a joint table."""
+
     def support(self) -> tuple[Scalar, ...]:
-        """What it can draw: the values themselves, or both ends of an interval."""
+        """Nothing of its own: the spec knows what the name can hold."""
+        return ()
 
-
-class Constant(_Distribution):
-    """Always the same value."""
-
-    kind: Literal["constant"] = "constant"
-    value: bool | int | float | str
-    """The value; a real one is rounded to float32."""
-
-    def support(self) -> tuple[Scalar, ...]:
-        """The value."""
-        return (self.value,)
-
-    def draw(self, stream: RandomStream) -> Scalar:
+    def draw(self, stream: RandomStream, values: Values = no_values) -> Scalar:
         """Takes nothing from the stream."""
-        del stream
-        return to_float32(self.value) if isinstance(self.value, float) else self.value
+        return values(self.name)
 
 
-class Uniform(_Distribution):
-    """Real, ``low + (high - low) * u`` with u in [0, 1)."""
+class Stratified(Kind):
+    """Another distribution, drawn so that consecutive frames cover it evenly.
 
-    kind: Literal["uniform"] = "uniform"
-    low: float
-    """Inclusive lower end."""
-    high: float
-    """Upper end; reached only by rounding."""
+    Of every aligned 2^m frames one falls into each 2^m-th part of the distribution, m up to 20:
+    slices of a run are covered alike, and weights become shares.
+    """
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Uniform:
-        if self.high < self.low:
-            raise ValueError(f"high ({self.high}) is below low ({self.low})")
-        return self
+    kind: Literal["stratified"] = "stratified"
+    of: Annotated[
+        short_forms.Independent,
+        BeforeValidator(short_forms.long_form, json_schema_input_type=short_forms.IndependentInput),
+    ]
+    """Uniform, log_uniform, normal, integer, choice or weighted."""
 
     def support(self) -> tuple[Scalar, ...]:
-        """Both ends."""
-        return (self.low, self.high)
+        """The other's."""
+        return self.of.support()
 
-    def draw(self, stream: RandomStream) -> float:
-        """One uniform."""
-        return to_float32(self.low + (self.high - self.low) * stream.uniform())
+    def enumerated(self) -> tuple[Scalar, ...] | None:
+        """The other's."""
+        return self.of.enumerated()
 
-
-class LogUniform(_Distribution):
-    """Real, ``exp(ln low + (ln high - ln low) * u)``: every factor of ten equally likely."""
-
-    kind: Literal["log_uniform"] = "log_uniform"
-    low: float = Field(gt=0)
-    """Inclusive lower end, above 0."""
-    high: float = Field(gt=0)
-    """Upper end, above 0."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> LogUniform:
-        if self.high < self.low:
-            raise ValueError(f"high ({self.high}) is below low ({self.low})")
-        return self
-
-    def support(self) -> tuple[Scalar, ...]:
-        """Both ends."""
-        return (self.low, self.high)
-
-    def draw(self, stream: RandomStream) -> float:
-        """One uniform."""
-        low, high = (_EXACT.ln(Decimal(end)) for end in (self.low, self.high))
-        share = Decimal(stream.uniform())
-        return to_float32(float(_EXACT.exp(_EXACT.add(low, _EXACT.multiply(high - low, share)))))
+    def draw(self, stream: RandomStream, values: Values = no_values) -> Scalar:
+        """One stratified uniform."""
+        even = StratifiedStream(seed=stream.seed, frame=stream.frame, name=stream.name)
+        return self.of.draw(even, values)
 
 
-class Normal(_Distribution):
-    """Real, ``mean + deviation * inverse_cdf(u)`` (Wichura's AS 241), clamped to [low, high]."""
-
-    kind: Literal["normal"] = "normal"
-    mean: float
-    """Mean before clamping."""
-    deviation: float = Field(ge=0)
-    """Standard deviation before clamping, 0 or more."""
-    low: float | None = None
-    """Smallest value; None: unbounded."""
-    high: float | None = None
-    """Largest value; None: unbounded."""
-
-    def support(self) -> tuple[Scalar, ...]:
-        """Both bounds; infinite where there is none."""
-        return (
-            -math.inf if self.low is None else self.low,
-            math.inf if self.high is None else self.high,
-        )
-
-    def draw(self, stream: RandomStream) -> float:
-        """One uniform, moved to the middle of its cell so that it is never 0."""
-        share = stream.uniform() + 2.0**-54
-        value = self.mean + self.deviation * _STANDARD_NORMAL.inv_cdf(share)
-        value = value if self.low is None else max(value, self.low)
-        return to_float32(value if self.high is None else min(value, self.high))
+def case_key(value: object) -> str:
+    """How a value is written as the key of a case: ``lab``, ``3``, ``true``."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-class Integer(_Distribution):
-    """Whole number, ``low + floor((high - low + 1) * u)``: both ends inclusive."""
-
-    kind: Literal["integer"] = "integer"
-    low: int
-    """Smallest value."""
-    high: int
-    """Largest value, inclusive."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Integer:
-        if self.high < self.low:
-            raise ValueError(f"high ({self.high}) is below low ({self.low})")
-        return self
-
-    def support(self) -> tuple[Scalar, ...]:
-        """Both ends."""
-        return (self.low, self.high)
-
-    def draw(self, stream: RandomStream) -> int:
-        """One uniform."""
-        return self.low + math.floor((self.high - self.low + 1) * stream.uniform())
-
-
-class Choice(_Distribution):
-    """One of several values, by weight."""
-
-    kind: Literal["choice"] = "choice"
-    values: tuple[bool | int | float | str, ...] = Field(min_length=1)
-    """What to choose from."""
-    weights: tuple[float, ...] | None = None
-    """Relative weights, 0 or more, not all 0; None: all alike."""
-
-    @model_validator(mode="after")
-    def _weighable(self) -> Choice:
-        if self.weights is not None:
-            if len(self.weights) != len(self.values):
-                raise ValueError(f"{len(self.values)} values but {len(self.weights)} weights")
-            if min(self.weights) < 0 or sum(self.weights) <= 0:
-                raise ValueError("weights must be 0 or more and not all 0")
-        return self
-
-    def support(self) -> tuple[Scalar, ...]:
-        """The values."""
-        return self.values
-
-    def draw(self, stream: RandomStream) -> Scalar:
-        """One uniform, compared with the running sum of the weights."""
-        weights = self.weights or (1.0,) * len(self.values)
-        threshold = stream.uniform() * sum(weights)
-        running = 0.0
-        chosen = self.values[-1]
-        for value, weight in zip(self.values, weights, strict=True):
-            running += weight
-            if threshold < running:
-                chosen = value
-                break
-        return to_float32(chosen) if isinstance(chosen, float) else chosen
-
-
-# Short forms, as the JSON Schema tells editors about them; `_long_form` is what reads them.
-_Pair = tuple[float, float]
-
-
-class _ShortUniform(TypedDict):
-    uniform: _Pair
-
-
-class _ShortLogUniform(TypedDict):
-    log_uniform: _Pair
-
-
-class _ShortInteger(TypedDict):
-    integer: tuple[int, int]
-
-
-class _ShortNormal(TypedDict):
-    normal: _Pair | dict[Literal["mean", "deviation", "low", "high"], float]
-
-
-class _ShortChoice(TypedDict):
-    choice: list[bool | int | float | str]
-
-
-class _ShortWeighted(TypedDict):
-    weighted: dict[str, float]
-
-
-def _long_form(value: object) -> object:
-    """The explicit form of a distribution's YAML short form; anything else is left to pydantic."""
-    if isinstance(value, bool | int | float | str):
-        return {"kind": "constant", "value": value}
-    if not isinstance(value, dict) or len(value) != 1:
-        return value
-    (kind, body), *_ = value.items()
-    match kind, body:
-        case (("uniform" | "log_uniform" | "integer"), [low, high]):
-            return {"kind": kind, "low": low, "high": high}
-        case "normal", [mean, deviation]:
-            return {"kind": kind, "mean": mean, "deviation": deviation}
-        case "choice", list():
-            return {"kind": kind, "values": body}
-        case "weighted", dict():
-            return {"kind": "choice", "values": list(body), "weights": list(body.values())}
-        case _, dict() if isinstance(kind, str):
-            return {"kind": kind, **body}
+def _text_keys(value: object) -> object:
+    """Keys as text: YAML reads ``3:`` and ``true:`` as a number and a truth value."""
+    if isinstance(value, dict):
+        return {case_key(key): branch for key, branch in value.items()}
     return value
 
 
+class Conditional(Kind):
+    """The distribution that fits what another name holds in the frame.
+
+    Every branch draws from the value's own random bits, so changing one changes no other.
+    """
+
+    kind: Literal["conditional"] = "conditional"
+    given: short_forms.ValueName
+    """Name of the value that decides, for example `dome.environment`."""
+    cases: Annotated[dict[str, Distribution], BeforeValidator(_text_keys)] = Field(
+        default_factory=dict
+    )
+    """Distribution by value; for names, whole numbers and truth values."""
+    below: Annotated[dict[str, Distribution], BeforeValidator(_text_keys)] = Field(
+        default_factory=dict
+    )
+    """Distribution by exclusive upper limit, for numbers: the smallest limit above the value
+    counts. Either this or `cases`."""
+    default: Distribution | None = None
+    """For every other value; may be left out when `cases` has them all."""
+
+    @field_validator("below")
+    @classmethod
+    def _limits(cls, below: dict[str, Distribution]) -> dict[str, Distribution]:
+        for key in below:
+            try:
+                finite = math.isfinite(float(key))
+            except ValueError:
+                finite = False
+            if not finite:
+                raise ValueError(f"{key!r} is no limit: write a number")
+        return below
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Conditional:
+        if bool(self.cases) == bool(self.below):
+            raise ValueError("give cases or below, one of them and not empty")
+        if self.below and self.default is None:
+            raise ValueError("below needs a default for what reaches the largest limit")
+        return self
+
+    def branches(self) -> tuple[Distribution, ...]:
+        """Every distribution that it can become."""
+        last = () if self.default is None else (self.default,)
+        return (*self.cases.values(), *self.below.values(), *last)
+
+    def support(self) -> tuple[Scalar, ...]:
+        """That of all branches together."""
+        return tuple(dict.fromkeys(item for one in self.branches() for item in one.support()))
+
+    def enumerated(self) -> tuple[Scalar, ...] | None:
+        """Those of all branches together, if each has them."""
+        lists = [one.enumerated() for one in self.branches()]
+        known = [item for one in lists if one is not None for item in one]
+        return None if None in lists else tuple(dict.fromkeys(known))
+
+    def draw(self, stream: RandomStream, values: Values = no_values) -> Scalar:
+        """What the branch takes."""
+        return self._branch(values(self.given)).draw(stream, values)
+
+    def _branch(self, value: Scalar) -> Distribution:
+        chosen = self.cases.get(case_key(value))
+        if self.below:
+            limits = sorted(self.below, key=float)
+            chosen = next(
+                (self.below[limit] for limit in limits if float(value) < float(limit)), None
+            )
+        branch = chosen or self.default
+        if branch is None:
+            raise InvalidRequest(self.given, f"holds {value!r}, for which there is no case")
+        return branch
+
+
 _Kind = Annotated[
-    Constant | Uniform | LogUniform | Normal | Integer | Choice, Discriminator("kind")
+    Constant
+    | Uniform
+    | LogUniform
+    | Normal
+    | Integer
+    | Choice
+    | Sequence
+    | Grid
+    | Stratified
+    | Reference
+    | Conditional,
+    Discriminator("kind"),
 ]
 _Input = (
     _Kind
@@ -261,15 +219,23 @@ _Input = (
     | int
     | float
     | str
-    | _ShortUniform
-    | _ShortLogUniform
-    | _ShortInteger
-    | _ShortNormal
-    | _ShortChoice
-    | _ShortWeighted
+    | short_forms.ShortUniform
+    | short_forms.ShortLogUniform
+    | short_forms.ShortInteger
+    | short_forms.ShortNormal
+    | short_forms.ShortChoice
+    | short_forms.ShortWeighted
+    | short_forms.ShortSequence
+    | short_forms.ShortGrid
+    | short_forms.ShortStratified
+    | short_forms.ShortReference
+    | _ShortConditional
 )
-Distribution = Annotated[_Kind, BeforeValidator(_long_form, json_schema_input_type=_Input)]
+Distribution = Annotated[
+    _Kind, BeforeValidator(short_forms.long_form, json_schema_input_type=_Input)
+]
 """Any of them, or a short form."""
+Conditional.model_rebuild()
 
 
 def _draws_numbers(value: Distribution) -> Distribution:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from simcloud.errors import InvalidRequest
+from simcloud.errors import Bug, InvalidRequest
 from simcloud.spec.distributions import Constant, Real, Text, to_float32
+from simcloud.spec.kinds import Kind
 from simcloud.spec.parameters import Quaternion, Scalar, Vector3
+from simcloud.spec.references import NamedDraw, named_draws
 from simcloud.spec.streams import RandomStream
+
+if TYPE_CHECKING:
+    from simcloud.spec.model import Spec
 
 
 @dataclass(slots=True)
@@ -21,6 +27,36 @@ class Draws:
     """Frame index."""
     values: dict[str, Scalar] = field(default_factory=dict)
     """What has been drawn and is kept for the index."""
+    spec: Spec | None = None
+    """Where names are looked up that distributions refer to; None: there are none."""
+    asked: dict[str, Kind] = field(default_factory=dict)
+    """What has been drawn, by name."""
+    _named: dict[str, NamedDraw] | None = None
+    _looked_up: dict[str, Scalar] = field(default_factory=dict)
+
+    def value(self, name: str) -> Scalar:
+        """What the frame holds under a name, drawn already or not: purely of the spec."""
+        if self._named is None:
+            self._named = {} if self.spec is None else named_draws(self.spec)
+        if name in self._looked_up:
+            return self._looked_up[name]
+        found = self._named[name]
+        value = found.distribution.draw(self.stream(found.stream), self.value)
+        self._looked_up[name] = value
+        return value
+
+    def keep(self, name: str) -> None:
+        """Keeps a value that the frame holds for itself: one of a joint table, a shared one."""
+        self.values[name] = self.value(name)
+
+    def check(self) -> None:
+        """Raises Bug when a name that was referred to is not drawn as it was looked up."""
+        for name, value in self._looked_up.items():
+            found = (self._named or {})[name]
+            if self.values.get(name, value) != value or (
+                name not in self.values and self.asked.get(name) != found.distribution
+            ):
+                raise Bug(f"frame {self.frame} draws no {name}, which a distribution refers to")
 
     def stream(self, name: str) -> RandomStream:
         """The random bits of a name."""
@@ -28,7 +64,8 @@ class Draws:
 
     def real(self, name: str, distribution: Real, *, keep: bool = True) -> float:
         """A number; kept by name unless it is a constant of the spec."""
-        value = distribution.draw(self.stream(name))
+        value = distribution.draw(self.stream(name), self.value)
+        self.asked[name] = distribution
         if isinstance(value, str):
             raise InvalidRequest(name, f"must draw numbers, drew {value!r}")
         if keep and not isinstance(distribution, Constant):
@@ -37,7 +74,8 @@ class Draws:
 
     def text(self, name: str, distribution: Text, *, keep: bool = True) -> str:
         """A name; kept like a number."""
-        value = str(distribution.draw(self.stream(name)))
+        value = str(distribution.draw(self.stream(name), self.value))
+        self.asked[name] = distribution
         if keep and not isinstance(distribution, Constant):
             self.values[name] = value
         return value

@@ -12,10 +12,13 @@ from pydantic import AfterValidator, Field, model_validator
 
 from simcloud.annotators import ANNOTATORS, Encoding
 from simcloud.spec.background_model import Backgrounds
-from simcloud.spec.base import SpecModel
+from simcloud.spec.base import Name, SpecModel
 from simcloud.spec.camera_model import Camera, check_rigs
+from simcloud.spec.distributions import Distribution
+from simcloud.spec.joint_model import JointTable
 from simcloud.spec.light_model import Dome, MaterialChoice, RectLightSpec
 from simcloud.spec.object_model import ObjectGroup, Region, support_problems
+from simcloud.spec.references import check_references
 
 
 class SceneRef(SpecModel):
@@ -53,6 +56,10 @@ class Renderer(SpecModel):
 class Randomization(SpecModel):
     """Named distributions over the scene's parameters."""
 
+    values: dict[Name, Distribution] = Field(default_factory=dict, max_length=64)
+    """Values that other distributions refer to by name, as in `{from: daylight}`."""
+    joint: tuple[JointTable, ...] = Field(default=(), max_length=16)
+    """Values that are drawn together, as one row of a table."""
     region: Region = Region()
     """Where objects on the floor may be."""
     dome: Dome | None = None
@@ -134,6 +141,7 @@ class Spec(SpecModel):
         groups = [group.name for group in self.randomization.objects]
         for kind, names in (
             ("cameras", [camera.name for camera in self.cameras]),
+            ("randomization.joint", [table.name for table in self.randomization.joint]),
             ("randomization.objects", groups),
             ("randomization.materials", [item.name for item in self.randomization.materials]),
             ("randomization.rect_lights", [item.name for item in self.randomization.rect_lights]),
@@ -143,6 +151,7 @@ class Spec(SpecModel):
         check_rigs(self.cameras)
         for problem in support_problems(self.randomization.objects):
             raise ValueError(f"randomization.objects: {problem}")
+        check_references(self)
         return self
 
 

@@ -21,6 +21,7 @@ from simcloud.spec.parameters import (
     RectLight,
     Vector3,
 )
+from simcloud.spec.references import shared_names
 from simcloud.spec.sample_backgrounds import sample_backgrounds
 from simcloud.spec.sample_camera import sample_cameras
 from simcloud.spec.sample_motion import moved_cameras, moved_objects
@@ -39,8 +40,10 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
         InvalidRequest: the spec names something that the scene doesn't hold, or a camera that looks
             at its own place.
     """
-    draws = Draws(spec.seed, frame)
+    draws = Draws(spec.seed, frame, spec=spec)
     randomization = spec.randomization
+    for name in shared_names(randomization):
+        draws.keep(name)
     dome = None
     if randomization.dome is not None:
         name = draws.text("dome.environment", randomization.dome.environments)
@@ -70,13 +73,14 @@ def _completed(
     parameters: FrameParameters, spec: Spec, scene: SceneContents, draws: Draws
 ) -> FrameParameters:
     """With what is drawn apart from the poses, and the values of all draws."""
-    return replace(
+    completed = replace(
         parameters,
         objects=moved_objects(spec, parameters.objects, draws),
         cameras=moved_cameras(spec, parameters.cameras, draws),
         backgrounds=sample_backgrounds(spec, scene, draws),
-        values=dict(sorted(draws.values.items())),
     )
+    draws.check()
+    return replace(completed, values=dict(sorted(draws.values.items())))
 
 
 def _rect_lights(spec: Spec, draws: Draws) -> list[RectLight]:
