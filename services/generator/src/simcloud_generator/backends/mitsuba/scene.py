@@ -16,6 +16,7 @@ import mitsuba as mi
 import numpy as np
 import numpy.typing as npt
 
+from simcloud.errors import InvalidRequest
 from simcloud.geometry import (
     Float64,
     matrix4,
@@ -112,23 +113,16 @@ def sensor(camera: CameraView, *, spp: int) -> Any:
 
     With Mitsuba's default, a Gaussian, pictures differ from run to run on several threads.
     """
-    pixels_per_mm = camera.width / camera.horizontal_aperture_mm
     half = camera.horizontal_aperture_mm / 2 / camera.focal_length_mm
     # Mitsuba's camera looks along +Z with +X to the left: USD's, turned about Y.
     to_world = matrix4(camera.cam2world) @ np.diag([-1.0, 1.0, -1.0, 1.0])
     return mi.load_dict(
         {
-            "type": "perspective",
+            **_lens(camera),
             "fov": float(np.degrees(2 * np.arctan(half))),
             "fov_axis": "x",
             "near_clip": camera.near_m,
             "far_clip": camera.far_m,
-            "principal_point_offset_x": (
-                camera.horizontal_aperture_offset_mm * pixels_per_mm / camera.width
-            ),
-            "principal_point_offset_y": (
-                -camera.vertical_aperture_offset_mm * pixels_per_mm / camera.height
-            ),
             "to_world": mi.ScalarTransform4f(to_world.tolist()),
             "sampler": {"type": _sampler(spp), "sample_count": spp},
             "film": {
@@ -141,6 +135,27 @@ def sensor(camera: CameraView, *, spp: int) -> Any:
             },
         }
     )
+
+
+def _lens(camera: CameraView) -> dict[str, Any]:
+    """A pinhole, or a thin lens where the view has an aperture."""
+    offsets = (camera.horizontal_aperture_offset_mm, camera.vertical_aperture_offset_mm)
+    if camera.f_stop is None or camera.focus_distance_m is None:
+        pixels_per_mm = camera.width / camera.horizontal_aperture_mm
+        return {
+            "type": "perspective",
+            "principal_point_offset_x": offsets[0] * pixels_per_mm / camera.width,
+            "principal_point_offset_y": -offsets[1] * pixels_per_mm / camera.height,
+        }
+    if any(offsets):
+        raise InvalidRequest(
+            f"cameras[{camera.name}]", "Mitsuba's thin lens takes no aperture offsets"
+        )
+    return {
+        "type": "thinlens",
+        "aperture_radius": camera.focal_length_mm * 1e-3 / (2.0 * camera.f_stop),
+        "focus_distance": camera.focus_distance_m,
+    }
 
 
 def _sampler(spp: int) -> str:
