@@ -28,6 +28,8 @@ from simcloud_generator.sensor.effects import sensed
 
 RECORD_BOUND_BYTES = 1 << 20
 """A record with a few hundred objects stays well below this."""
+STOCHASTIC_OFFSET_PX = 1.0
+"""A renderer that jitters its samples may have looked this far from a pixel's centre."""
 _LAYER_OVERHEAD_BYTES = 1 << 16
 _PIXEL_BYTES = {"rgb": 3, "normals": 12, "motion_vectors": 16, "pointcloud": 40}
 _DEFAULT_PIXEL_BYTES = 4
@@ -131,7 +133,12 @@ class FrameMaker:
             views = [sensed(view) for view in views]
         with watch.stage("check"):
             for view in views:
-                for violation in check_view(view.camera, view.arrays, view.objects):
+                for violation in check_view(
+                    view.camera,
+                    view.arrays,
+                    view.objects,
+                    sample_offset_px=STOCHASTIC_OFFSET_PX if self._stochastic else 0.0,
+                ):
                     detail = (
                         f"camera {view.camera.name}: {violation.object or 'the whole picture'}: "
                         f"expected {violation.expected}, found {violation.found} "

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simcloud.annotators import BACKGROUND_ID, UNLABELLED_ID
-from simcloud.geometry import affine_inverse, matrix4, pixel_rays, transform_points
+from simcloud.geometry import affine_inverse, focal_px, matrix4, pixel_rays, transform_points
 from simcloud.labels.boxes import box3d_extent, contains
 from simcloud.labels.masks import id_areas, id_boxes
 from simcloud.labels.objects import Box2D, ObjectLabel
@@ -39,7 +39,11 @@ class _Masks:
 
 
 def check_view(
-    camera: CameraView, arrays: Mapping[str, Array], objects: Sequence[ObjectLabel]
+    camera: CameraView,
+    arrays: Mapping[str, Array],
+    objects: Sequence[ObjectLabel],
+    *,
+    sample_offset_px: float = 0.0,
 ) -> list[Violation]:
     """Checks a view's labels against each other.
 
@@ -47,6 +51,8 @@ def check_view(
         camera: where the picture was taken from.
         arrays: by annotator name; what is missing is not checked.
         objects: every labelled object of the frame.
+        sample_offset_px: how far from its pixel's centre the renderer may have looked; 0 for rays
+            through the centres. Points may lie outside of their 3D box by as much.
 
     Returns:
         What is wrong; empty when all rules hold.
@@ -66,7 +72,10 @@ def check_view(
         found += _check_depth(camera, rays[1], distance, arrays.get("distance_to_image_plane"))
         if masks is not None:
             found += _check_hits(distance, masks.ids)
-            found += _check_boxes_hold_points(camera, rays[0], distance, masks, objects)
+            tolerance = DEPTH_TOLERANCE + sample_offset_px / focal_px(camera)
+            found += _check_boxes_hold_points(
+                camera, rays[0], distance, masks, objects, tolerance=tolerance
+            )
         found += check_surfaces(rays[0], distance, arrays)
     if instance is not None and "pointcloud" in arrays:
         found += check_points(camera, instance, arrays["pointcloud"])
@@ -195,6 +204,8 @@ def _check_boxes_hold_points(
     distance: Array,
     masks: _Masks,
     objects: Sequence[ObjectLabel],
+    *,
+    tolerance: float,
 ) -> Iterator[Violation]:
     """Depth re-projects: each object's points lie in its 3D box."""
     eye = matrix4(camera.cam2world)[:3, 3]
@@ -216,11 +227,11 @@ def _check_boxes_hold_points(
         outside = np.maximum(np.maximum(low - local, local - high), 0.0)
         scale = np.sqrt((frame[:3, :3] ** 2).sum(axis=0))
         error = np.sqrt(((outside * scale) ** 2).sum(axis=1)) / reach
-        if error.max() > DEPTH_TOLERANCE:
+        if error.max() > tolerance:
             yield Violation(
                 "depth_in_box3d",
                 item.name,
                 "every point within the 3D box",
                 f"off by {error.max():.2e} of the distance",
-                f"{DEPTH_TOLERANCE} relative",
+                f"{tolerance:g} relative",
             )
