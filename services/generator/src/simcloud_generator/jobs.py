@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from simcloud.dataset.frames import EncodedFrame
+from simcloud_generator.backends.isaac.settings import IsaacSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """One thing looked at before work is taken."""
+
+    name: str
+    ok: bool
+    detail: str
+    """What was found and, if not ok, what it costs and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +29,14 @@ class WorkerConfiguration:
     """Threads of one worker's renderer."""
     kernel_cache: Path
     """Folder of compiled kernels, shared by all workers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Preflight:
-    """One thing looked at before work is taken."""
-
-    name: str
-    ok: bool
-    detail: str
-    """What was found and, if not ok, what it costs and what to do."""
+    backend: str = "mitsuba"
+    """``mitsuba`` or ``isaac``: which renderer a worker is, for life."""
+    isaac: IsaacSettings = field(default_factory=IsaacSettings)
+    """Of the Isaac backend."""
+    place: int = 0
+    """Which of the pool's workers this is; on Isaac it chooses the GPU."""
+    preflight: tuple[Preflight, ...] = ()
+    """What the service has looked at already."""
 
 
 @dataclass(frozen=True, slots=True)

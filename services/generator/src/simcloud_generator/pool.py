@@ -13,7 +13,7 @@ import multiprocessing
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import TypeVar
@@ -131,7 +131,7 @@ async def open_pool(
         pool = WorkerPool(send=send, identity=first.identity, workers=workers)
         async with single_error(), asyncio.TaskGroup() as group:
             for number in range(workers):
-                tender = _Tender(pool, threads, configuration, recycling)
+                tender = _Tender(pool, threads, replace(configuration, place=number), recycling)
                 group.create_task(tender.tend(receive, first if number == 0 else None))
             try:
                 yield pool

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from simcloud.errors import PreconditionFailed
+from simcloud.errors import PreconditionFailed, Violation
 from simcloud.spec.fingerprint import make_fingerprint
 from simcloud.spec.model import Renderer
 from simcloud_generator.backends.base import Session
+from simcloud_generator.backends.isaac.hardware import check_hardware, list_gpus, must_pass
+from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.backends.mitsuba.backend import MitsubaBackend
 from simcloud_generator.backends.mitsuba.settings import MitsubaSettings
 from simcloud_generator.backends.mitsuba.variant import usable
@@ -16,7 +21,88 @@ from simcloud_generator.jobs import Preflight, WorkerConfiguration, WorkerIdenti
 _SCALAR_COST = "pictures take about three times as long without it (variant scalar_rgb)"
 
 
-class Renderers:
+class Renderers(Protocol):
+    """What a worker process renders with."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this process was told to stop by itself: no more jobs after this one."""
+        ...
+
+    def identity(self) -> WorkerIdentity:
+        """Who renders."""
+        ...
+
+    def open(self, renderer: Renderer, stage: Path) -> Session:
+        """Opens a stage to be rendered as a spec says.
+
+        Raises:
+            PreconditionFailed: the spec wants a renderer that this worker is not.
+            InvalidRequest: the stage can't be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends the renderer, and with Isaac Sim the process."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BackendChoice:
+    """Which renderer a generator's workers are, and what was looked at to find out."""
+
+    backend: str
+    preflight: tuple[Preflight, ...] = ()
+
+
+def choose_backend(wanted: str, settings: IsaacSettings) -> BackendChoice:
+    """Resolves the setting ``backend``; nothing of a renderer is imported.
+
+    Args:
+        wanted: ``auto``, ``mitsuba`` or ``isaac``.
+        settings: of the Isaac backend.
+
+    Raises:
+        PreconditionFailed: Isaac Sim is wanted and cannot run here; every reason is named.
+    """
+    if wanted == "mitsuba":
+        return BackendChoice("mitsuba")
+    if importlib.util.find_spec("isaacsim") is None:
+        if wanted == "auto":
+            return BackendChoice("mitsuba")
+        raise PreconditionFailed(
+            "backend isaac is wanted, but this Python has no isaacsim: start the generator with "
+            "Isaac Sim's python.sh, or set the backend to mitsuba"
+        )
+    checks = check_hardware(settings, list_gpus())
+    failed = must_pass(checks)
+    if not failed:
+        return BackendChoice("isaac", checks)
+    if wanted == "auto":
+        return BackendChoice("mitsuba", checks)
+    raise PreconditionFailed(
+        f"Isaac Sim cannot run on this machine: {'; '.join(check.detail for check in failed)}",
+        violations=tuple(
+            Violation(kind="PREFLIGHT_FAILED", subject=check.name, description=check.detail)
+            for check in failed
+        ),
+    )
+
+
+def open_renderers(configuration: WorkerConfiguration) -> Renderers:
+    """The renderer that a worker process is; called on its main thread.
+
+    Raises:
+        PreconditionFailed: this machine can't render as configured.
+    """
+    if configuration.backend == "isaac":
+        from simcloud_generator.backends.isaac.renderers import IsaacRenderers
+
+        return IsaacRenderers(configuration)
+    return MitsubaRenderers(configuration)
+
+
+class MitsubaRenderers:
     """Opens scenes for specs.
 
     Args:
@@ -31,6 +117,14 @@ class Renderers:
         backend = MitsubaBackend(self._settings(Renderer()))
         self._variant = backend.variant
         self._identity = self._describe(backend)
+
+    @property
+    def stopping(self) -> bool:
+        """Never: SIGTERM ends such a process at once."""
+        return False
+
+    def close(self) -> None:
+        """Nothing outlives the process."""
 
     def identity(self) -> WorkerIdentity:
         """Who renders."""
@@ -75,5 +169,8 @@ class Renderers:
             stochastic=False,
             fingerprint=found.digest,
             fingerprint_json=found.to_json().decode(),
-            preflight=(Preflight(name="llvm", ok=problem is None, detail=detail),),
+            preflight=(
+                *self._configuration.preflight,
+                Preflight(name="llvm", ok=problem is None, detail=detail),
+            ),
         )

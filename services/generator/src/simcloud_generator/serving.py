@@ -10,9 +10,11 @@ from simcloud.rpc.server import RunningServer, Service, running_server, serve
 from simcloud.s3.objects import open_store
 from simcloud.scene.store import SceneStore
 from simcloud.v1 import generator_pb2, generator_pb2_grpc
+from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.generator import Generator
 from simcloud_generator.jobs import WorkerConfiguration
 from simcloud_generator.pool import Recycling, open_pool
+from simcloud_generator.renderers import choose_backend
 from simcloud_generator.scenes import Scenes
 from simcloud_generator.service import GeneratorServicer
 from simcloud_generator.settings import GeneratorSettings
@@ -29,23 +31,32 @@ async def open_generator(settings: GeneratorSettings) -> AsyncIterator[Generator
     Raises:
         PreconditionFailed: this machine can't render with the variant of the settings.
     """
+    choice = choose_backend(settings.backend, settings.isaac)
     configuration = WorkerConfiguration(
         variant=settings.backend_variant,
         threads=settings.worker_threads,
         kernel_cache=settings.cache_dir / "kernels",
+        backend=choice.backend,
+        isaac=settings.isaac,
+        preflight=choice.preflight,
     )
-    recycling = Recycling(frames=settings.recycle_frames, rss_bytes=settings.recycle_rss_mib * _MIB)
+    workers, recycling = settings.worker_count, _recycling(settings)
+    if choice.backend == "isaac":
+        workers, recycling = len(settings.isaac.gpus), _recycling(settings.isaac)
     async with (
         open_store(settings.s3) as s3,
         Uploaders(default_target=settings.uploader_target, tls=settings.uploader_tls) as uploaders,
-        open_pool(
-            workers=settings.worker_count, configuration=configuration, recycling=recycling
-        ) as pool,
+        open_pool(workers=workers, configuration=configuration, recycling=recycling) as pool,
     ):
         cache = settings.cache_dir / "scenes"
         limit = settings.scene_cache_mib * _MIB
         with contextlib.closing(SceneStore(s3, cache=cache, limit_bytes=limit)) as store:
             yield Generator(settings=settings, pool=pool, scenes=Scenes(store), uploaders=uploaders)
+
+
+def _recycling(settings: GeneratorSettings | IsaacSettings) -> Recycling:
+    """Each renderer has limits of its own: an idle Isaac Sim is larger than a grown Mitsuba."""
+    return Recycling(frames=settings.recycle_frames, rss_bytes=settings.recycle_rss_mib * _MIB)
 
 
 def generator_service(generator: Generator) -> Service:

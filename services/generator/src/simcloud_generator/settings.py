@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
 from simcloud.rpc.auth import AllowLists
 from simcloud.rpc.settings import ServerSettings, TlsSettings
 from simcloud.s3.client import S3Settings
+from simcloud_generator.backends.isaac.settings import IsaacSettings
 
 
 def _default_cache() -> Path:
@@ -28,11 +30,17 @@ class GeneratorSettings(ServerSettings):
     """Uploader that shards go to when a call names none, `host:port`."""
     uploader_tls: TlsSettings | None = None
     """Certificates towards uploaders; unset: plain text."""
+    backend: Literal["auto", "mitsuba", "isaac"] = "auto"
+    """Renderer: `mitsuba` on the CPU, `isaac` on GPUs with RT cores within Isaac Sim's own Python,
+    or `auto`: Isaac Sim where it is installed and the machine is fit for it, else Mitsuba."""
+    isaac: IsaacSettings = IsaacSettings()
+    """How Isaac Sim is started and stepped."""
     backend_variant: str = "auto"
     """Variant of the Mitsuba backend: `llvm_ad_rgb`, `scalar_rgb`, `cuda_ad_rgb`, or `auto`: LLVM
     where a usable one is found, else scalar. CUDA only when named."""
     workers: int = Field(default=0, ge=0, le=256)
-    """Renderer processes, each one frame at a time; 0: as many as CPUs may be used."""
+    """Renderer processes, each one frame at a time; 0: as many as CPUs may be used, on Isaac one
+    for each of its GPUs."""
     worker_threads: int = Field(default=1, ge=1, le=256)
     """Threads of one renderer. Processes use cores better than threads do (10 % at 640x480)."""
     concurrent_shards: int = Field(default=2, ge=1, le=64)

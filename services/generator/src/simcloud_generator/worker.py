@@ -32,7 +32,10 @@ from simcloud_generator.jobs import (
     SceneReport,
     WorkerConfiguration,
 )
-from simcloud_generator.renderers import Renderers
+from simcloud_generator.renderers import Renderers, open_renderers
+
+_STOP_CHECK_S = 0.5
+"""How often a worker without a job looks whether it was told to stop."""
 
 
 def run_worker(connection: Connection, configuration: WorkerConfiguration) -> None:
@@ -45,16 +48,19 @@ def run_worker(connection: Connection, configuration: WorkerConfiguration) -> No
     # Ctrl-C reaches the whole foreground group; the service drains and closes the pipes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        worker = _Worker(Renderers(configuration))
+        worker = _Worker(open_renderers(configuration))
         connection.send(worker.renderers.identity())
     except Exception as error:
         connection.send(_portable(error))
         return
-    while True:
+    # Here too the main thread is the renderer's: Isaac Sim runs on no other.
+    while not worker.renderers.stopping:
+        if not connection.poll(_STOP_CHECK_S):
+            continue
         try:
             job: Job = connection.recv()
-        except EOFError:
-            return
+        except (EOFError, ConnectionResetError):
+            break
         try:
             reply: Reply = worker.answer(job)
         except Exception as error:
@@ -62,7 +68,8 @@ def run_worker(connection: Connection, configuration: WorkerConfiguration) -> No
         try:
             connection.send(reply)
         except (BrokenPipeError, ConnectionResetError):
-            return
+            break
+    worker.renderers.close()
 
 
 def _portable(error: Exception) -> SimcloudError:
