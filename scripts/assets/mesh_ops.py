@@ -22,7 +22,7 @@ class IndexedMesh:
     points_m: npt.NDArray[np.float32]
     """(V, 3)."""
     normals: npt.NDArray[np.float32]
-    """(V, 3), unit length."""
+    """(V, 3), unit length; (1, 3) of a mesh that is flat."""
     texcoords: npt.NDArray[np.float32] | None
     """(V, 2), V upwards."""
     faces: npt.NDArray[np.int32]

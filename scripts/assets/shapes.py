@@ -167,3 +167,43 @@ def panel(corners: tuple[Point, Point, Point, Point]) -> Shape:
     square = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
     order = [[0, 1, 2], [0, 2, 3]]
     return Shape(quad[order], square[order])
+
+
+def tube(path: list[Point], radius_m: float, *, sides: int = 8) -> Shape:
+    """A round cord along a path, open at its ends."""
+    points = np.array(path, np.float64)
+    along = np.gradient(points, axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    helper = np.array([0.0, 0.0, 1.0]) if abs(along[:, 2]).max() < 0.9 else np.array([0.3, 1.0, 0.0])
+    across = np.cross(along, helper)
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    third = np.cross(across, along)
+    angle = np.linspace(0.0, 2.0 * np.pi, sides + 1)
+    angle[-1] = 0.0
+    ring = across[:, None] * np.cos(angle)[:, None] + third[:, None] * np.sin(angle)[:, None]
+    return _grid(points[:, None] + radius_m * ring)
+
+
+def sheet(
+    upper: list[tuple[float, float]], top_m: float, lower: list[tuple[float, float]], bottom_m: float
+) -> Shape:
+    """A hanging cloth between two lines of (x, y), one point of each below the other."""
+    rows = [
+        np.column_stack([np.array(lower), np.full(len(lower), bottom_m)]),
+        np.column_stack([np.array(upper), np.full(len(upper), top_m)]),
+    ]
+    return _grid(np.array(rows))
+
+
+def _grid(points: FloatArray) -> Shape:
+    """A surface over (rows, columns, 3) points; U runs along the columns in metres, V along rows."""
+    steps = np.linalg.norm(np.diff(points, axis=1), axis=2).mean(axis=0)
+    climbs = np.linalg.norm(np.diff(points, axis=0), axis=2).mean(axis=1)
+    u, v = np.r_[0.0, np.cumsum(steps)], np.r_[0.0, np.cumsum(climbs)]
+    coordinates = np.stack(np.meshgrid(u, v), axis=2)
+    corners: list[FloatArray] = []
+    for values in (points, coordinates):
+        a, b, c, d = values[:-1, :-1], values[:-1, 1:], values[1:, 1:], values[1:, :-1]
+        both = [np.stack(three, axis=2) for three in ((a, b, c), (a, c, d))]
+        corners.append(np.concatenate([part.reshape(-1, 3, values.shape[2]) for part in both]))
+    return Shape(corners[0], corners[1])

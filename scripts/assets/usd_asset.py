@@ -21,6 +21,10 @@ class Look:
     texture: str | None = None
     """File name beside the asset; sRGB, its alpha is the opacity when ``cut_out``."""
     roughness: float = 0.6
+    roughness_texture: str | None = None
+    """File name; its grey level takes ``roughness``'s place."""
+    normal_texture: str | None = None
+    """File name; normals in the surface's own frame, 0..255 for -1..1, Y up."""
     metallic: float = 0.0
     opacity: float = 1.0
     cut_out: bool = False
@@ -62,26 +66,40 @@ def prim_name(text: str) -> str:
 
 def write_asset(folder: Path, record: AssetRecord, parts: list[Part]) -> Path:
     """Writes ``<folder>/<name>.usdc`` and returns its path; the same input gives the same bytes."""
+    target = folder / f"{record.name}.usdc"
+    write_library(target, [(record, parts)])
+    return target
+
+
+def write_library(target: Path, assets: list[tuple[AssetRecord, list[Part]]]) -> None:
+    """Writes one layer with a root prim for each asset; the first is its default prim.
+
+    The same input gives the same bytes. Textures are named relative to the layer.
+    """
     stage = Usd.Stage.CreateInMemory()
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.z)
     UsdGeom.SetStageMetersPerUnit(stage, 1.0)
-    root = UsdGeom.Xform.Define(stage, f"/{record.name}")
-    stage.SetDefaultPrim(root.GetPrim())
+    for index, (record, parts) in enumerate(assets):
+        root = UsdGeom.Xform.Define(stage, f"/{record.name}")
+        if index == 0:
+            stage.SetDefaultPrim(root.GetPrim())
+        _define_asset(stage, root.GetPrim(), record, parts)
+    target.unlink(missing_ok=True)
+    stage.GetRootLayer().Export(str(target))
+
+
+def _define_asset(stage: Usd.Stage, root: Usd.Prim, record: AssetRecord, parts: list[Part]) -> None:
     looks: dict[Look, UsdShade.Material] = {}
     for index, part in enumerate(parts):
         if part.look not in looks:
             path = f"/{record.name}/Looks/{prim_name(part.look.name)}"
             looks[part.look] = write_look(stage, path, part.look)
         path = f"/{record.name}/Geometry/{prim_name(part.look.name)}_{index}"
-        mesh = _write_mesh(stage, path, part.mesh)
+        mesh = write_mesh(stage, path, part.mesh)
         UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim()).Bind(looks[part.look])
     for scope in ("Looks", "Geometry"):
         UsdGeom.Scope.Define(stage, f"/{record.name}/{scope}")
-    _describe(root.GetPrim(), record, parts)
-    target = folder / f"{record.name}.usdc"
-    target.unlink(missing_ok=True)
-    stage.GetRootLayer().Export(str(target))
-    return target
+    _describe(root, record, parts)
 
 
 def _describe(prim: Usd.Prim, record: AssetRecord, parts: list[Part]) -> None:
@@ -101,13 +119,15 @@ def _describe(prim: Usd.Prim, record: AssetRecord, parts: list[Part]) -> None:
     prim.SetCustomDataByKey("simcloud:triangles", triangles)
 
 
-def _write_mesh(stage: Usd.Stage, path: str, mesh: IndexedMesh) -> UsdGeom.Mesh:
+def write_mesh(stage: Usd.Stage, path: str, mesh: IndexedMesh) -> UsdGeom.Mesh:
+    """Defines a mesh: triangles, vertex normals, texture coordinates ``st`` where it has any."""
     prim = UsdGeom.Mesh.Define(stage, path)
     prim.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(mesh.points_m))
     prim.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(mesh.faces.ravel()))
     prim.CreateFaceVertexCountsAttr(Vt.IntArray([3] * len(mesh.faces)))
     prim.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(mesh.normals))
-    prim.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
+    flat = len(mesh.normals) == 1
+    prim.SetNormalsInterpolation(UsdGeom.Tokens.constant if flat else UsdGeom.Tokens.vertex)
     prim.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
     # The catalogues wind their faces either way.
     prim.CreateDoubleSidedAttr(True)
@@ -137,11 +157,12 @@ def write_look(
     material = UsdShade.Material.Define(stage, path)
     surface = UsdShade.Shader.Define(stage, f"{path}/Surface")
     surface.CreateIdAttr("UsdPreviewSurface")
+    textures = _Textures(stage, path, repeats_per_m)
     color = surface.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
     if look.texture is None:
         color.Set(Gf.Vec3f(*look.color_rgb))
     else:
-        texture = _write_texture(stage, path, look.texture, repeats_per_m)
+        texture = textures.define("Texture", look.texture)
         color.ConnectToSource(texture.CreateOutput("rgb", Sdf.ValueTypeNames.Float3))
         if look.cut_out:
             opacity = surface.CreateInput("opacity", Sdf.ValueTypeNames.Float)
@@ -153,7 +174,18 @@ def write_look(
     if look.emission_rgb is not None:
         glow = surface.CreateInput("emissiveColor", Sdf.ValueTypeNames.Color3f)
         glow.Set(Gf.Vec3f(*look.emission_rgb))
-    surface.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(look.roughness)
+    roughness = surface.CreateInput("roughness", Sdf.ValueTypeNames.Float)
+    if look.roughness_texture is None:
+        roughness.Set(look.roughness)
+    else:
+        texture = textures.define("Roughness", look.roughness_texture, raw=True)
+        roughness.ConnectToSource(texture.CreateOutput("r", Sdf.ValueTypeNames.Float))
+    if look.normal_texture is not None:
+        texture = textures.define("Normal", look.normal_texture, raw=True)
+        texture.CreateInput("scale", Sdf.ValueTypeNames.Float4).Set(Gf.Vec4f(2, 2, 2, 1))
+        texture.CreateInput("bias", Sdf.ValueTypeNames.Float4).Set(Gf.Vec4f(-1, -1, -1, 0))
+        normal = surface.CreateInput("normal", Sdf.ValueTypeNames.Normal3f)
+        normal.ConnectToSource(texture.CreateOutput("rgb", Sdf.ValueTypeNames.Float3))
     surface.CreateInput("metallic", Sdf.ValueTypeNames.Float).Set(look.metallic)
     material.CreateSurfaceOutput().ConnectToSource(
         surface.CreateOutput("surface", Sdf.ValueTypeNames.Token)
@@ -161,25 +193,42 @@ def write_look(
     return material
 
 
-def _write_texture(
-    stage: Usd.Stage, path: str, file: str, repeats_per_m: float | None
-) -> UsdShade.Shader:
-    reader = UsdShade.Shader.Define(stage, f"{path}/TexCoords")
-    reader.CreateIdAttr("UsdPrimvarReader_float2")
-    reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("st")
-    coordinates = reader.CreateOutput("result", Sdf.ValueTypeNames.Float2)
-    if repeats_per_m is not None:
-        transform = UsdShade.Shader.Define(stage, f"{path}/Transform")
+class _Textures:
+    """The texture readers of one material; all of them share its texture coordinates."""
+
+    def __init__(self, stage: Usd.Stage, path: str, repeats_per_m: float | None) -> None:
+        self._stage = stage
+        self._path = path
+        self._repeats_per_m = repeats_per_m
+        self._coordinates: UsdShade.Output | None = None
+
+    def define(self, name: str, file: str, *, raw: bool = False) -> UsdShade.Shader:
+        """A reader of a file that lies relative to the layer; ``raw`` for what is no colour."""
+        coordinates = self._texcoords()
+        texture = UsdShade.Shader.Define(self._stage, f"{self._path}/{name}")
+        texture.CreateIdAttr("UsdUVTexture")
+        texture.CreateInput("file", Sdf.ValueTypeNames.Asset).Set(Sdf.AssetPath(f"./{file}"))
+        space = texture.CreateInput("sourceColorSpace", Sdf.ValueTypeNames.Token)
+        space.Set("raw" if raw else "sRGB")
+        for axis in ("wrapS", "wrapT"):
+            texture.CreateInput(axis, Sdf.ValueTypeNames.Token).Set("repeat")
+        texture.CreateInput("st", Sdf.ValueTypeNames.Float2).ConnectToSource(coordinates)
+        return texture
+
+    def _texcoords(self) -> UsdShade.Output:
+        if self._coordinates is None:
+            reader = UsdShade.Shader.Define(self._stage, f"{self._path}/TexCoords")
+            reader.CreateIdAttr("UsdPrimvarReader_float2")
+            reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("st")
+            self._coordinates = reader.CreateOutput("result", Sdf.ValueTypeNames.Float2)
+            if self._repeats_per_m is not None:
+                self._coordinates = self._scaled(self._coordinates, self._repeats_per_m)
+        return self._coordinates
+
+    def _scaled(self, coordinates: UsdShade.Output, repeats_per_m: float) -> UsdShade.Output:
+        transform = UsdShade.Shader.Define(self._stage, f"{self._path}/Transform")
         transform.CreateIdAttr("UsdTransform2d")
         transform.CreateInput("in", Sdf.ValueTypeNames.Float2).ConnectToSource(coordinates)
         scale = transform.CreateInput("scale", Sdf.ValueTypeNames.Float2)
         scale.Set(Gf.Vec2f(repeats_per_m, repeats_per_m))
-        coordinates = transform.CreateOutput("result", Sdf.ValueTypeNames.Float2)
-    texture = UsdShade.Shader.Define(stage, f"{path}/Texture")
-    texture.CreateIdAttr("UsdUVTexture")
-    texture.CreateInput("file", Sdf.ValueTypeNames.Asset).Set(Sdf.AssetPath(f"./{file}"))
-    texture.CreateInput("sourceColorSpace", Sdf.ValueTypeNames.Token).Set("sRGB")
-    for axis in ("wrapS", "wrapT"):
-        texture.CreateInput(axis, Sdf.ValueTypeNames.Token).Set("repeat")
-    texture.CreateInput("st", Sdf.ValueTypeNames.Float2).ConnectToSource(coordinates)
-    return texture
+        return transform.CreateOutput("result", Sdf.ValueTypeNames.Float2)
