@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 from pxr import Gf, UsdGeom
 
+from simcloud.annotators import UNLABELLED_ID
 from simcloud.labels.objects import ObjectLabel
 from simcloud.labels.qa import check_view
 from simcloud.scene.translate.usd import read_scene
@@ -110,6 +111,20 @@ def test_occlusion_is_the_share_that_the_plate_before_it_hides(tmp_path: Path) -
     assert far.box2d_loose == (24, 16, 40, 32)
     assert far.box2d_tight == (24, 16, 32, 32)
     assert (far.visible_px, far.amodal_px, far.occlusion) == (128, 256, 0.5)
+
+
+def test_distractor_hides_others_and_is_no_object_itself(tmp_path: Path) -> None:
+    below, above = plates(("below", 0.0, 0.0), ("above", 0.5, 1.0))
+    stage = quads(tmp_path)
+    labelled, plain = labels_of(stage, scenes.frame(scenes.camera(), objects=(below, above)))
+    hidden = dataclasses.replace(above, labelled=False)
+    arrays, objects = labels_of(stage, scenes.frame(scenes.camera(), objects=(below, hidden)))
+    assert objects == {"below": plain["below"]}
+    assert objects["below"].occlusion > 0
+    where = labelled["instance_segmentation"] == plain["above"].instance_id
+    assert (arrays["instance_segmentation"][where] == UNLABELLED_ID).all()
+    assert (arrays["semantic_segmentation"][where] == UNLABELLED_ID).all()
+    np.testing.assert_array_equal(arrays["distance_to_camera"], labelled["distance_to_camera"])
 
 
 def test_object_that_is_hidden_wholly_keeps_its_loose_box_alone(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ PRIMS: dict[str, tuple[Vector3, Vector3]] = {
 class Contents:
     """A scene as far as the sampler knows it."""
 
+    def asset_label(self, name: str) -> str | None:
+        return None
+
     def asset_size_m(self, name: str) -> Vector3:
         try:
             return SIZES[name]

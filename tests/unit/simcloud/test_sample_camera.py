@@ -39,6 +39,9 @@ class Contents:
 
     sizes: dict[str, Vector3] = field(default_factory=lambda: {"chair": CHAIR_M})
 
+    def asset_label(self, name: str) -> str | None:
+        return None
+
     def asset_size_m(self, name: str) -> Vector3:
         return self.sizes[name]
 

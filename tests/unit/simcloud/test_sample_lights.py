@@ -16,6 +16,9 @@ from simcloud.spec.sample import sample
 
 
 class _Empty:
+    def asset_label(self, name: str) -> str | None:
+        return None
+
     def asset_size_m(self, name: str) -> Vector3:
         raise AssertionError(name)
 

@@ -28,6 +28,9 @@ class Contents:
     material_paths: frozenset[str] = frozenset()
     geometry_paths: frozenset[str] = frozenset()
 
+    def asset_label(self, name: str) -> str | None:
+        return None
+
     def asset_size_m(self, name: str) -> Vector3:
         del name
         return 0.5, 0.5, 0.5

@@ -152,6 +152,14 @@ class Catalog:
             raise InvalidRequest("asset", f"the scene has no {name}; it has {known}")
         return found
 
+    def asset_label(self, name: str) -> str | None:
+        """Class of an asset; None without one.
+
+        Raises:
+            InvalidRequest: there is no such asset.
+        """
+        return self.asset(name).label
+
     def asset_size_m(self, name: str) -> Vector3:
         """Extent of an asset in its own frame.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from simcloud.errors import InvalidRequest
+from simcloud.spec.balance import assets_of_classes
 from simcloud.spec.model import Spec
+from simcloud.spec.object_model import ObjectGroup
 from simcloud.spec.placement_model import stage_prims
 from simcloud.spec.references import resolved
 
@@ -19,6 +22,10 @@ class SceneNames(Protocol):
     @property
     def asset_names(self) -> frozenset[str]:
         """Names below /Library."""
+        ...
+
+    def asset_label(self, name: str) -> str | None:
+        """Class of an asset; None without one."""
         ...
 
     @property
@@ -66,12 +73,24 @@ def _problems(spec: Spec, scene: SceneNames) -> Iterator[tuple[str, str]]:
         yield from _missing(f"{field}.prims", "geometry prim", choice.prims, scene.geometry_paths)
     for index, group in enumerate(part.objects):
         field = f"randomization.objects[{index}].assets"
-        yield from _missing(field, "asset", group.assets.support(), scene.asset_names)
+        missing = list(_missing(field, "asset", group.assets.support(), scene.asset_names))
+        yield from missing
+        if group.balance is not None and not missing:
+            yield from _unbalanced(group, scene)
         prims = stage_prims(group.placement)
         field = f"randomization.objects[{index}].placement"
         yield from _missing(field, "geometry prim", prims, scene.geometry_paths)
     if not part.objects and not scene.geometry_paths:
         yield "scene", "is empty: the stage has no geometry below its default prim, nor objects"
+
+
+def _unbalanced(group: ObjectGroup, scene: SceneNames) -> Iterator[tuple[str, str]]:
+    try:
+        assets_of_classes(
+            group, {str(name): scene.asset_label(str(name)) for name in group.assets.support()}
+        )
+    except InvalidRequest as error:
+        yield error.field, error.problem
 
 
 def _missing(

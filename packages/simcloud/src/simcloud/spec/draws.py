@@ -36,14 +36,21 @@ class Draws:
 
     def value(self, name: str) -> Scalar:
         """What the frame holds under a name, drawn already or not: purely of the spec."""
-        if self._named is None:
-            self._named = {} if self.spec is None else named_draws(self.spec)
         if name in self._looked_up:
             return self._looked_up[name]
-        found = self._named[name]
+        found = self._table()[name]
         value = found.distribution.draw(self.stream(found.stream), self.value)
         self._looked_up[name] = value
         return value
+
+    def _table(self) -> dict[str, NamedDraw]:
+        if self._named is None:
+            self._named = {} if self.spec is None else named_draws(self.spec)
+        return self._named
+
+    def at(self, frame: int) -> Draws:
+        """The draws of another frame of the same spec; they keep nothing here."""
+        return Draws(self.seed, frame, spec=self.spec, _named=self._table())
 
     def keep(self, name: str) -> None:
         """Keeps a value that the frame holds for itself: one of a joint table, a shared one."""
@@ -52,7 +59,7 @@ class Draws:
     def check(self) -> None:
         """Raises Bug when a name that was referred to is not drawn as it was looked up."""
         for name, value in self._looked_up.items():
-            found = (self._named or {})[name]
+            found = self._table()[name]
             if self.values.get(name, value) != value or (
                 name not in self.values and self.asked.get(name) != found.distribution
             ):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from simcloud.spec.base import Name, SpecModel
 from simcloud.spec.motion_model import Motion
-from simcloud.spec.distributions import Constant, Real, Text, between
+from simcloud.spec.distributions import Choice, Constant, Real, Text, between
 from simcloud.spec.placement_model import Drop, OnTop, Placement, is_prim_path
 
 
@@ -31,6 +31,13 @@ class ObjectGroup(SpecModel):
     """How many are tried, 0 to 64; one that finds no free place is left out."""
     assets: Text
     """Name below /Library of the scene, drawn for each object."""
+    balance: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """Target shares by class, for example `{chair: 1, bed: 1}`: of the objects that are tried in
+    any 256 frames in a row, each class gets its share within less than 3 objects. `assets` says
+    which asset of the class it is, and must be a name or a choice."""
+    distractor: bool = False
+    """Whether they are only in the way: they hide others, but have no label, no box and no
+    instance, as unlabelled parts of the stage."""
     placement: Placement
     """Where they go."""
     scale: Annotated[Real, between(1e-3, 1e3)] = Constant(value=1.0)
@@ -48,6 +55,15 @@ class ObjectGroup(SpecModel):
     The position of a group in the spec changes nothing."""
     attempts: int = Field(default=40, ge=1, le=1000)
     """Places tried for each object."""
+
+    @model_validator(mode="after")
+    def _balanceable(self) -> ObjectGroup:
+        if self.balance is not None:
+            if sum(self.balance.values()) <= 0:
+                raise ValueError("balance: the shares are all 0")
+            if not isinstance(self.assets, Constant | Choice):
+                raise ValueError("balance needs assets that are a name, a choice or weighted")
+        return self
 
 
 def support_problems(groups: Sequence[ObjectGroup]) -> Iterator[str]:

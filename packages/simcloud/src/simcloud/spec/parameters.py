@@ -98,6 +98,8 @@ class PlacedObject:
     """Uniform."""
     tint_rgb: Vector3 | None = None
     """Linear factor on the base colour of every material of the asset; None leaves it alone."""
+    labelled: bool = True
+    """Whether its asset's label counts; a distractor without one is there and hides others."""
     step: StepMotion | None = None
     """How it moved to its place; None: it stood still."""
     group: str = ""
@@ -185,10 +187,10 @@ class CameraView:
     """The lens's focal length over its aperture's diameter; None: a pinhole, all of it sharp."""
     focus_distance_m: float | None = None
     """Distance along the viewing axis of the plane that is sharp; None where ``f_stop`` is."""
-    sensor: SensorEffects | None = None
-    """What is done to the finished picture; None: nothing."""
     step: StepMotion | None = None
     """How it moved to its place; None: it stood still."""
+    sensor: SensorEffects | None = None
+    """What is done to the finished picture; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from simcloud.spec.balance import assets_of_classes, class_of_object
 from simcloud.spec.distributions import Real, to_float32
 from simcloud.spec.draws import Draws, yaw_quaternion
 from simcloud.spec.model import Spec
@@ -34,6 +35,10 @@ class SceneContents(Protocol):
 
     def asset_size_m(self, name: str) -> Vector3:
         """Extent of a library asset in its own frame, metres."""
+        ...
+
+    def asset_label(self, name: str) -> str | None:
+        """Class of a library asset; None without one."""
         ...
 
     def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
@@ -98,7 +103,7 @@ def _group(
     supports = on.get(group.placement.support, []) if isinstance(group.placement, OnTop) else []
     for index in _tried(group, draws):
         name = f"objects.{group.name}.{index}"
-        asset, scale, size = _chosen(group, name, scene, draws)
+        asset, scale, size = _chosen(group, index, scene, draws)
         for attempt in range(group.attempts):
             place = _try(group, f"{name}.try{attempt}", size, draws, supports)
             if place is None:
@@ -120,6 +125,7 @@ def _group(
                     scale=scale,
                     tint_rgb=_tint(name, group.tint, draws),
                     group=group.name,
+                    labelled=not group.distractor,
                 )
             )
             break
@@ -140,7 +146,7 @@ def _dropped(
     regions = _regions(drop, scene, on)
     for index in _tried(group, draws):
         name = f"objects.{group.name}.{index}"
-        asset, scale, size = _chosen(group, name, scene, draws)
+        asset, scale, size = _chosen(group, index, scene, draws)
         place = hang(
             drop, name=f"{name}.drop", size_m=size, draws=draws, regions=regions, others=hanging
         )
@@ -156,6 +162,7 @@ def _dropped(
                 scale=scale,
                 tint_rgb=_tint(name, group.tint, draws),
                 group=group.name,
+                labelled=not group.distractor,
                 fall=place.fall,
             )
         )
@@ -175,10 +182,15 @@ def _tried(group: ObjectGroup, draws: Draws) -> range:
 
 
 def _chosen(
-    group: ObjectGroup, name: str, scene: SceneContents, draws: Draws
+    group: ObjectGroup, index: int, scene: SceneContents, draws: Draws
 ) -> tuple[str, float, Vector3]:
     """Asset, scale and extent with that scale of one object."""
-    asset = draws.text(f"{name}.asset", group.assets, keep=False)
+    name = f"objects.{group.name}.{index}"
+    assets = group.assets
+    if group.balance is not None:
+        labels = {str(one): scene.asset_label(str(one)) for one in assets.support()}
+        assets = assets_of_classes(group, labels)[class_of_object(group, index, draws)]
+    asset = draws.text(f"{name}.asset", assets, keep=False)
     scale = draws.real(f"{name}.scale", group.scale, keep=False)
     width, depth, height = scene.asset_size_m(asset)
     return asset, scale, (width * scale, depth * scale, height * scale)

@@ -165,17 +165,17 @@ class FrameResolver:
             )
             for mesh in asset.meshes
         )
-        labelled = asset.label is not None
+        label = asset.label if placed.labelled else None
         return Group(
             key=f"asset:{placed.asset}",
             parts=parts,
             local2world=matrix4(frame),
-            instance_id=instance_id if labelled else UNLABELLED_ID,
-            semantic_id=self.ids[asset.label] if asset.label is not None else UNLABELLED_ID,
+            instance_id=UNLABELLED_ID if label is None else instance_id,
+            semantic_id=UNLABELLED_ID if label is None else self.ids[label],
             name=placed.name,
             prim=prim,
             asset=placed.asset,
-            label=asset.label or "",
+            label=label or "",
             frame=frame,
             box3d=(asset.minimum, asset.maximum),
             step=placed.step,
