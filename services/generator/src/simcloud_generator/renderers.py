@@ -17,6 +17,7 @@ from simcloud_generator.backends.mitsuba.backend import MitsubaBackend
 from simcloud_generator.backends.mitsuba.settings import MitsubaSettings
 from simcloud_generator.backends.mitsuba.variant import usable
 from simcloud_generator.jobs import Preflight, WorkerConfiguration, WorkerIdentity
+from simcloud_generator.settling.settler import physics_versions
 
 _SCALAR_COST = "pictures take about three times as long without it (variant scalar_rgb)"
 
@@ -158,7 +159,9 @@ class MitsubaRenderers:
 
     def _describe(self, backend: MitsubaBackend) -> WorkerIdentity:
         found = make_fingerprint(
-            backend=backend.name, variant=backend.variant, versions=backend.versions
+            backend=backend.name,
+            variant=backend.variant,
+            versions={**backend.versions, **physics_versions()},
         )
         problem = usable("llvm_ad_rgb") if backend.variant == "scalar_rgb" else None
         detail = f"{problem}; {_SCALAR_COST}" if problem else f"renders with {backend.variant}"

@@ -33,6 +33,8 @@ from simcloud_generator.jobs import (
     WorkerConfiguration,
 )
 from simcloud_generator.renderers import Renderers, open_renderers
+from simcloud_generator.settling.settler import Settler, drops_something
+from simcloud_generator.settling.simulation import SettlingFailed
 
 _STOP_CHECK_S = 0.5
 """How often a worker without a job looks whether it was told to stop."""
@@ -87,6 +89,8 @@ class _OpenScene:
     catalog: Catalog
     session: Session
     maker: FrameMaker
+    settler: Settler | None
+    """None where nothing drops."""
 
 
 class _Worker:
@@ -112,9 +116,14 @@ class _Worker:
             scene = self._open(job.stage, job.spec_json)
         with watch.stage("sample"):
             parameters = sample(scene.spec, scene.catalog, job.frame)
-        reason: Quarantine | None
-        if job.quarantine:
-            reason = Quarantine(rule="render", detail=job.quarantine)
+        reason = Quarantine(rule="render", detail=job.quarantine) if job.quarantine else None
+        if reason is None and scene.settler is not None:
+            with watch.stage("settle"):
+                try:
+                    parameters = scene.settler.settle(parameters)
+                except SettlingFailed as error:
+                    reason = Quarantine(rule="settling", detail=str(error))
+        if reason is not None:
             views = scene.maker.quarantined(parameters, job.split, reason)
         else:
             views, reason = scene.maker.make(parameters, job.split, watch)
@@ -158,7 +167,8 @@ class _Worker:
             session=session,
             stochastic=identity.stochastic,
         )
-        self._scene = _OpenScene(spec, read_catalog(stage), session, maker)
+        settler = Settler(stage) if drops_something(spec) else None
+        self._scene = _OpenScene(spec, read_catalog(stage), session, maker, settler)
         self._key = (stage, spec_digest)
         return self._scene
 

@@ -18,7 +18,6 @@ from simcloud.spec.placement import Candidate, Footprint, candidate
 from simcloud.spec.placement_model import Box, Drop, OnTop, is_prim_path
 from simcloud.spec.sample_drop import Hanging, bounds_region, box_region, hang
 
-
 SETTLING_ATTEMPTS = "settling.attempts"
 """Sampled value: simulations that settling took; 0 until it is done."""
 SETTLING_FROZEN = "settling.frozen"
