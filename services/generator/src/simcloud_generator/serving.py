@@ -51,7 +51,8 @@ async def open_generator(settings: GeneratorSettings) -> AsyncIterator[Generator
         cache = settings.cache_dir / "scenes"
         limit = settings.scene_cache_mib * _MIB
         with contextlib.closing(SceneStore(s3, cache=cache, limit_bytes=limit)) as store:
-            yield Generator(settings=settings, pool=pool, scenes=Scenes(store), uploaders=uploaders)
+            scenes = Scenes(store, limits=settings.scene_limits)
+            yield Generator(settings=settings, pool=pool, scenes=scenes, uploaders=uploaders)
 
 
 def _recycling(settings: GeneratorSettings | IsaacSettings) -> Recycling:

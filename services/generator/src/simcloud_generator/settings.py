@@ -11,6 +11,7 @@ from pydantic import Field
 from simcloud.rpc.auth import AllowLists
 from simcloud.rpc.settings import ServerSettings, TlsSettings
 from simcloud.s3.client import S3Settings
+from simcloud.scene.limits import SceneLimits
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 
 
@@ -59,6 +60,8 @@ class GeneratorSettings(ServerSettings):
     """Folder of scenes and compiled kernels."""
     scene_cache_mib: int = Field(default=8192, ge=1)
     """Bound of the scene cache, MiB; the least recently used scenes go first."""
+    scene_limits: SceneLimits = SceneLimits()
+    """What a scene may cost; one beyond it is refused before it is opened by a renderer."""
 
     @property
     def worker_count(self) -> int:

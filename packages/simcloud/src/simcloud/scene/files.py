@@ -7,7 +7,10 @@ packages as ``a.usdz[b.usdz[c.png]]`` (ArSplitPackageRelativePathOuter).
 from __future__ import annotations
 
 import io
+import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from simcloud.errors import InvalidRequest
@@ -50,6 +53,23 @@ def read_file(path: str) -> bytes:
         return data
     except (OSError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
         raise InvalidRequest("scene", f"{path} cannot be read: {error}") from error
+
+
+@contextmanager
+def on_disk(path: str) -> Iterator[Path]:
+    """A file for libraries that open paths only: itself, or a copy from its package.
+
+    Raises:
+        InvalidRequest: it cannot be read.
+    """
+    if not path.endswith("]"):
+        yield Path(path)
+        return
+    suffix = Path(path.removesuffix("]")).suffix
+    with tempfile.NamedTemporaryFile(suffix=suffix) as copy:
+        copy.write(read_file(path))
+        copy.flush()
+        yield Path(copy.name)
 
 
 def _member(package: bytes, name: str) -> bytes:

@@ -7,13 +7,13 @@ use one CPU only.
 from __future__ import annotations
 
 from collections import OrderedDict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from simcloud.errors import InvalidRequest
+from simcloud.scene.files import on_disk, read_file
 from simcloud.scene.translate.types import Texture
 
 Float32Array = npt.NDArray[np.float32]
@@ -40,7 +40,7 @@ def read_image(path: str, max_side_px: int) -> UInt8Array:
     """
     import cv2
 
-    data = np.frombuffer(Path(path).read_bytes(), dtype=np.uint8)
+    data = np.frombuffer(read_file(path), dtype=np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise InvalidRequest("scene", f"the texture {path} is no 8- or 16-bit image")
@@ -70,7 +70,7 @@ def read_environment(path: str, width: int, height: int) -> Float32Array:
     if path.lower().endswith(".exr"):
         image = _read_exr(path)
     else:
-        data = np.frombuffer(Path(path).read_bytes(), dtype=np.uint8)
+        data = np.frombuffer(read_file(path), dtype=np.uint8)
         decoded = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
         if decoded is None or decoded.ndim != 3:
             raise InvalidRequest("scene", f"the environment {path} is no colour image")
@@ -90,7 +90,7 @@ def _read_exr(path: str) -> npt.NDArray[np.floating]:
     import OpenEXR
 
     try:
-        with OpenEXR.File(path) as file:
+        with on_disk(path) as copy, OpenEXR.File(str(copy)) as file:
             channels = file.channels()
             if "RGB" in channels:
                 return np.asarray(channels["RGB"].pixels)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from simcloud.errors import InvalidRequest
+from simcloud.scene.files import outer_path
 
 SHOWN_PROBLEMS = 20
 """Problems that one message lists."""
@@ -24,6 +25,18 @@ class TextureUse:
     """Whether it lights the scene rather than covers a surface."""
 
 
+@dataclass(frozen=True, slots=True)
+class StageFacts:
+    """What a stage says of itself."""
+
+    up_axis: str
+    metres_per_unit: float
+    default_prim: str
+    """Its path; empty without one."""
+    layers: tuple[str, ...]
+    """Absolute paths of the files that it is composed of, packages once, ordered."""
+
+
 @dataclass(slots=True)
 class Reading:
     """Notes of one reading.
@@ -39,6 +52,8 @@ class Reading:
     """What makes the scene unusable, in the order in which it was met, each once."""
     textures: dict[str, TextureUse] = field(default_factory=dict)
     """By path."""
+    facts: StageFacts | None = None
+    """None until the stage has been opened."""
 
     def warn(self, prim: Any, what: str) -> None:
         """Notes what was not understood; the same thing counts once."""
@@ -56,6 +71,20 @@ class Reading:
         """
         if self.problems:
             raise InvalidRequest("scene", listed(list(self.problems)))
+
+
+def stage_facts(stage: Any) -> StageFacts:
+    """What a stage says of itself."""
+    from pxr import UsdGeom
+
+    default = stage.GetDefaultPrim()
+    files = {outer_path(str(la.realPath)) for la in stage.GetUsedLayers() if not la.anonymous}
+    return StageFacts(
+        up_axis=str(UsdGeom.GetStageUpAxis(stage)),
+        metres_per_unit=float(UsdGeom.GetStageMetersPerUnit(stage)),
+        default_prim=str(default.GetPath()) if default else "",
+        layers=tuple(sorted(str(file.resolve()) for file in files)),
+    )
 
 
 def listed(problems: list[str]) -> str:

@@ -30,7 +30,7 @@ from simcloud.scene.translate.gprims import read_gprim
 from simcloud.scene.translate.instancers import read_instancer, relative_matrix
 from simcloud.scene.translate.materials import read_material
 from simcloud.scene.translate.meshes import IMPLICIT_SHAPES
-from simcloud.scene.translate.reading import Reading
+from simcloud.scene.translate.reading import Reading, stage_facts
 from simcloud.scene.translate.textures import texture_path
 from simcloud.scene.translate.types import (
     Asset,
@@ -87,7 +87,8 @@ def translate(
     stage = open_stage(path, root)
     if limits is not None:
         take_census(stage, limits)
-    reader = SceneReader(stage, Reading(root.resolve() if root is not None else None))
+    notes = Reading(root.resolve() if root is not None else None, facts=stage_facts(stage))
+    reader = SceneReader(stage, notes)
     reader.walk(stage.GetPseudoRoot())
     assets = {}
     for prim in library_prims(stage):

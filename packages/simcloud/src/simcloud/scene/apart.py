@@ -1,0 +1,152 @@
+"""Looking at a stage in a process of its own.
+
+A stage comes from anywhere. USD is native code: a broken file can crash it, and a small one can
+make it read for hours or fill the memory. So it is opened where neither harms anybody: under limits
+of time and address space that the kernel enforces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+
+from simcloud.scene.inspection import (
+    SceneInspection,
+    inspect_stage,
+    inspection_from_json,
+    inspection_to_json,
+)
+from simcloud.scene.limits import SceneLimits
+
+_MAX_REPORT_BYTES = 64 * 1024 * 1024
+_MIB = 1024 * 1024
+_FEW_THREADS = {
+    # Each thread reserves address space (glibc's arenas, stacks, BLAS buffers) by the number of
+    # CPUs, which the limit would count.
+    "MALLOC_ARENA_MAX": "2",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "PXR_WORK_THREAD_LIMIT": "1",
+}
+
+
+async def inspect_apart(
+    stage: Path, *, root: Path | None = None, limits: SceneLimits | None = None
+) -> SceneInspection:
+    """Looks at a stage, whatever it is, within the limits' time and memory.
+
+    A cancelled call ends the process. A crash, a stage that takes too long and one that takes too
+    much memory are problems of the inspection, like everything else that is wrong with it.
+
+    Args:
+        stage: the root layer.
+        root: folder that every file must lie below; None: anywhere.
+        limits: bounds; the defaults when None.
+    """
+    limits = limits or SceneLimits()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "simcloud.scene.apart",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,  # USD's warnings; errors are in the report
+        env={**os.environ, **_FEW_THREADS},
+    )
+    ask = {
+        "stage": str(stage),
+        "root": str(root) if root is not None else None,
+        "limits": limits.model_dump(mode="json"),
+    }
+    try:
+        async with asyncio.timeout(limits.inspect_seconds):
+            report = await _exchange(process, json.dumps(ask).encode())
+    except TimeoutError:
+        return _failed(stage, _too_long(limits))
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    if report is None or process.returncode:
+        return _failed(stage, _death(process.returncode or 0, limits))
+    return inspection_from_json(report)
+
+
+async def _exchange(process: asyncio.subprocess.Process, ask: bytes) -> bytes | None:
+    """The process's report; None when it ended without one."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(ask)
+        await process.stdin.drain()
+        process.stdin.close()
+    report = bytearray()
+    while chunk := await process.stdout.read(_MIB):
+        report += chunk
+        if len(report) > _MAX_REPORT_BYTES:
+            return None
+    await process.wait()
+    return bytes(report) or None
+
+
+def _failed(stage: Path, problem: str) -> SceneInspection:
+    return SceneInspection(stage=str(stage), problems=(f"{stage} {problem}",))
+
+
+def _too_long(limits: SceneLimits) -> str:
+    return (
+        f"took more than {limits.inspect_seconds:g} s to be read (scene_limits.inspect_seconds): "
+        "simplify the stage, or raise the limit"
+    )
+
+
+def _too_large(limits: SceneLimits) -> str:
+    return (
+        f"takes more than {limits.inspect_memory_mib} MiB to be read "
+        "(scene_limits.inspect_memory_mib): simplify the stage, or raise the limit"
+    )
+
+
+def _death(code: int, limits: SceneLimits) -> str:
+    if code == -signal.SIGXCPU:
+        return _too_long(limits)
+    if code == -signal.SIGABRT:  # what an allocation that fails in native code ends in
+        return (
+            f"could not be read within {limits.inspect_memory_mib} MiB "
+            "(scene_limits.inspect_memory_mib), or it is broken: the USD library gave up on it"
+        )
+    return f"crashed the USD library (exit code {code}): the file is broken, export it again"
+
+
+def _confine(limits: SceneLimits) -> None:
+    memory = limits.inspect_memory_mib * _MIB
+    seconds = math.ceil(limits.inspect_seconds)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it has nothing to write
+
+
+def _main() -> None:
+    ask = json.loads(sys.stdin.buffer.read())
+    limits = SceneLimits.model_validate(ask["limits"])
+    stage, root = Path(ask["stage"]), ask["root"]
+    _confine(limits)
+    try:
+        found = inspect_stage(stage, root=Path(root) if root else None, limits=limits)
+    except MemoryError:
+        found = _failed(stage, _too_large(limits))
+    sys.stdout.buffer.write(inspection_to_json(found))
+    sys.stdout.buffer.flush()
+    os._exit(0)  # whatever state a broken stage left the native library in, it is not torn down
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,343 @@
+"""What a scene is, as it was understood: for people who bring their own, and before any work.
+
+The translator itself is asked, so nothing here can be said that a picture would not show.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simcloud.errors import Corruption, InvalidRequest
+from simcloud.scene.catalog import Catalog, read_catalog
+from simcloud.scene.files import file_size, outer_path, read_file
+from simcloud.scene.hints import hints_of
+from simcloud.scene.image_header import ImageHeader, read_header
+from simcloud.scene.limits import SceneLimits
+from simcloud.scene.translate.reading import Reading, TextureUse
+from simcloud.scene.translate.types import LOOK_PREFIX, NeutralScene
+from simcloud.scene.translate.usd import translate
+from simcloud.spec.parameters import Vector3
+
+LISTED = 10_000
+"""Entries of one list; a report stays a few megabytes whatever the stage holds."""
+SURFACE_KINDS = frozenset({"png", "jpeg", "bmp", "tiff", "webp"})
+ENVIRONMENT_KINDS = SURFACE_KINDS | {"exr", "hdr"}
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedTexture:
+    """A picture that the scene names."""
+
+    path: str
+    """Relative to the root layer's folder."""
+    prim: str
+    """First prim that names it."""
+    kind: str
+    width_px: int
+    height_px: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedLight:
+    """A light of the stage."""
+
+    path: str
+    kind: str
+    """``area``, ``distant`` or ``dome``."""
+    strength: Vector3
+    """Radiance of an area light or dome, irradiance of a distant light; linear RGB."""
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedCamera:
+    """A camera of the stage."""
+
+    path: str
+    horizontal_fov_deg: float
+    vertical_fov_deg: float
+    position_m: Vector3
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedAsset:
+    """A class prim below ``/Library``."""
+
+    name: str
+    label: str | None
+    size_m: Vector3
+    base_m: Vector3
+    """Centre of the base in the asset's frame; should be zero."""
+    placement: str
+    triangles: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SceneInspection:
+    """What was understood of a stage; lists are in a fixed order and hold ``LISTED`` at most."""
+
+    stage: str
+    up_axis: str = ""
+    metres_per_unit: float = 0.0
+    default_prim: str = ""
+    meshes: int = 0
+    """Meshes after the split by material, those of the library included."""
+    triangles: int = 0
+    """Of the stage itself: what every frame shows."""
+    size_m: Vector3 | None = None
+    """Extent of what every frame shows; None when that is nothing."""
+    materials: tuple[str, ...] = ()
+    textures: tuple[InspectedTexture, ...] = ()
+    lights: tuple[InspectedLight, ...] = ()
+    cameras: tuple[InspectedCamera, ...] = ()
+    assets: tuple[InspectedAsset, ...] = ()
+    environments: tuple[str, ...] = ()
+    backgrounds: tuple[str, ...] = ()
+    labels: dict[str, int] = field(default_factory=dict)
+    """Class to the number of labelled objects of the stage; 0 for classes of the library alone."""
+    files: int = 0
+    total_bytes: int = 0
+    """Of all layers and pictures."""
+    unsupported: tuple[str, ...] = ()
+    """``<prim path>: <what>``: drawn, but not as written."""
+    hints: tuple[str, ...] = ()
+    """What is allowed and probably not meant, with what to do."""
+    problems: tuple[str, ...] = ()
+    """Why no frame can be rendered; empty for a scene that works."""
+
+
+def inspect_stage(
+    path: Path, *, root: Path | None = None, limits: SceneLimits | None = None
+) -> SceneInspection:
+    """Looks at a stage; what is wrong with it is in the answer.
+
+    Untrusted stages are looked at in a process of their own: ``simcloud.scene.apart``.
+
+    Args:
+        path: the root layer.
+        root: folder that every file must lie below; None: anywhere.
+        limits: bounds; the defaults when None.
+    """
+    limits = limits or SceneLimits()
+    try:
+        _check_size(path, limits)
+        scene, reading = translate(path, root=root, limits=limits)
+        catalog = None if reading.problems else read_catalog(path)
+    except InvalidRequest as error:
+        return SceneInspection(stage=str(path), problems=(error.problem,))
+    return _report(path, _Found(scene, reading, catalog), limits)
+
+
+def inspection_from_json(data: bytes) -> SceneInspection:
+    """Reads what :func:`inspection_to_json` wrote.
+
+    Raises:
+        Corruption: it is no inspection.
+    """
+    try:
+        raw: dict[str, Any] = json.loads(data)
+        for name, kind in _LISTS.items():
+            raw[name] = tuple(kind(**_frozen(item)) for item in raw[name])
+        return SceneInspection(**_frozen(raw))
+    except (ValueError, TypeError, KeyError) as error:
+        raise Corruption(f"this is no inspection of a scene: {error}") from error
+
+
+def inspection_to_json(inspection: SceneInspection) -> bytes:
+    """The inspection as JSON."""
+    return json.dumps(asdict(inspection)).encode()
+
+
+_LISTS = {
+    "textures": InspectedTexture,
+    "lights": InspectedLight,
+    "cameras": InspectedCamera,
+    "assets": InspectedAsset,
+}
+
+
+def _frozen(raw: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(item) if isinstance(item, list) else item for key, item in raw.items()}
+
+
+def _check_size(path: Path, limits: SceneLimits) -> None:
+    if path.is_file() and path.stat().st_size > limits.max_bytes:
+        raise InvalidRequest(
+            "scene",
+            f"{path} has {path.stat().st_size} bytes, at most {limits.max_bytes} are taken "
+            "(scene_limits.max_bytes)",
+        )
+
+
+def _textures(reading: Reading, folder: Path, limits: SceneLimits) -> tuple[InspectedTexture, ...]:
+    found: list[InspectedTexture] = []
+    total = 0
+    for use in reading.textures.values():
+        try:
+            header = _checked_header(use, limits)
+        except InvalidRequest as error:
+            reading.problem(error)
+            continue
+        total += header.pixels
+        found.append(
+            InspectedTexture(
+                path=_relative(use.path, folder),
+                prim=use.prim,
+                kind=header.kind,
+                width_px=header.width_px,
+                height_px=header.height_px,
+                size_bytes=file_size(use.path),
+            )
+        )
+    if total > limits.max_texture_total_px:
+        reading.problem(
+            f"all textures together have {total} pixels, at most {limits.max_texture_total_px} are "
+            "taken (scene_limits.max_texture_total_px): make them smaller, or raise the limit"
+        )
+    return tuple(sorted(found, key=lambda texture: texture.path))
+
+
+def _checked_header(use: TextureUse, limits: SceneLimits) -> ImageHeader:
+    """The header of a picture that can be drawn.
+
+    Raises:
+        InvalidRequest: it can't; the picture and the prim that names it are said.
+    """
+    where = f"{use.prim} names the texture {use.path}"
+    try:
+        header = read_header(read_file(use.path))
+    except ValueError as error:
+        raise InvalidRequest("scene", f"{where}: {error}") from error
+    kinds = ENVIRONMENT_KINDS if use.environment else SURFACE_KINDS
+    if header.kind not in kinds:
+        raise InvalidRequest(
+            "scene", f"{where}, of kind {header.kind}: surfaces take {', '.join(sorted(kinds))}"
+        )
+    if header.pixels > limits.max_texture_px:
+        raise InvalidRequest(
+            "scene",
+            f"{where}, which is {header.width_px}x{header.height_px}: at most "
+            f"{limits.max_texture_px} pixels are taken (scene_limits.max_texture_px): make it "
+            "smaller, or raise the limit",
+        )
+    return header
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    scene: NeutralScene
+    reading: Reading
+    catalog: Catalog | None
+
+
+def _report(path: Path, found: _Found, limits: SceneLimits) -> SceneInspection:
+    scene, reading, catalog = found.scene, found.reading, found.catalog
+    textures = _textures(reading, path.resolve().parent, limits)
+    facts = reading.facts
+    assert facts is not None  # the stage was opened
+    files = {*map(Path, facts.layers), *(outer_path(use.path) for use in reading.textures.values())}
+    total = sum(file.stat().st_size for file in files)
+    _check_files(reading, len(files), total, limits)
+    return SceneInspection(
+        stage=str(path),
+        up_axis=facts.up_axis,
+        metres_per_unit=facts.metres_per_unit,
+        default_prim=facts.default_prim,
+        meshes=len(scene.static) + sum(len(asset.meshes) for asset in scene.assets.values()),
+        triangles=sum(len(mesh.faces) for mesh in scene.static),
+        size_m=_size(scene),
+        materials=tuple(sorted(m for m in scene.materials if not m.startswith(LOOK_PREFIX)))[
+            :LISTED
+        ],
+        textures=textures[:LISTED],
+        lights=_lights(scene)[:LISTED],
+        cameras=_cameras(scene)[:LISTED],
+        assets=_assets(scene, catalog)[:LISTED],
+        environments=tuple(sorted(catalog.environment_names)) if catalog else (),
+        backgrounds=tuple(item.name for item in catalog.backgrounds) if catalog else (),
+        labels={
+            **dict.fromkeys(scene.classes, 0),
+            **Counter(prim.label for prim in scene.labelled),
+        },
+        files=len(files),
+        total_bytes=total,
+        unsupported=scene.unsupported[:LISTED],
+        hints=hints_of(scene, catalog),
+        problems=tuple(reading.problems)[:LISTED],
+    )
+
+
+def _check_files(reading: Reading, files: int, total: int, limits: SceneLimits) -> None:
+    for found, most, what, setting in (
+        (files, limits.max_files, "files", "max_files"),
+        (total, limits.max_bytes, "bytes", "max_bytes"),
+    ):
+        if found > most:
+            reading.problem(
+                f"the scene has {found} {what}, at most {most} are taken (scene_limits.{setting})"
+            )
+
+
+def _size(scene: NeutralScene) -> Vector3 | None:
+    if not scene.static:
+        return None
+    low = np.min([mesh.vertices.min(axis=0) for mesh in scene.static], axis=0)
+    high = np.max([mesh.vertices.max(axis=0) for mesh in scene.static], axis=0)
+    return float(high[0] - low[0]), float(high[1] - low[1]), float(high[2] - low[2])
+
+
+def _lights(scene: NeutralScene) -> tuple[InspectedLight, ...]:
+    area = [InspectedLight(item.path, "area", item.radiance) for item in scene.mesh_lights]
+    distant = [
+        InspectedLight(item.path, "distant", item.irradiance) for item in scene.distant_lights
+    ]
+    domes = [InspectedLight(item.path, "dome", item.color) for item in scene.environments]
+    return (*area, *distant, *domes)
+
+
+def _cameras(scene: NeutralScene) -> tuple[InspectedCamera, ...]:
+    def degrees(aperture: float, focal: float) -> float:
+        return float(np.degrees(2 * np.arctan(aperture / 2 / focal)))
+
+    return tuple(
+        InspectedCamera(
+            path=camera.path,
+            horizontal_fov_deg=degrees(camera.horizontal_aperture_mm, camera.focal_length_mm),
+            vertical_fov_deg=degrees(camera.vertical_aperture_mm, camera.focal_length_mm),
+            position_m=(
+                camera.cam2world[0][3],
+                camera.cam2world[1][3],
+                camera.cam2world[2][3],
+            ),
+        )
+        for camera in sorted(scene.cameras, key=lambda camera: camera.path)
+    )
+
+
+def _assets(scene: NeutralScene, catalog: Catalog | None) -> tuple[InspectedAsset, ...]:
+    if catalog is None:
+        return ()
+    return tuple(
+        InspectedAsset(
+            name=asset.name,
+            label=asset.label,
+            size_m=asset.bounds.size_m,
+            base_m=asset.base_m,
+            placement=asset.placement,
+            triangles=sum(len(mesh.faces) for mesh in scene.assets[asset.name].meshes),
+        )
+        for asset in catalog.assets
+        if asset.name in scene.assets
+    )
+
+
+def _relative(path: str, folder: Path) -> str:
+    outer = outer_path(path)
+    return Path(os.path.relpath(outer, folder)).as_posix() + path[len(str(outer)) :]
