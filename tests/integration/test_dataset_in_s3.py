@@ -31,6 +31,7 @@ from simcloud.dataset.manifest import (
 from simcloud.dataset.reader import Dataset
 from simcloud.dataset.record import Quarantine
 from simcloud.dataset.rundoc import load_run, load_spec, write_plan, write_spec
+from simcloud.dataset.selection import Filter
 from simcloud.dataset.tar import END_OF_ARCHIVE
 from simcloud.errors import Corruption, NotFound
 from simcloud.rpc.status import error_from_status, grpc_status
@@ -239,7 +240,7 @@ async def test_a_dataset_reads_every_frame_and_any_layer(
     assert await dataset.layer(2, "right", "distance_to_camera") == expected.layers[1].data
     assert (await dataset.record(5, "right")).quarantine == QUARANTINE
     assert (await dataset.frame(5, "right")).layers == ()
-    frames = [frame async for frame in dataset.frames(prefetch=3)]
+    frames = [frame async for frame in dataset.frames()]
     assert frames == [
         make_frame(frame, camera)
         for frame in range(6)
@@ -256,7 +257,8 @@ async def test_a_dataset_iterates_by_split_and_gives_references_that_can_be_read
     await commit_all(store, run)
     dataset = await Dataset.open(store, run)
     by_split = {
-        split: [frame async for frame in dataset.frames(split=split)] for split in PLAN.splits
+        split: [frame async for frame in dataset.frames(Filter(split=split))]
+        for split in PLAN.splits
     }
     assert sum(len(frames) for frames in by_split.values()) == 11
     for split, frames in by_split.items():

@@ -21,8 +21,10 @@ _HOMES = {
     "simcloud.dataset.encode": ("decode", "encode"),
     "simcloud.dataset.frames": ("EncodedFrame", "FrameRef", "Layer"),
     "simcloud.dataset.layout": ("ModelKey", "RunLocation"),
+    "simcloud.dataset.loading": ("FrameDataset", "FrameStream", "Sample", "Source"),
     "simcloud.dataset.reader": ("Dataset",),
     "simcloud.dataset.record": ("FrameRecord", "ObjectRecord", "record_from_json"),
+    "simcloud.dataset.selection": ("Filter",),
     "simcloud.errors": (
         "AlreadyExists",
         "Conflict",
@@ -58,8 +60,10 @@ if TYPE_CHECKING:
     from simcloud.dataset.encode import decode, encode
     from simcloud.dataset.frames import EncodedFrame, FrameRef, Layer
     from simcloud.dataset.layout import ModelKey, RunLocation
+    from simcloud.dataset.loading import FrameDataset, FrameStream, Sample, Source
     from simcloud.dataset.reader import Dataset
     from simcloud.dataset.record import FrameRecord, ObjectRecord, record_from_json
+    from simcloud.dataset.selection import Filter
     from simcloud.errors import (
         AlreadyExists,
         Conflict,
@@ -95,9 +99,12 @@ __all__ = [
     "Dataset",
     "EncodedFrame",
     "Encoding",
+    "Filter",
+    "FrameDataset",
     "FrameParameters",
     "FrameRecord",
     "FrameRef",
+    "FrameStream",
     "GeneratorClient",
     "InvalidRequest",
     "Layer",
@@ -113,7 +120,9 @@ __all__ = [
     "RouterClient",
     "RunLocation",
     "S3Settings",
+    "Sample",
     "SimcloudError",
+    "Source",
     "Spec",
     "StorageError",
     "TargetError",

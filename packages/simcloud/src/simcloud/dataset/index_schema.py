@@ -45,6 +45,9 @@ OBJECT = _struct(
     ("truncation", pa.float64()),
     ("distance_m", pa.float64()),
     ("prim", pa.string()),
+    ("group", pa.string()),
+    ("scale", pa.float64()),
+    ("tint_rgb", pa.list_(pa.float64())),
 )
 """As ``simcloud.dataset.record.ObjectRecord``."""
 

@@ -1,21 +1,24 @@
-"""Reading a published run: by its manifest alone, one ranged GET a layer."""
+"""Reading a published run: by its manifest alone, one ranged GET a layer, neighbours together."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import pyarrow as pa
 
 from simcloud.annotators import ANNOTATORS
+from simcloud.concurrency.ahead import run_ahead
+from simcloud.dataset.entries import Entry, EntryTable
+from simcloud.dataset.fetch import Fetched, Pieces, ReadAhead, Span, spans
 from simcloud.dataset.frames import EncodedFrame, FrameRef, Layer
 from simcloud.dataset.index import load_index, read_rows, shard_record
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.manifest import Manifest, ManifestShard, load_manifest
 from simcloud.dataset.record import FrameRecord, record_from_json
 from simcloud.dataset.rundoc import load_spec
+from simcloud.dataset.selection import Filter, Key, Shuffle, matching_rows, ordered
 from simcloud.dataset.tar import StoredLayer
 from simcloud.errors import Corruption, InvalidRequest, NotFound
 from simcloud.s3 import checksums
@@ -23,35 +26,17 @@ from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import for_each
 from simcloud.spec.model import Spec
 
-_INDEXES_KEPT = 4
-"""Shards whose index is kept in memory."""
-_PREFETCH = 8
-"""Frames fetched ahead."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """What reading one frame key needs."""
-
-    frame: int
-    camera: str
-    split: str
-    quarantined: bool
-    record_offset: int
-    record_length: int
-    layers: tuple[StoredLayer, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Index:
-    table: pa.Table
-    entries: dict[tuple[int, str], _Entry]
+_INDEXES_AT_ONCE = 8
+"""Indexes fetched together where many are needed."""
+_ALL = Filter()
+_DEFAULT = ReadAhead()
 
 
 class Dataset:
     """A published run.
 
-    Made by ``open``. Every read is checked: a layer against its CRC, an object by its ETag.
+    Made by ``open``. Every read is checked: a layer against its CRC, an object by its ETag. Used by
+    the tasks of one event loop; ``simcloud.dataset.loading`` has it for threads and processes.
     """
 
     def __init__(
@@ -61,7 +46,7 @@ class Dataset:
         self.location = location
         self.manifest = manifest
         self.spec = spec
-        self._indexes: OrderedDict[int, _Index] = OrderedDict()
+        self._tables = EntryTable(manifest)
 
     @classmethod
     async def open(
@@ -96,7 +81,19 @@ class Dataset:
             NotFound: the run has no such shard.
             Corruption: the index is not the manifest's.
         """
-        return (await self._index(shard)).table
+        if not 0 <= shard < len(self.manifest.shards):
+            raise NotFound(f"{self.location} has {len(self.manifest.shards)} shards, no {shard}")
+        data = await load_index(self._store, self.location, shard)
+        expected = self.manifest.shards[shard]
+        tar = shard_record(data).tar
+        found = (tar.size_bytes, checksums.to_hex(tar.crc64nvme))
+        if found != (expected.size_bytes, expected.crc64nvme):
+            raise Corruption(
+                f"{self.location}: index {shard} is of another tar than the manifest's"
+            )
+        table = await asyncio.to_thread(read_rows, data)
+        self._tables.keep(shard, table)
+        return table
 
     async def record(self, frame: int, camera: str) -> FrameRecord:
         """All that is known of a frame but its pixels.
@@ -106,7 +103,8 @@ class Dataset:
             Corruption: it can't be read.
         """
         entry = await self._entry(frame, camera)
-        return record_from_json(await self._record_bytes(entry))
+        data = await self._range(entry.shard, entry.record_offset, entry.end)
+        return record_from_json(data)
 
     async def layer(self, frame: int, camera: str, annotator: str) -> bytes:
         """One annotator's encoded payload, by one ranged GET.
@@ -116,7 +114,9 @@ class Dataset:
             Corruption: the bytes are not those of the CRC.
         """
         entry = await self._entry(frame, camera)
-        return await self._layer_bytes(entry, self._layer_of(entry, annotator))
+        layer = self._layer_of(entry, annotator)
+        data = await self._range(entry.shard, layer.offset, layer.offset + layer.length)
+        return self._checked(layer, data)
 
     async def frame(
         self, frame: int, camera: str, *, annotators: Sequence[str] = ()
@@ -127,118 +127,213 @@ class Dataset:
             NotFound: the run does not hold the frame or a layer.
             Corruption: the bytes are not what the index says.
         """
-        return await self._frame(await self._entry(frame, camera), annotators)
+        entry = await self._entry(frame, camera)
+        return (await self._block([entry], annotators, _DEFAULT))[0]
 
-    async def refs(self, annotator: str, *, split: str = "") -> AsyncIterator[FrameRef]:
+    async def keys(self, filter_: Filter = _ALL) -> list[Key]:
+        """The stored frames that a filter lets through, ascending.
+
+        Raises:
+            InvalidRequest: the filter's condition can't be understood.
+            Corruption: an index is not the manifest's.
+        """
+
+        async def of_shard(shard: ManifestShard) -> list[Key]:
+            table = await self.rows(shard.shard)
+            rows = await asyncio.to_thread(matching_rows, table, filter_)
+            return [(shard.shard, row) for row in rows]
+
+        found = await for_each(self.manifest.shards, of_shard, limit=_INDEXES_AT_ONCE)
+        return [key for keys in found for key in keys]
+
+    async def at(
+        self, keys: Sequence[Key], *, annotators: Sequence[str] = (), ahead: ReadAhead = _DEFAULT
+    ) -> list[EncodedFrame]:
+        """The frames of these keys, in their order, neighbours by one GET.
+
+        Raises:
+            NotFound: there is no such key or layer.
+            Corruption: the bytes are not what the index says.
+        """
+        by_shard: dict[int, list[Key]] = {}
+        for key in dict.fromkeys(keys):
+            by_shard.setdefault(key[0], []).append(key)
+
+        async def of_shard(wanted: list[Key]) -> list[tuple[Key, EncodedFrame]]:
+            entries = [await self._entry_at(key) for key in wanted]
+            return list(zip(wanted, await self._block(entries, annotators, ahead), strict=True))
+
+        parts = await for_each(by_shard.values(), of_shard, limit=ahead.blocks)
+        frames = {key: frame for part in parts for key, frame in part}
+        return [frames[key] for key in keys]
+
+    def order(
+        self,
+        keys: Sequence[Key],
+        *,
+        shuffle: Shuffle = "",
+        seed: int = 0,
+        epoch: int = 0,
+        ahead: ReadAhead = _DEFAULT,
+    ) -> list[tuple[Key, ...]]:
+        """The order of an epoch over a selection, in blocks that are read together.
+
+        A pure function of its arguments and the manifest, so that an epoch can be resumed from the
+        number of frames that were taken.
+        """
+        stored = max(1, sum(shard.stored_frames for shard in self.manifest.shards))
+        total = sum(shard.size_bytes for shard in self.manifest.shards)
+        block = max(1, ahead.block_bytes * stored // max(1, total))
+        return ordered(keys, shuffle=shuffle, seed=seed, epoch=epoch, block=block)
+
+    async def frames(
+        self,
+        filter_: Filter = _ALL,
+        *,
+        annotators: Sequence[str] = (),
+        shuffle: Shuffle = "",
+        seed: int = 0,
+        epoch: int = 0,
+        skip: int = 0,
+        ahead: ReadAhead = _DEFAULT,
+    ) -> AsyncGenerator[EncodedFrame, None]:
+        """Every stored frame that the filter lets through, read ahead.
+
+        Args:
+            filter_: which frames.
+            annotators: layers to read; empty: all.
+            shuffle: how much the order is mixed.
+            seed: of the order.
+            epoch: another order for every pass.
+            skip: frames of this epoch that were taken already; nothing of them is read.
+            ahead: how much is read before it is asked for.
+
+        Raises:
+            InvalidRequest: the filter's condition can't be understood.
+            Corruption: the bytes are not what the index says.
+        """
+        keys = await self.keys(filter_)
+        blocks = self.order(keys, shuffle=shuffle, seed=seed, epoch=epoch, ahead=ahead)
+        async with aclosing(self.read(_after(blocks, skip), annotators, ahead)) as found:
+            async for frame in found:
+                yield frame
+
+    async def read(
+        self, blocks: Sequence[tuple[Key, ...]], annotators: Sequence[str], ahead: ReadAhead
+    ) -> AsyncGenerator[EncodedFrame, None]:
+        """The frames of blocks, as ``order`` gives them, read ahead."""
+        mean = max(1, ahead.block_bytes // max(1, len(blocks[0]) if blocks else 1))
+
+        async def fetch(block: tuple[Key, ...]) -> list[EncodedFrame]:
+            entries = [await self._entry_at(key) for key in block]
+            return await self._block(entries, annotators, ahead)
+
+        results = run_ahead(
+            blocks,
+            fetch,
+            cost=lambda block: mean * len(block),
+            budget=ahead.buffer_bytes,
+            limit=ahead.blocks,
+        )
+        async with aclosing(results):
+            async for frames in results:
+                for frame in frames:
+                    yield frame
+
+    async def refs(self, annotator: str, *, split: str = "") -> AsyncGenerator[FrameRef, None]:
         """References to one layer of every stored frame, in order; nothing of it is read.
 
         Args:
             annotator: name of a layer's annotator.
             split: only frames of this split; empty: all.
         """
-        async for entry in self._stored(split):
-            layer = self._layer_of(entry, annotator)
-            shard = self.manifest.shard_of(entry.frame)
-            yield FrameRef(
-                bucket=self.location.bucket,
-                key=self.location.key(shard.path),
-                etag=shard.etag,
-                offset=layer.offset,
-                length=layer.length,
-                media_type=layer.media_type,
-            )
-
-    async def frames(
-        self, *, split: str = "", annotators: Sequence[str] = (), prefetch: int = _PREFETCH
-    ) -> AsyncIterator[EncodedFrame]:
-        """Every stored frame in order, ``prefetch`` of them at a time.
-
-        Args:
-            split: only frames of this split; empty: all.
-            annotators: layers to read; empty: all.
-            prefetch: frames fetched together and held in memory, 1 or more.
-        """
-        batch: list[_Entry] = []
-        async for entry in self._stored(split):
-            batch.append(entry)
-            if len(batch) == prefetch:
-                for frame in await self._batch(batch, annotators):
-                    yield frame
-                batch = []
-        for frame in await self._batch(batch, annotators):
-            yield frame
-
-    async def _batch(
-        self, entries: Sequence[_Entry], annotators: Sequence[str]
-    ) -> list[EncodedFrame]:
-        async def fetch(entry: _Entry) -> EncodedFrame:
-            return await self._frame(entry, annotators)
-
-        return await for_each(entries, fetch, limit=_PREFETCH)
-
-    async def _stored(self, split: str) -> AsyncIterator[_Entry]:
         for shard in self.manifest.shards:
-            for entry in (await self._index(shard.shard)).entries.values():
-                if not entry.quarantined and split in {"", entry.split}:
-                    yield entry
+            table = await self.rows(shard.shard)
+            for row in matching_rows(table, Filter(split=split)):
+                layer = self._layer_of(await self._entry_at((shard.shard, row)), annotator)
+                yield FrameRef(
+                    bucket=self.location.bucket,
+                    key=self.location.key(shard.path),
+                    etag=shard.etag,
+                    offset=layer.offset,
+                    length=layer.length,
+                    media_type=layer.media_type,
+                )
 
-    async def _frame(self, entry: _Entry, annotators: Sequence[str]) -> EncodedFrame:
-        if not annotators:
-            return await self._whole_frame(entry)
-        wanted = [] if entry.quarantined else [self._layer_of(entry, name) for name in annotators]
-        return _encoded(
-            entry,
-            await self._record_bytes(entry),
-            [
-                (layer, await self._layer_bytes(entry, layer))
-                for layer in entry.layers
-                if layer in wanted
-            ],
+    async def _block(
+        self, entries: Sequence[Entry], annotators: Sequence[str], ahead: ReadAhead
+    ) -> list[EncodedFrame]:
+        """Frames of one shard, in the order of the entries."""
+        wanted = [(entry, self._wanted(entry, annotators)) for entry in entries]
+        pieces = {(entry.record_offset, entry.end) for entry in entries} | {
+            (layer.offset, layer.offset + layer.length) for _, layers in wanted for layer in layers
+        }
+
+        async def fetch(span: Span) -> Fetched:
+            data = await self._range(entries[0].shard, span.begin, span.end)
+            return Fetched(span.begin, memoryview(data))
+
+        ranges = spans(pieces, ahead.gap_bytes)
+        found = Pieces(await for_each(ranges, fetch, limit=ahead.blocks))
+        return [self._cut(entry, layers, found) for entry, layers in wanted]
+
+    def _wanted(self, entry: Entry, annotators: Sequence[str]) -> tuple[StoredLayer, ...]:
+        if not annotators or entry.quarantined:
+            return entry.layers
+        named = [self._layer_of(entry, name) for name in annotators]
+        return tuple(layer for layer in entry.layers if layer in named)
+
+    def _cut(self, entry: Entry, layers: Sequence[StoredLayer], found: Pieces) -> EncodedFrame:
+        return EncodedFrame(
+            frame=entry.frame,
+            camera=entry.camera,
+            record=found.cut(entry.record_offset, entry.record_length),
+            layers=tuple(
+                Layer(
+                    annotator=layer.annotator,
+                    extension=layer.member.rpartition(".")[2],
+                    media_type=layer.media_type,
+                    data=self._checked(layer, found.cut(layer.offset, layer.length)),
+                    crc64nvme=layer.crc64nvme,
+                )
+                for layer in layers
+            ),
         )
-
-    async def _whole_frame(self, entry: _Entry) -> EncodedFrame:
-        """All members of a frame by one GET: they stand side by side."""
-        begin = min([layer.offset for layer in entry.layers], default=entry.record_offset)
-        end = entry.record_offset + entry.record_length
-        data = await self._range(entry.frame, begin, end - begin)
-        layers = []
-        for layer in entry.layers:
-            start = layer.offset - begin
-            layers.append((layer, self._checked(layer, data[start : start + layer.length])))
-        return _encoded(entry, data[entry.record_offset - begin :], layers)
-
-    async def _record_bytes(self, entry: _Entry) -> bytes:
-        return await self._range(entry.frame, entry.record_offset, entry.record_length)
-
-    async def _layer_bytes(self, entry: _Entry, layer: StoredLayer) -> bytes:
-        return self._checked(layer, await self._range(entry.frame, layer.offset, layer.length))
 
     def _checked(self, layer: StoredLayer, data: bytes) -> bytes:
         if checksums.crc64nvme(data) != layer.crc64nvme:
             raise Corruption(f"{self.location}: {layer.member} is not what its CRC says")
         return data
 
-    async def _range(self, frame: int, offset: int, length: int) -> bytes:
-        shard = self.manifest.shard_of(frame)
+    async def _range(self, shard: int, begin: int, end: int) -> bytes:
+        found = self.manifest.shards[shard]
         body = await self._store.get(
             self.location.bucket,
-            self.location.key(shard.path),
-            start=offset,
-            length=length,
-            if_match=shard.etag,
+            self.location.key(found.path),
+            start=begin,
+            length=end - begin,
+            if_match=found.etag,
         )
         return body.data
 
-    async def _entry(self, frame: int, camera: str) -> _Entry:
+    async def _entry(self, frame: int, camera: str) -> Entry:
         if camera not in self.manifest.cameras:
             raise NotFound(
                 f"{self.location} has no camera {camera!r}; it has "
                 f"{', '.join(self.manifest.cameras)}"
             )
-        shard = self.manifest.shard_of(frame)
-        return (await self._index(shard.shard)).entries[frame, camera]
+        return await self._entry_at(self._tables.key_of(frame, camera))
 
-    def _layer_of(self, entry: _Entry, annotator: str) -> StoredLayer:
+    async def _entry_at(self, key: Key) -> Entry:
+        entry = self._tables.entry(key)
+        if entry is None:
+            await self.rows(key[0])
+            entry = self._tables.entry(key)
+        if entry is None:
+            raise Corruption(f"{self.location}: index {key[0]} has no row {key[1]}")
+        return entry
+
+    def _layer_of(self, entry: Entry, annotator: str) -> StoredLayer:
         if annotator not in ANNOTATORS:
             raise InvalidRequest("annotator", f"there is no annotator {annotator!r}")
         for layer in entry.layers:
@@ -247,73 +342,12 @@ class Dataset:
         why = "it is quarantined" if entry.quarantined else f"the run stores no {annotator}"
         raise NotFound(f"{self.location}: frame {entry.frame} of {entry.camera}: {why}")
 
-    async def _index(self, shard: int) -> _Index:
-        if not 0 <= shard < len(self.manifest.shards):
-            raise NotFound(f"{self.location} has {len(self.manifest.shards)} shards, no {shard}")
-        if shard in self._indexes:
-            self._indexes.move_to_end(shard)
-            return self._indexes[shard]
-        data = await load_index(self._store, self.location, shard)
-        expected = self.manifest.shards[shard]
-        tar = shard_record(data).tar
-        if (tar.size_bytes, checksums.to_hex(tar.crc64nvme)) != (
-            expected.size_bytes,
-            expected.crc64nvme,
-        ):
-            raise Corruption(
-                f"{self.location}: index {shard} is of another tar than the manifest's"
-            )
-        table = read_rows(data)
-        index = _Index(table, {(row.frame, row.camera): row for row in _entries(table)})
-        self._indexes[shard] = index
-        if len(self._indexes) > _INDEXES_KEPT:
-            self._indexes.popitem(last=False)
-        return index
 
-
-def _encoded(
-    entry: _Entry, record: bytes, layers: Sequence[tuple[StoredLayer, bytes]]
-) -> EncodedFrame:
-    return EncodedFrame(
-        frame=entry.frame,
-        camera=entry.camera,
-        record=record,
-        layers=tuple(
-            Layer(
-                annotator=layer.annotator,
-                extension=layer.member.rpartition(".")[2],
-                media_type=layer.media_type,
-                data=data,
-                crc64nvme=layer.crc64nvme,
-            )
-            for layer, data in layers
-        ),
-    )
-
-
-_ENTRY_COLUMNS = (
-    "frame",
-    "camera",
-    "split",
-    "quarantine_rule",
-    "record_offset",
-    "record_length",
-    "layers",
-)
-
-
-def _entries(table: pa.Table) -> Iterator[_Entry]:
-    rows: list[dict[str, Any]] = table.select(list(_ENTRY_COLUMNS)).to_pylist()
-    for row in rows:
-        yield _Entry(
-            frame=row["frame"],
-            camera=row["camera"],
-            split=row["split"],
-            quarantined=row["quarantine_rule"] is not None,
-            record_offset=row["record_offset"],
-            record_length=row["record_length"],
-            layers=tuple(
-                StoredLayer(**{**layer, "crc64nvme": checksums.from_hex(layer["crc64nvme"])})
-                for layer in row["layers"]
-            ),
-        )
+def _after(blocks: Sequence[tuple[Key, ...]], skip: int) -> list[tuple[Key, ...]]:
+    """What is left of an epoch when so many frames were taken."""
+    left: list[tuple[Key, ...]] = []
+    for block in blocks:
+        if skip < len(block):
+            left.append(block[skip:])
+        skip = max(0, skip - len(block))
+    return left

@@ -16,6 +16,8 @@ from simcloud.spec.canonical import canonical_bytes
 from simcloud.spec.parameters import Scalar
 
 RECORD_VERSION = 1
+_SAMPLED = ("group", "scale", "tint_rgb")
+"""Fields of an object that are there only where they were sampled."""
 
 Box2D = tuple[int, int, int, int]
 """x_min, y_min, x_max, y_max in pixels; edges: the maximum is exclusive."""
@@ -71,6 +73,12 @@ class ObjectRecord:
     """From the camera to the centre of its 3D box."""
     prim: str = ""
     """Absolute path of the labelled prim."""
+    group: str | None = None
+    """Group of the spec that placed it; None for what the stage itself holds."""
+    scale: float | None = None
+    """Sampled uniform scale, part of ``local2world``; None for what the stage itself holds."""
+    tint_rgb: tuple[float, float, float] | None = None
+    """Sampled linear factor on its base colour; None where colours were left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +124,13 @@ class FrameRecord:
     quarantine: Quarantine | None = None
 
     def to_json(self) -> bytes:
-        """RFC 8785 JSON, UTF-8."""
-        return canonical_bytes({"version": RECORD_VERSION, **asdict(self)})
+        """RFC 8785 JSON, UTF-8. What was not sampled for an object is left out."""
+        plain = asdict(self)
+        for item in plain["objects"]:
+            for name in _SAMPLED:
+                if item[name] is None:
+                    del item[name]
+        return canonical_bytes({"version": RECORD_VERSION, **plain})
 
 
 def record_from_json(data: bytes) -> FrameRecord:
