@@ -22,7 +22,7 @@ from simcloud.labels.objects import ObjectLabel
 from simcloud.labels.qa import check_view
 from simcloud.s3.checksums import crc64nvme, to_hex
 from simcloud.spec.model import Spec
-from simcloud.spec.parameters import CameraView, FrameParameters
+from simcloud.spec.parameters import CameraView, FrameParameters, PlacedObject
 from simcloud_generator.backends.base import RenderedView, Session
 from simcloud_generator.sensor.effects import sensed
 
@@ -165,9 +165,14 @@ class FrameMaker:
                 )
             )
         stem = member_stem(parameters.frame, view.camera.name)
+        placed = {item.name: item for item in parameters.objects}
         record = replace(
             self._record(view.camera, parameters, split),
-            objects=tuple(_object_record(item) for item in view.objects if item.amodal_px > 0),
+            objects=tuple(
+                _object_record(item, placed.get(item.name))
+                for item in view.objects
+                if item.amodal_px > 0
+            ),
             layers=tuple(
                 LayerRecord(
                     annotator=layer.annotator,
@@ -216,7 +221,7 @@ def _camera_record(camera: CameraView) -> CameraRecord:
     )
 
 
-def _object_record(item: ObjectLabel) -> ObjectRecord:
+def _object_record(item: ObjectLabel, placed: PlacedObject | None) -> ObjectRecord:
     return ObjectRecord(
         instance_id=item.instance_id,
         name=item.name,
@@ -234,4 +239,7 @@ def _object_record(item: ObjectLabel) -> ObjectRecord:
         truncation=item.truncation,
         distance_m=item.distance_m,
         prim=item.prim,
+        group=placed.group if placed else None,
+        scale=placed.scale if placed else None,
+        tint_rgb=placed.tint_rgb if placed else None,
     )

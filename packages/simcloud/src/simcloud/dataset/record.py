@@ -16,8 +16,9 @@ from simcloud.spec.canonical import canonical_bytes
 from simcloud.spec.parameters import Scalar
 
 RECORD_VERSION = 1
-_SAMPLED = ("group", "scale", "tint_rgb")
-"""Fields of an object that are there only where they were sampled."""
+_LATER = ("prim", "group", "scale", "tint_rgb")
+"""Fields of an object that came after the first release: absent is empty, so that a record which
+has nothing to say in them is byte for byte what it always was."""
 
 Box2D = tuple[int, int, int, int]
 """x_min, y_min, x_max, y_max in pixels; edges: the maximum is exclusive."""
@@ -124,11 +125,11 @@ class FrameRecord:
     quarantine: Quarantine | None = None
 
     def to_json(self) -> bytes:
-        """RFC 8785 JSON, UTF-8. What was not sampled for an object is left out."""
+        """RFC 8785 JSON, UTF-8; later fields of an object only where they say something."""
         plain = asdict(self)
         for item in plain["objects"]:
-            for name in _SAMPLED:
-                if item[name] is None:
+            for name in _LATER:
+                if not item[name]:
                     del item[name]
         return canonical_bytes({"version": RECORD_VERSION, **plain})
 

@@ -80,6 +80,9 @@ def _object(item: dict[str, Any]) -> ObjectRecord:
         truncation=item["truncation"],
         distance_m=item["distance_m"],
         prim=item.get("prim") or "",
+        group=item.get("group"),
+        scale=item.get("scale"),
+        tint_rgb=_vector(item["tint_rgb"]) if item.get("tint_rgb") else None,
     )
 
 

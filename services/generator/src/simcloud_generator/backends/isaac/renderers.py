@@ -13,6 +13,7 @@ from simcloud_generator.backends.isaac.backend import IsaacBackend
 from simcloud_generator.backends.isaac.hardware import list_gpus
 from simcloud_generator.backends.isaac.preflight import try_frame
 from simcloud_generator.jobs import WorkerConfiguration, WorkerIdentity
+from simcloud_generator.settling.settler import physics_versions
 
 
 class IsaacRenderers:
@@ -44,7 +45,7 @@ class IsaacRenderers:
         found = make_fingerprint(
             backend=self._backend.name,
             variant=self._backend.variant,
-            versions=self._backend.versions,
+            versions={**self._backend.versions, **physics_versions()},
         )
         self._identity = WorkerIdentity(
             backend=self._backend.name,

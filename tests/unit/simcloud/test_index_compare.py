@@ -1,0 +1,96 @@
+"""Indexes and records of an older release stay readable, and agree with their tars."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from simcloud.dataset.index import TarObject, build_index, read_rows
+from simcloud.dataset.index_compare import rows_agree
+from simcloud.dataset.index_schema import OBJECT
+from simcloud.dataset.record import ObjectRecord, record_from_json
+from simcloud.spec.plan import ShardFrames
+from support.dataset_frames import pack, shard_frames
+
+SHARD = ShardFrames(shard=2, first=4, end=6)
+TAR = TarObject(path="shards/000002.tar", size_bytes=1, crc64nvme=2**64 - 1, etag='"e-1"')
+LATER = ("prim", "group", "scale", "tint_rgb")
+"""Fields of an object that came after the first release."""
+
+
+def index() -> bytes:
+    return build_index("run", SHARD, TAR, pack(shard_frames(SHARD))[1])
+
+
+def written(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+def with_objects(rows: list[list[dict[str, object]]]) -> bytes:
+    """The index with other objects, of the fields that they have."""
+    table = read_rows(index())
+    names = list(rows[0][0])
+    known = {item.name: item for item in map(OBJECT.field, range(OBJECT.num_fields))}
+    kind = pa.list_(pa.struct([known[name] for name in names]))
+    position = table.column_names.index("objects")
+    return written(table.set_column(position, "objects", pa.array(rows, type=kind)))
+
+
+def objects(dropping: tuple[str, ...] = ()) -> list[list[dict[str, object]]]:
+    rows: list[Any] = read_rows(index()).column("objects").to_pylist()
+    return [
+        [{name: value for name, value in item.items() if name not in dropping} for item in row]
+        for row in rows
+    ]
+
+
+def test_every_field_of_an_object_has_its_column() -> None:
+    names = [OBJECT.field(position).name for position in range(OBJECT.num_fields)]
+    assert names == [item.name for item in fields(ObjectRecord)]
+
+
+def test_an_index_without_the_later_fields_agrees_with_its_tar() -> None:
+    assert rows_agree(index(), with_objects(objects(LATER)))
+
+
+def test_an_index_with_another_value_does_not_agree() -> None:
+    rows = objects(LATER)
+    rows[0][0]["label"] = "sofa"
+    assert not rows_agree(index(), with_objects(rows))
+
+
+def test_an_index_with_a_column_that_nobody_knows_does_not_agree() -> None:
+    table = read_rows(index())
+    assert not rows_agree(index(), written(table.append_column("x", pa.nulls(len(table)))))
+
+
+def test_an_index_that_lost_a_row_does_not_agree() -> None:
+    assert not rows_agree(index(), written(read_rows(index()).slice(1)))
+
+
+def test_a_record_without_the_later_fields_reads_them_as_unknown() -> None:
+    raw = json.loads(pack(shard_frames(SHARD))[1][0].record)
+    for item in raw["objects"]:
+        for name in LATER:
+            item.pop(name, None)
+    record = record_from_json(json.dumps(raw).encode())
+    assert record.objects
+    assert all(
+        (item.group, item.scale, item.tint_rgb) == (None, None, None) for item in record.objects
+    )
+
+
+def test_what_was_sampled_for_an_object_reads_back() -> None:
+    raw = json.loads(pack(shard_frames(SHARD))[1][0].record)
+    for item in raw["objects"]:
+        item.update(group="seats", scale=1.5, tint_rgb=[1.0, 0.5, 0.25])
+    record = record_from_json(json.dumps(raw).encode())
+    item = record.objects[0]
+    assert (item.group, item.scale, item.tint_rgb) == ("seats", 1.5, (1.0, 0.5, 0.25))
+    assert record_from_json(record.to_json()) == record
