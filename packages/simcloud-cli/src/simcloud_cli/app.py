@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from simcloud_cli.commands import context, data, infer, runs, score, stack
+from simcloud_cli.commands import context, data, infer, runs, scene, score, stack
 from simcloud_cli.commands import run as run_command
 from simcloud_cli.exit_codes import MEANINGS
 from simcloud_cli.state import options
@@ -57,5 +57,6 @@ app.command("preview")(data.preview)
 app.command("infer")(infer.infer)
 app.command("score")(score.score)
 app.command("report")(score.report)
+app.add_typer(scene.app, name="scene")
 app.add_typer(context.app, name="context")
 app.command("doctor")(stack.doctor)

@@ -13,6 +13,8 @@ from simcloud.scene.bundle import Bundle, make_bundle
 from simcloud.spec.canonical import problems
 from simcloud.spec.model import Spec
 from simcloud.spec.plan import CountingRule
+from simcloud.spec.plugins import with_source_digests
+from simcloud_cli.scenesource import local_stage
 
 LABELS_FILE = "coco_labels.yaml"
 
@@ -54,6 +56,7 @@ def read_spec_file(path: Path) -> SpecFile:
     Raises:
         InvalidRequest: not a file, not YAML, not a spec, or the scene lacks a file; every problem
             of the spec is in the message.
+        PreconditionFailed: the spec has a plug-in that is not installed here, and no SHA-256 of it.
     """
     if path.is_dir():
         path = path / "spec.yaml"
@@ -65,7 +68,8 @@ def read_spec_file(path: Path) -> SpecFile:
     except ValidationError as error:
         found = "; ".join(f"{where}: {what}" for where, what in problems(error))
         raise InvalidRequest(str(path), found) from error
-    bundle = make_bundle(path.parent / spec.scene.root)
+    spec = with_source_digests(spec)
+    bundle = make_bundle(local_stage(spec.scene.root, path.parent))
     scene = spec.scene.model_copy(update={"root": bundle.stage, "digest": bundle.digest})
     return SpecFile(
         path=path,

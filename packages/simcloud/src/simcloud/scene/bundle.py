@@ -7,8 +7,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from simcloud.errors import InvalidRequest
+from simcloud.scene.files import outer_path
+from simcloud.scene.stage import url_advice, usd_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def bundle_digest(files: Iterable[tuple[str, str]]) -> str:
 
 
 def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
-    """Collects a stage's layers, textures and other files.
+    """Collects a stage's layers, textures and other files; a package is one file.
 
     Args:
         stage: the root layer.
@@ -56,7 +59,8 @@ def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
             dependencies lie beside it, the nearest folder that holds them all.
 
     Raises:
-        InvalidRequest: a dependency is missing, or lies outside ``root``.
+        InvalidRequest: a dependency is missing, is a URL or an absolute path, or lies outside
+            ``root``.
     """
     from pxr import Tf, UsdUtils
 
@@ -66,14 +70,15 @@ def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
         layers, assets, missing = UsdUtils.ComputeAllDependencies(str(stage))
     except Tf.ErrorException as error:
         raise InvalidRequest(
-            "scene", f"{stage} cannot be read as a stage: {_words(error)}"
+            "scene", f"{stage} cannot be read as a stage: {usd_words(error)}"
         ) from error
     if missing or not layers:
-        names = ", ".join(sorted(map(str, missing))) or str(stage)
+        names = ", ".join(sorted(map(_missing, missing))) or str(stage)
         raise InvalidRequest("scene", f"{stage} needs files that are not there: {names}")
+    _refuse_absolute(layers)
     # A symbolic link is resolved before it is compared with the root: it may lead anywhere.
-    paths = {Path(layer.realPath).resolve() for layer in layers}
-    paths |= {Path(str(asset)).resolve() for asset in assets}
+    paths = {outer_path(str(layer.realPath)).resolve() for layer in layers}
+    paths |= {outer_path(str(asset)).resolve() for asset in assets}
     folder = root.resolve() if root is not None else _common_folder(stage.resolve(), paths)
     outside = sorted(str(path) for path in paths if not path.is_relative_to(folder))
     if outside:
@@ -86,16 +91,40 @@ def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
     )
 
 
-def _words(error: Exception) -> str:
-    """USD's own words, without the places in its source that stand around them."""
-    told = re.findall(r" : '(.*)'\s*$", str(error), flags=re.MULTILINE)
-    return "; ".join(dict.fromkeys(told)) or " ".join(str(error).split())
+def _missing(named: object) -> str:
+    """A file that is not there; for a URL, with what to do. USD joins its slashes."""
+    url = re.match(r"([A-Za-z][\w+.-]+):/+(.*)", str(named))
+    return f"{url[1]}://{url[2]} ({url_advice(f'{url[1]}:')})" if url else str(named)
+
+
+def _refuse_absolute(layers: list[Any]) -> None:
+    """An absolute path means another file on every machine, or one that is nobody's business."""
+    from pxr import UsdUtils
+
+    for layer in layers:
+        if str(layer.realPath).endswith((".usdz", "]")):
+            continue
+        for paths in UsdUtils.ExtractExternalReferences(str(layer.realPath)):
+            absolute = sorted({str(path) for path in paths if Path(str(path)).is_absolute()})
+            if absolute:
+                raise InvalidRequest(
+                    "scene",
+                    f"{layer.realPath} names {', '.join(absolute)}: copy what it needs beside it "
+                    "and write paths relative to the layer",
+                )
 
 
 def _common_folder(stage: Path, paths: set[Path]) -> Path:
     folder = stage.parent
     while not all(path.is_relative_to(folder) for path in paths):
         folder = folder.parent
+    if folder != stage.parent and (Path.home().is_relative_to(folder) or not folder.name):
+        far = sorted(str(path) for path in paths if not path.is_relative_to(stage.parent))
+        raise InvalidRequest(
+            "scene",
+            f"{stage} needs {', '.join(far)}; the nearest folder that holds them all is {folder}: "
+            "keep a scene in a folder of its own",
+        )
     return folder
 
 
