@@ -1,0 +1,77 @@
+"""An environment in which the Isaac backend finds the stand-in in place of Isaac Sim."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+from simcloud_generator.backends.isaac.application import start
+from simcloud_generator.backends.isaac.backend import IsaacBackend
+from simcloud_generator.backends.isaac.settings import IsaacSettings
+from support.recorded_api import uninstall
+from support.replicator_fake import FAULTS, Kit, running
+
+SITE = Path(__file__).parent / "isaac_site"
+
+QUICK = IsaacSettings(settle_updates=2, warmup_steps=2, rt_subframes=4, step_timeout_s=60.0)
+"""Isaac's settings where nothing has to settle."""
+
+SMI = """#!/bin/sh
+echo "0, NVIDIA L40S, 580.95.05, 46068"
+echo "1, NVIDIA L40S, 580.95.05, 46068"
+"""
+
+
+@contextmanager
+def isaac_installed(
+    folder: Path, *, faults: str = "", version: str = "6.0.1-rc.7"
+) -> Iterator[None]:
+    """Isaac Sim as far as this process and its children can tell.
+
+    Args:
+        folder: for what an installation has on disk.
+        faults: of the stand-in, by commas.
+        version: that it says it is.
+    """
+    (folder / "VERSION").write_text(version)
+    tools = folder / "bin"
+    tools.mkdir(exist_ok=True)
+    smi = tools / "nvidia-smi"
+    smi.write_text(SMI)
+    smi.chmod(0o755)
+    environment = {
+        "EXP_PATH": str(folder),
+        "CARB_APP_PATH": str(folder),
+        "ISAAC_PATH": str(folder),
+        "ACCEPT_EULA": "Y",
+        "HOME": str(folder),
+        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        FAULTS: faults,
+    }
+    with (
+        mock.patch.dict(os.environ, environment),
+        mock.patch.object(sys, "path", [str(SITE), *sys.path]),
+        mock.patch.object(sys, "argv", ["generator", "--port", "50051"]),
+    ):
+        yield
+
+
+@contextmanager
+def isaac_backend(
+    folder: Path, settings: IsaacSettings = QUICK, *, faults: str = ""
+) -> Iterator[tuple[IsaacBackend, Kit]]:
+    """The backend on the stand-in, in this process; signals and modules are put back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with isaac_installed(folder, faults=faults):
+            yield IsaacBackend(start(settings, 0), settings), running[-1]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        uninstall()
+        running.clear()
