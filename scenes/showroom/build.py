@@ -33,7 +33,7 @@ Corner = tuple[float, float, float]
 
 
 def room(stage: Usd.Stage) -> None:
-    """Floor, three walls and skirting boards; open to the front and above, to let the dome in."""
+    """Floor, three walls, skirting boards, sockets; open to the front and above to let light in."""
     UsdGeom.Scope.Define(stage, "/World/Room")
     left, right, back, front = -HALF_WIDTH_M, HALF_WIDTH_M, BACK_Y_M, FRONT_Y_M
     depth = back - front
@@ -71,6 +71,12 @@ def room(stage: Usd.Stage) -> None:
     for name, (low, high) in boards.items():
         mesh = box(stage, f"/World/Room/{name}", (*low, 0.0), (*high, SKIRTING_HEIGHT_M))
         bind(stage, mesh.GetPrim(), "skirting")
+    for index, (x, z) in enumerate(((-1.9, 0.27), (1.35, 0.27))):
+        low, high = (x, back - 0.012, z), (x + 0.081, back, z + 0.081)
+        bind(stage, box(stage, f"/World/Room/SocketBack{index}", low, high).GetPrim(), "skirting")
+    for name, (y, z) in {"SocketLeft": (0.7, 0.27), "SwitchLeft": (-1.5, 1.05)}.items():
+        low, high = (left, y, z), (left + 0.012, y + 0.081, z + 0.081)
+        bind(stage, box(stage, f"/World/Room/{name}", low, high).GetPrim(), "skirting")
 
 
 def _wall(start: tuple[float, float], end: tuple[float, float]) -> list[Corner]:
@@ -107,7 +113,7 @@ def quads(
 
 
 def box(stage: Usd.Stage, path: str, low: Corner, high: Corner) -> UsdGeom.Mesh:
-    """The four upright sides and the top of a box that stands on the floor."""
+    """The four upright sides and the top of a box, without what lies below."""
     (x0, y0, z0), (x1, y1, z1) = low, high
     ring = [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
     sides: list[list[Corner]] = []

@@ -44,6 +44,8 @@ def make(prop: Prop, assets: Path) -> None:
     seed = zlib.crc32(prop.name.encode("ascii"))
     for name, draw in prop.textures.items():
         picture = np.clip(draw(np.random.default_rng(seed)), 0.0, 1.0)
+        if picture.shape[0] > prop.texture_px:
+            picture = cv2.resize(picture, (prop.texture_px,) * 2, interpolation=cv2.INTER_AREA)
         bgr = np.round(picture[..., ::-1] * 255.0).astype(np.uint8)
         cv2.imwrite(str(folder / f"{name}.jpg"), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     painted = prop.build(np.random.default_rng(seed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from prop_furniture import Painted
 from prop_looks import BLACK, COVERS, GLASS, OAK, PAPER, STEEL, WHITE, cover
-from shapes import Shape, box, join, lathe, moved, rod, tube
+from shapes import Shape, box, join, lathe, moved, panel, rod, tube
 from usd_asset import Look
 
 
@@ -23,14 +23,22 @@ def coffee_table(_rng: np.random.Generator) -> list[Painted]:
         for sy in (-0.92, 0.92)
     ]
     board = box((-0.93 * x, -0.9 * y, 0.12), (0.93 * x, 0.9 * y, 0.138), repeat_m=0.8)
-    top = box((-x, -y, height - plate), (x, y, height), bevel_m=0.002)
-    return [(join(*legs, *rails), STEEL), (board, OAK), (top, GLASS)]
+    top = panel(((-x, -y, height), (x, -y, height), (x, y, height), (-x, y, height)))
+    # Looked at from the side, a plate is green.
+    edges = join(
+        box((-x, -y, height - plate), (x, -y + 0.001, height - 0.0005)),
+        box((-x, y - 0.001, height - plate), (x, y, height - 0.0005)),
+        box((-x, -y + 0.001, height - plate), (-x + 0.001, y - 0.001, height - 0.0005)),
+        box((x - 0.001, -y + 0.001, height - plate), (x, y - 0.001, height - 0.0005)),
+    )
+    green = Look(name="edge", color_rgb=(0.10, 0.26, 0.20), roughness=0.1)
+    return [(join(*legs, *rails), STEEL), (board, OAK), (top, GLASS), (edges, green)]
 
 
 def glass_vase(rng: np.random.Generator) -> list[Painted]:
     """A clear vase with a few bare twigs."""
-    outside = [(0.0, 0.0), (0.04, 0.0), (0.055, 0.05), (0.058, 0.10), (0.04, 0.17), (0.045, 0.22)]
-    inside = [(0.042, 0.22), (0.037, 0.17), (0.055, 0.10), (0.05, 0.05), (0.0, 0.012)]
+    # One skin: as thin glass has one, and each more takes a step of a path that ends after four.
+    skin = [(0.0, 0.0), (0.04, 0.0), (0.055, 0.05), (0.058, 0.10), (0.04, 0.17), (0.045, 0.22)]
     twigs = []
     for _ in range(6):
         angle, lean = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(0.05, 0.14))
@@ -39,7 +47,7 @@ def glass_vase(rng: np.random.Generator) -> list[Painted]:
         bend = (0.4 * tip[0], 0.4 * tip[1], 0.26)
         twigs.append(tube([foot, bend, (*tip, float(rng.uniform(0.42, 0.6)))], 0.0025, sides=5))
     bark = Look(name="bark", color_rgb=(0.09, 0.05, 0.03), roughness=0.9)
-    return [(lathe(outside + inside, segments=28), GLASS), (join(*twigs), bark)]
+    return [(lathe(skin, segments=28), GLASS), (join(*twigs), bark)]
 
 
 def ceramic_vase(_rng: np.random.Generator) -> list[Painted]:
@@ -53,20 +61,9 @@ def ceramic_vase(_rng: np.random.Generator) -> list[Painted]:
 
 
 def glassware(_rng: np.random.Generator) -> list[Painted]:
-    """Two tumblers and a carafe with water."""
-    tumbler = [(0.0, 0.0), (0.03, 0.0), (0.036, 0.09), (0.034, 0.09), (0.0285, 0.008), (0.0, 0.008)]
-    carafe = [
-        (0.0, 0.0),
-        (0.05, 0.0),
-        (0.052, 0.11),
-        (0.025, 0.18),
-        (0.03, 0.24),
-        (0.028, 0.24),
-        (0.023, 0.18),
-        (0.049, 0.11),
-        (0.047, 0.006),
-        (0.0, 0.006),
-    ]
+    """Two tumblers and a carafe."""
+    tumbler = [(0.0, 0.004), (0.03, 0.0), (0.036, 0.09)]
+    carafe = [(0.0, 0.004), (0.05, 0.0), (0.052, 0.11), (0.025, 0.18), (0.03, 0.24)]
     shapes = [
         moved(lathe(tumbler, segments=22), (-0.09, -0.05, 0.0)),
         moved(lathe(tumbler, segments=22), (0.10, -0.07, 0.0)),
@@ -78,12 +75,13 @@ def glassware(_rng: np.random.Generator) -> list[Painted]:
 def mug(_rng: np.random.Generator) -> list[Painted]:
     """A mug, its handle to the right."""
     body = lathe(
-        [(0.0, 0.0), (0.034, 0.0), (0.04, 0.006), (0.04, 0.092), (0.0365, 0.092), (0.0355, 0.012)]
-        + [(0.0, 0.01)],
+        [(0.0, 0.0), (0.036, 0.0), (0.04, 0.006), (0.04, 0.092), (0.036, 0.092), (0.0, 0.012)],
         segments=28,
     )
     angle = np.linspace(-np.pi / 2, np.pi / 2, 9)
-    ring = [(0.038 + 0.028 * float(np.cos(a)), 0.0, 0.048 + 0.028 * float(np.sin(a))) for a in angle]
+    ring = [
+        (0.038 + 0.028 * float(np.cos(a)), 0.0, 0.048 + 0.028 * float(np.sin(a))) for a in angle
+    ]
     glaze = Look(name="glaze", color_rgb=(0.48, 0.45, 0.38), roughness=0.15)
     return [(join(body, tube(ring, 0.005, sides=8)), glaze)]
 
@@ -91,8 +89,7 @@ def mug(_rng: np.random.Generator) -> list[Painted]:
 def table_lamp(_rng: np.random.Generator) -> list[Painted]:
     """A ceramic foot under a shade of cloth."""
     foot = lathe(
-        [(0.0, 0.0), (0.06, 0.0), (0.075, 0.05), (0.06, 0.13), (0.02, 0.19), (0.012, 0.22)]
-        + [(0.0, 0.22)],
+        [(0.0, 0.0), (0.06, 0.0), (0.075, 0.05), (0.06, 0.13), (0.02, 0.19), (0.0, 0.22)],
         segments=28,
     )
     pole = rod((0.0, 0.0, 0.2), (0.0, 0.0, 0.3), (0.006, 0.006))
@@ -178,12 +175,16 @@ def pouf(_rng: np.random.Generator) -> list[Painted]:
 def shoes(_rng: np.random.Generator) -> list[Painted]:
     """A pair of slippers."""
     felt, soles = [], []
-    angle = np.linspace(0.0, np.pi, 7)
+    angle = np.linspace(0.0, np.pi, 6)
     for x, turn in ((-0.07, 6.0), (0.07, -9.0)):
         arch = [(0.042 * float(np.cos(a)), 0.0, 0.012 + 0.05 * float(np.sin(a))) for a in angle]
         upper = [
-            tube([(px, -0.12 + 0.014 * row, pz * (0.62 + 0.06 * row)) for px, _, pz in arch], 0.009)
-            for row in range(7)
+            tube(
+                [(px, -0.12 + 0.019 * row, pz * (0.62 + 0.08 * row)) for px, _, pz in arch],
+                0.012,
+                sides=6,
+            )
+            for row in range(5)
         ]
         sole = box((-0.046, -0.135, 0.0), (0.046, 0.13, 0.014), bevel_m=0.005)
         felt.append(moved(join(*upper), (x, 0.0, 0.0), turn))

@@ -16,7 +16,7 @@ def _sash(x: float, low: float, high: float, depth: tuple[float, float]) -> list
     """Frame, one upright and one cross bar around two by two panes."""
     rail, (front, back) = 0.055, depth
     middle = low + (high - low) * 0.62
-    bars = [
+    return [
         box((-x, front, low), (x, back, low + rail), bevel_m=0.003),
         box((-x, front, high - rail), (x, back, high), bevel_m=0.003),
         box((-x, front, low + rail), (-x + rail, back, high - rail)),
@@ -24,13 +24,13 @@ def _sash(x: float, low: float, high: float, depth: tuple[float, float]) -> list
         box((-0.025, front, low + rail), (0.025, back, high - rail)),
         box((-x + rail, front + 0.004, middle - 0.018), (x - rail, back, middle + 0.018)),
     ]
-    return bars
 
 
 def _window(x: float, height: float) -> list[Painted]:
     front, back = -0.02, 0.045
     sky = panel(((-x, back, 0.03), (x, back, 0.03), (x, back, height), (-x, back, height)))
-    glass = box((-x + 0.04, 0.016, 0.07), (x - 0.04, 0.020, height - 0.04))
+    left, right, low, high = -x + 0.04, x - 0.04, 0.07, height - 0.04
+    glass = panel(((left, 0.02, low), (right, 0.02, low), (right, 0.02, high), (left, 0.02, high)))
     sill = box((-x - 0.05, -0.09, 0.0), (x + 0.05, back, 0.03), bevel_m=0.004)
     return [
         (join(*_sash(x, 0.03, height, (front, back - 0.004)), sill), WHITE),
@@ -80,7 +80,9 @@ def window_blind(_rng: np.random.Generator) -> list[Painted]:
 
 def _ball(radius: float) -> Shape:
     angle = np.linspace(-np.pi / 2, np.pi / 2, 9)
-    profile = [(radius * max(float(np.cos(a)), 0.0), radius * (1 + float(np.sin(a)))) for a in angle]
+    profile = [
+        (radius * max(float(np.cos(a)), 0.0), radius * (1 + float(np.sin(a)))) for a in angle
+    ]
     return lathe(profile, segments=14)
 
 
@@ -129,7 +131,11 @@ def wall_clock(_rng: np.random.Generator) -> list[Painted]:
     hands = []
     for turn, length in ((0.84, 0.075), (0.17, 0.11)):
         angle = turn * 2 * np.pi
-        tip = (length * float(np.sin(angle)), -depth + 0.002, radius + length * float(np.cos(angle)))
+        tip = (
+            length * float(np.sin(angle)),
+            -depth + 0.002,
+            radius + length * float(np.cos(angle)),
+        )
         hands.append(rod((0.0, -depth + 0.002, radius), tip, (0.004, 0.002), segments=6))
     return [(ring, BLACK), (face, WHITE), (join(*marks, *hands), BLACK)]
 

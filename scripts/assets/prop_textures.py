@@ -169,6 +169,67 @@ def _canvas(rng: np.random.Generator, color: FloatArray) -> FloatArray:
     return np.asarray(np.clip(color * brush[..., None], 0.0, 1.0))
 
 
+def art_botanic(rng: np.random.Generator) -> FloatArray:
+    """A pressed sprig: a curved stem with pairs of leaves on pale paper."""
+    u, v = _uv()
+    color = np.broadcast_to(rgb(236, 230, 214), (*u.shape, 3)).copy()
+    stem = 0.5 + 0.06 * np.sin(2.2 * (1.0 - v))
+    color[(np.abs(u - stem) < 0.004) & (v > 0.16) & (v < 0.92)] = rgb(86, 92, 58)
+    for index in range(9):
+        height = 0.86 - 0.075 * index
+        middle = 0.5 + 0.06 * np.sin(2.2 * (1.0 - height))
+        length = 0.20 - 0.013 * index + rng.uniform(-0.015, 0.015)
+        for side in (-1.0, 1.0):
+            angle = np.radians(rng.uniform(28, 44))
+            x, y = (u - middle) * side, height - v
+            along = (x * np.cos(angle) + y * np.sin(angle)) / length
+            across = (-x * np.sin(angle) + y * np.cos(angle)) / (0.22 * length)
+            leaf = (along - 0.5) ** 2 * 4 + across**2 < 1.0
+            vein = np.abs(across) < 0.07
+            tone = mix(rgb(74, 98, 62), rgb(120, 138, 86), np.array([rng.uniform(0, 1)]))[0]
+            color[leaf] = tone
+            color[leaf & vein] = tone * 0.78
+    return _canvas(rng, color)
+
+
+def art_waves(rng: np.random.Generator) -> FloatArray:
+    """Bands of ink that run in waves, dark at the bottom."""
+    u, v = _uv()
+    height = v + 0.05 * np.sin(2 * np.pi * (1.3 * u + 0.2)) + 0.02 * np.sin(2 * np.pi * 3.1 * u)
+    height = height + 0.012 * spectral(rng, SIZE_PX, slope=1.4)
+    bands = np.clip(np.floor(height * 9), 0, 8) / 8
+    inside = 0.5 + 0.5 * np.cos(2 * np.pi * height * 9)
+    color = mix(rgb(224, 226, 222), rgb(28, 52, 84), np.clip(bands - 0.12 * inside, 0, 1))
+    return _canvas(rng, color)
+
+
+def weave(rng: np.random.Generator) -> FloatArray:
+    """Strands of rush, over and under each other."""
+    u, v = _uv()
+    rows, columns = 16, 12
+    row, column = np.floor(v * rows), np.floor(u * columns)
+    over = (row + column) % 2 == 0
+    across = np.where(over, (v * rows) % 1.0, (u * columns) % 1.0)
+    bulge = np.sin(np.pi * across) ** 0.6
+    tone = rng.normal(0, 0.08, (rows, columns))[row.astype(np.int64), column.astype(np.int64)]
+    fibres = 0.06 * spectral(rng, SIZE_PX, slope=0.4, stretch=(1.0, 6.0))
+    shade = np.clip(0.15 + 0.7 * bulge + tone + fibres, 0.0, 1.0)
+    return mix(rgb(88, 62, 36), rgb(198, 162, 112), shade)
+
+
+def knit(rng: np.random.Generator) -> FloatArray:
+    """Thick plain knitting: columns of V-shaped stitches."""
+    u, v = _uv()
+    columns, rows = 20, 22
+    place = (u * columns) % 1.0
+    lean = np.abs(place - 0.5) * 1.4
+    stitch = (v * rows + lean) % 1.0
+    bulge = np.sin(np.pi * stitch) ** 0.7 * (0.35 + 0.65 * np.sin(np.pi * ((2 * place) % 1.0)))
+    fibres = 0.06 * spectral(rng, SIZE_PX, slope=0.3)
+    shade = np.clip(0.2 + 0.75 * bulge + fibres, 0.0, 1.0)
+    return mix(rgb(112, 104, 98), rgb(214, 206, 196), shade)
+
+
 def linen(rng: np.random.Generator) -> FloatArray:
     """Pale woven cloth of a lampshade."""
     warp = spectral(rng, SIZE_PX, slope=0.4, stretch=(1.0, 18.0))

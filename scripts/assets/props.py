@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import prop_clutter
+import prop_openings
 import prop_textures
 from noise import FloatArray
 from prop_furniture import Painted, floor_lamp, shelf, side_table, tv_cabinet
@@ -27,6 +29,8 @@ class Prop:
     textures: dict[str, Draw]
     """File name without suffix to the function that draws it."""
     build: Callable[[np.random.Generator], list[Painted]]
+    texture_px: int = 512
+    """Side of its textures: what is small in every picture needs no more than 256."""
 
 
 def rug(texture: str) -> Callable[[np.random.Generator], list[Painted]]:
@@ -210,9 +214,82 @@ PROPS: tuple[Prop, ...] = (
         {"art": prop_textures.art_field, "walnut": prop_textures.walnut},
         picture(0.7, 0.9, WALNUT),
     ),
+    Prop(
+        "picture_botanic",
+        "picture",
+        "wall_hung",
+        "Framed botanic print",
+        {"art": prop_textures.art_botanic},
+        picture(0.42, 0.56, BLACK),
+        texture_px=256,
+    ),
+    Prop(
+        "picture_waves",
+        "picture",
+        "wall_hung",
+        "Framed ink waves",
+        {"art": prop_textures.art_waves, "oak": prop_textures.oak},
+        picture(1.0, 0.6, OAK),
+        texture_px=256,
+    ),
     Prop("floor_lamp", "lamp", "wall", "Floor lamp", {"linen": prop_textures.linen}, floor_lamp),
     Prop("shelf", "shelf", "wall", "Bookcase", {"oak": prop_textures.oak}, shelf),
     Prop(
         "side_table", "table", "floor", "Round side table", {"oak": prop_textures.oak}, side_table
     ),
+    Prop(
+        "coffee_table",
+        "table",
+        "floor",
+        "Coffee table of glass and steel",
+        {"oak": prop_textures.oak},
+        prop_clutter.coffee_table,
+        texture_px=256,
+    ),
+    Prop("glass_vase", "vase", "on_top", "Vase with twigs", {}, prop_clutter.glass_vase),
+    Prop("ceramic_vase", "vase", "on_top", "Glazed vase", {}, prop_clutter.ceramic_vase),
+    Prop("glassware", "glass", "on_top", "Tumblers and a carafe", {}, prop_clutter.glassware),
+    Prop("mug", "cup", "on_top", "Mug", {}, prop_clutter.mug),
+    Prop("table_lamp", "lamp", "on_top", "Table lamp", {}, prop_clutter.table_lamp),
+    Prop("magazines", "magazine", "floor", "Magazines", {}, prop_clutter.magazines),
+    Prop("toy_blocks", "toy", "floor", "Wooden blocks", {}, prop_clutter.toy_blocks),
+    Prop("power_strip", "cable", "floor", "Power strip", {}, prop_clutter.power_strip),
+    Prop(
+        "basket",
+        "basket",
+        "floor",
+        "Woven basket",
+        {"weave": prop_textures.weave},
+        prop_clutter.basket,
+        texture_px=256,
+    ),
+    Prop(
+        "pouf",
+        "pouf",
+        "floor",
+        "Knitted pouf",
+        {"knit": prop_textures.knit},
+        prop_clutter.pouf,
+        texture_px=256,
+    ),
+    Prop("slippers", "shoe", "floor", "Slippers", {}, prop_clutter.shoes),
+    Prop(
+        "window_curtains",
+        "window",
+        "wall_hung",
+        "Window with curtains",
+        {"linen": prop_textures.linen},
+        prop_openings.window_curtains,
+        texture_px=256,
+    ),
+    Prop(
+        "window_blind",
+        "window",
+        "wall_hung",
+        "Window with a blind",
+        {},
+        prop_openings.window_blind,
+    ),
+    Prop("door", "door", "wall_hung", "Panelled door", {}, prop_openings.door),
+    Prop("wall_clock", "clock", "wall_hung", "Wall clock", {}, prop_openings.wall_clock),
 )

@@ -144,6 +144,23 @@ def concrete(rng: np.random.Generator, size: int, _width_m: float) -> FloatArray
     return mix(rgb(118, 116, 112), rgb(184, 181, 175), shade)
 
 
+def terrazzo(rng: np.random.Generator, size: int, _width_m: float) -> FloatArray:
+    """Polished cement with chips of stone in three tones."""
+    color = mix(rgb(196, 192, 184), rgb(214, 211, 204), _share(spectral(rng, size, slope=1.2)))
+    for tone, cycles in (
+        (rgb(122, 116, 108), size / 18.0),
+        (rgb(168, 128, 104), size / 22.0),
+        (rgb(236, 232, 224), size / 14.0),
+    ):
+        chips = smoothstep(1.45, 1.6, band(rng, size, cycles=cycles))
+        color = mix(color, np.broadcast_to(tone, color.shape), chips)
+    return color
+
+
+def _share(noise: FloatArray) -> FloatArray:
+    return np.clip(0.5 + 0.25 * noise, 0.0, 1.0)
+
+
 def carpet(rng: np.random.Generator, size: int, _width_m: float) -> FloatArray:
     """Short loop pile in a warm grey."""
     loops = band(rng, size, cycles=size / 7.0)
@@ -226,12 +243,17 @@ ROOM_TEXTURES: tuple[RoomTexture, ...] = (
     RoomTexture("floor_tile", 1.2, 1024, 0.25, tile),
     RoomTexture("floor_concrete", 2.4, 1024, 0.55, concrete),
     RoomTexture("floor_carpet", 0.6, 512, 0.95, carpet),
+    RoomTexture("floor_terrazzo", 1.2, 512, 0.30, terrazzo),
+    RoomTexture("floor_grey_oak", 1.6, 512, 0.50, planks(GREY_OAK, 0.2, 1)),
     RoomTexture("wall_white", 1.5, 512, 0.85, plaster(rgb(236, 234, 228), relief=0.008)),
     RoomTexture("wall_cream", 1.5, 512, 0.88, plaster(rgb(226, 212, 184), relief=0.016)),
     RoomTexture("wall_grey", 2.0, 512, 0.88, plaster(rgb(186, 186, 184), relief=0.016)),
     RoomTexture("wall_sage", 1.5, 512, 0.80, plaster(rgb(164, 178, 156), relief=0.008)),
     RoomTexture("wall_blue", 1.5, 512, 0.80, plaster(rgb(132, 154, 176), relief=0.008)),
     RoomTexture("wall_terracotta", 1.5, 512, 0.85, plaster(rgb(196, 140, 112), relief=0.014)),
+    RoomTexture("wall_ochre", 1.5, 256, 0.80, plaster(rgb(206, 172, 104), relief=0.010)),
+    RoomTexture("wall_petrol", 1.5, 256, 0.75, plaster(rgb(58, 88, 98), relief=0.010)),
+    RoomTexture("wall_rose", 1.5, 256, 0.80, plaster(rgb(206, 176, 170), relief=0.010)),
     RoomTexture(
         "wall_brick",
         0.96,

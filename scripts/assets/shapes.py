@@ -174,7 +174,9 @@ def tube(path: list[Point], radius_m: float, *, sides: int = 8) -> Shape:
     points = np.array(path, np.float64)
     along = np.gradient(points, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
-    helper = np.array([0.0, 0.0, 1.0]) if abs(along[:, 2]).max() < 0.9 else np.array([0.3, 1.0, 0.0])
+    helper = (
+        np.array([0.0, 0.0, 1.0]) if abs(along[:, 2]).max() < 0.9 else np.array([0.3, 1.0, 0.0])
+    )
     across = np.cross(along, helper)
     across /= np.linalg.norm(across, axis=1, keepdims=True)
     third = np.cross(across, along)
@@ -185,7 +187,10 @@ def tube(path: list[Point], radius_m: float, *, sides: int = 8) -> Shape:
 
 
 def sheet(
-    upper: list[tuple[float, float]], top_m: float, lower: list[tuple[float, float]], bottom_m: float
+    upper: list[tuple[float, float]],
+    top_m: float,
+    lower: list[tuple[float, float]],
+    bottom_m: float,
 ) -> Shape:
     """A hanging cloth between two lines of (x, y), one point of each below the other."""
     rows = [
@@ -196,7 +201,7 @@ def sheet(
 
 
 def _grid(points: FloatArray) -> Shape:
-    """A surface over (rows, columns, 3) points; U runs along the columns in metres, V along rows."""
+    """A surface over (rows, columns, 3) points; U along the columns, V the rows, in metres."""
     steps = np.linalg.norm(np.diff(points, axis=1), axis=2).mean(axis=0)
     climbs = np.linalg.norm(np.diff(points, axis=0), axis=2).mean(axis=1)
     u, v = np.r_[0.0, np.cumsum(steps)], np.r_[0.0, np.cumsum(climbs)]
