@@ -61,7 +61,10 @@ class Generator:
             return SceneReport(problems=((error.field, error.problem),), warnings=())
         except PreconditionFailed as error:
             return SceneReport(problems=(("renderer", str(error)),), warnings=())
-        return await self.pool.inspect(InspectJob(stage=stage, spec_json=ask.spec_json))
+        try:
+            return await self.pool.inspect(InspectJob(stage=stage, spec_json=ask.spec_json))
+        except PreconditionFailed as error:
+            return SceneReport(problems=(("randomization.plugins", str(error)),), warnings=())
 
     async def preview(self, ask: SpecRequest, frame: int, caller: str) -> FrameResult:
         """One frame; waits for a free worker like any other."""
@@ -109,7 +112,8 @@ class Generator:
 
         Raises:
             InvalidRequest: the spec or the shards are wrong.
-            PreconditionFailed: this worker can't honour the renderer, or the run has another spec.
+            PreconditionFailed: this worker can't honour the renderer or a plug-in, or the run has
+                another spec.
             Overloaded: every place for a call is taken.
         """
         self._check(ask.ask, caller, resolved=True)
@@ -149,6 +153,12 @@ class Generator:
                     f"spec.cameras[{index}]",
                     f"is {camera.width_px}x{camera.height_px}; this generator renders up to "
                     f"{limit} px a side",
+                )
+        for index, plugin in enumerate(ask.spec.randomization.plugins):
+            if resolved and not plugin.sha256:
+                raise InvalidRequest(
+                    f"spec.randomization.plugins[{index}].sha256",
+                    "is not filled in: a run names the source that its plug-ins have",
                 )
         identity, wanted = self.pool.identity, ask.spec.renderer
         backends = (identity.backend,) if resolved else (identity.backend, "auto")

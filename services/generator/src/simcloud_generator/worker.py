@@ -20,6 +20,7 @@ from simcloud.scene.catalog import Catalog, read_catalog
 from simcloud.spec.canonical import digest, parse
 from simcloud.spec.check import check_against_scene
 from simcloud.spec.model import Spec
+from simcloud.spec.plugins import check_plugins
 from simcloud.spec.sample import sample
 from simcloud_generator.backends.base import Session
 from simcloud_generator.frame import FrameMaker, Stopwatch
@@ -140,7 +141,7 @@ class _Worker:
     def _inspect(self, job: InspectJob) -> SceneReport:
         try:
             spec = parse(Spec, job.spec_json, field="spec")
-            problems = check_against_scene(spec, read_catalog(job.stage))
+            problems = [*check_plugins(spec), *check_against_scene(spec, read_catalog(job.stage))]
             warnings: tuple[str, ...] = ()
             if not problems:
                 scene = self._open(job.stage, job.spec_json)

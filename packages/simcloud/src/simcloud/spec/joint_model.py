@@ -12,7 +12,9 @@ from simcloud.spec.kinds import Kind, Values, no_values, to_float32
 from simcloud.spec.parameters import Scalar
 from simcloud.spec.streams import RandomStream
 
-TAKEN = frozenset({"background", "camera", "dome", "light", "material", "objects", "plugin"})
+TAKEN = frozenset(
+    {"background", "camera", "dome", "light", "material", "objects", "plugin", "settling"}
+)
 """First parts of the names that the spec's other values have."""
 
 _Row = tuple[bool | int | float | str, ...]

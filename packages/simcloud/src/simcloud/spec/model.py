@@ -18,6 +18,7 @@ from simcloud.spec.distributions import Distribution
 from simcloud.spec.joint_model import JointTable
 from simcloud.spec.light_model import Dome, MaterialChoice, RectLightSpec
 from simcloud.spec.object_model import ObjectGroup, Region, support_problems
+from simcloud.spec.plugin_model import PluginRandomizer
 from simcloud.spec.references import check_references
 
 
@@ -72,6 +73,8 @@ class Randomization(SpecModel):
     """Objects of the library."""
     backgrounds: Backgrounds | None = None
     """Pictures behind the objects; only ``renderer.mode`` ``composite`` draws them."""
+    plugins: tuple[PluginRandomizer, ...] = Field(default=(), max_length=16)
+    """Randomizers of your own; each sees the frame as sampled, before any other."""
 
 
 def _known_annotators(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -143,6 +146,7 @@ class Spec(SpecModel):
             ("cameras", [camera.name for camera in self.cameras]),
             ("randomization.joint", [table.name for table in self.randomization.joint]),
             ("randomization.objects", groups),
+            ("randomization.plugins", [item.name for item in self.randomization.plugins]),
             ("randomization.materials", [item.name for item in self.randomization.materials]),
             ("randomization.rect_lights", [item.name for item in self.randomization.rect_lights]),
         ):

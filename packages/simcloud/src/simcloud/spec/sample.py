@@ -21,6 +21,7 @@ from simcloud.spec.parameters import (
     RectLight,
     Vector3,
 )
+from simcloud.spec.plugins import randomized
 from simcloud.spec.references import shared_names
 from simcloud.spec.sample_backgrounds import sample_backgrounds
 from simcloud.spec.sample_camera import sample_cameras
@@ -37,8 +38,9 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
         frame: frame index, 0 or more.
 
     Raises:
-        InvalidRequest: the spec names something that the scene doesn't hold, or a camera that looks
-            at its own place.
+        InvalidRequest: the spec names something that the scene doesn't hold, a camera looks at its
+            own place, or a plug-in failed.
+        PreconditionFailed: a plug-in is not installed here with the source that the spec says.
     """
     draws = Draws(spec.seed, frame, spec=spec)
     randomization = spec.randomization
@@ -80,7 +82,7 @@ def _completed(
         backgrounds=sample_backgrounds(spec, scene, draws),
     )
     draws.check()
-    return replace(completed, values=dict(sorted(draws.values.items())))
+    return randomized(spec, replace(completed, values=dict(sorted(draws.values.items()))))
 
 
 def _rect_lights(spec: Spec, draws: Draws) -> list[RectLight]:
