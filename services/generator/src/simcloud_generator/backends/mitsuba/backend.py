@@ -26,7 +26,15 @@ from simcloud_generator.backends.mitsuba.variant import (
 )
 from simcloud_generator.backends.tracing import Tracer
 
-LIBRARIES = ("mitsuba", "drjit", "mitsuba-oidn", "embreex", "numpy", "usd-core")
+LIBRARIES = (
+    "mitsuba",
+    "drjit",
+    "mitsuba-oidn",
+    "embreex",
+    "numpy",
+    "opencv-python-headless",
+    "usd-core",
+)
 """Packages that pixels or labels depend on."""
 
 MAX_FACES = 20_000_000
