@@ -29,7 +29,7 @@ FAULTS = "SIMCLOUD_TEST_ISAAC_FAULTS"
 
 ``hang=<file>``: a capture never ends; once, since the file is made. ``stopping=<n>``: the first n
 captures find the orchestrator stopping. ``ignore=<n>``: the n-th capture schedules no frame.
-``frozen``: no capture after the test frame's shows new data. ``none=<annotator>``: it gives no
+``frozen``: from the second stage on, only its first frame is captured. ``none=<annotator>``: it gives no
 data. ``signature``: ``step`` has another parameter. ``dark``: pictures are black. ``unlabelled``:
 labels do not arrive.
 """
@@ -55,6 +55,7 @@ class Kit:
         self.loading = 0
         self.updates = 0
         self.steps = 0
+        self.made = 0
         self.stages_opened = 0
         self.step_arguments: list[dict[str, Any]] = []
         self.loading_waits: list[int] = []
@@ -143,7 +144,8 @@ class Kit:
             return  # an error in the log: no frame was scheduled
         frozen = "frozen" in self.faults and self.stages_opened > 1
         for product in self.products.values():
-            if product.updating and product.annotators and not (frozen and product.captures > 0):
+            done = frozen and product.captures >= WARM_UP
+            if product.updating and product.annotators and not done:
                 product.capture(self)
         self.status = Status.STEPPED
         if self.steps <= int(self.faults.get("stopping") or 0):
@@ -158,7 +160,8 @@ class Kit:
     # --- render products and annotators ---
     def render_product(self, camera: str, resolution: tuple[int, int], name: str) -> Any:
         assert self.stage.GetPrimAtPath(camera), f"there is no camera {camera}"
-        product = Product(self, f"/Render/Replicator_{len(self.products)}", camera, resolution)
+        self.made += 1
+        product = Product(self, f"/Render/Replicator_{self.made}", camera, resolution)
         self.products[product.path] = product
         return wrapped(HYDRA_TEXTURE, product)
 
@@ -322,6 +325,7 @@ def _install(kit: Kit) -> None:
         behaviours[f"{stage}.{name}"] = getattr(kit, name)
     install(behaviours)
     if "signature" in kit.faults:
+
         def step(rt_subframes: int = -1, pause_timeline: bool = False) -> None:
             raise AssertionError("an unknown version is never stepped")
 

@@ -181,6 +181,7 @@ class IsaacSession:
             check_camera(index, camera)
 
     def _stale(self, frame: FrameScene, camera: CameraView, raw: RawView) -> str:
+        convert.check_there(raw)
         objects = {
             group.prim: matrix
             for group in frame.groups

@@ -127,10 +127,7 @@ class Capture:
             self._step()
             views = [_data(buffers) for buffers in used]
             try:
-                problem = next(
-                    filter(None, map(stale, cameras, views)),
-                    "",
-                )
+                problem = next(filter(None, map(stale, cameras, views)), "")
             except BadData as error:
                 problem = error
                 continue

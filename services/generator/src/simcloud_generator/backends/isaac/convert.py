@@ -108,6 +108,20 @@ def flat(raw: object, annotator: str) -> dict[str, object]:
     return result
 
 
+def check_there(raws: Mapping[str, object]) -> None:
+    """Looks whether every annotator has given something: the first captures may leave them empty.
+
+    Raises:
+        BadData: naming the first that has not. Boxes may have no rows, if nothing is in view.
+    """
+    for annotator, raw in raws.items():
+        content = flat(raw, annotator)
+        data = content.get("data", content)
+        empty = isinstance(data, np.ndarray) and data.size == 0 and data.dtype.names is None
+        if empty or not content:
+            raise BadData(f"{annotator}: an empty array")
+
+
 def picture(raw: object, width: int, height: int) -> npt.NDArray[np.uint8]:
     """``rgb``: uint8 (H, W, 4), sRGB, as (H, W, 3); the fourth channel is constant."""
     data = _image(raw, "rgb", width, height, np.dtype(np.uint8), channels=4)
