@@ -11,6 +11,8 @@ from simcloud.errors import PreconditionFailed, Violation
 from simcloud.spec.fingerprint import make_fingerprint
 from simcloud.spec.model import Renderer
 from simcloud_generator.backends.base import Session
+from simcloud_generator.backends.compositing.session import open_compositing
+from simcloud_generator.backends.compositing.settings import CompositingSettings
 from simcloud_generator.backends.isaac.hardware import check_hardware, list_gpus, must_pass
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.backends.mitsuba.backend import MitsubaBackend
@@ -144,6 +146,8 @@ class MitsubaRenderers:
                 f"the spec wants {wanted[0]}/{wanted[1]}, this worker renders with "
                 f"mitsuba/{self._variant}"
             )
+        if renderer.mode == "composite":
+            return open_compositing(stage, CompositingSettings())
         return MitsubaBackend(self._settings(renderer, self._variant)).open(stage)
 
     def _settings(self, renderer: Renderer, variant: str = "") -> MitsubaSettings:

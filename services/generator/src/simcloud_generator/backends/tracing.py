@@ -22,6 +22,7 @@ from simcloud.geometry import (
     matrix4,
     pixel_rays,
     projected_extent,
+    rays_through,
     transform_directions,
     transform_points,
 )
@@ -59,7 +60,7 @@ class Geometry:
 
 @dataclass(slots=True, eq=False)
 class Hits:
-    """First hits of a picture's rays, flat over its H * W pixels, row by row."""
+    """First hits of rays: of a picture's H * W pixels row by row, or of some places in it."""
 
     distance_m: Float32Array
     """From the camera's origin; inf where nothing was hit."""
@@ -70,7 +71,7 @@ class Hits:
     u: Float32Array
     v: Float32Array
     normal: Float32Array
-    """(H * W, 3) geometric, in the group's frame, not normalised."""
+    """(N, 3) geometric, in the group's frame, not normalised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +124,46 @@ class Tracer:
             offset: place within each pixel; labels use its centre.
         """
         directions, cosines = pixel_rays(camera, offset)
-        count = camera.width * camera.height
-        hits = Hits(
-            distance_m=np.full(count, NO_HIT_DISTANCE, dtype=np.float32),
-            group=np.full(count, -1, dtype=np.int32),
-            part=np.zeros(count, dtype=np.int32),
-            primitive=np.zeros(count, dtype=np.int32),
-            u=np.zeros(count, dtype=np.float32),
-            v=np.zeros(count, dtype=np.float32),
-            normal=np.zeros((count, 3), dtype=np.float32),
-        )
+        hits = _no_hits(camera.width * camera.height)
         trace = ViewTrace(directions=directions, cosines=cosines, hits=hits)
         for index, group in enumerate(frame.groups):
             trace.silhouettes.append(self._trace_group(trace, camera, index, group))
         return trace
+
+    def trace_rays(
+        self,
+        frame: FrameScene,
+        camera: CameraView,
+        silhouettes: list[Silhouette],
+        pixels: Float64,
+    ) -> tuple[Float64, Hits]:
+        """Traces rays through some places of a picture that was traced before.
+
+        Args:
+            frame: what stands where.
+            camera: where from.
+            silhouettes: of the frame's groups, as :meth:`trace` found them.
+            pixels: places (N, 2) in the image, continuous pixels.
+
+        Returns:
+            Unit world directions (N, 3), and what the rays hit first.
+        """
+        directions, cosines = rays_through(camera, pixels)
+        hits = _no_hits(len(pixels))
+        x, y = np.ascontiguousarray(pixels.T)
+        for index, (group, silhouette) in enumerate(zip(frame.groups, silhouettes, strict=True)):
+            extent = silhouette.extent
+            if extent is None:
+                continue
+            inside = (x >= extent[0]) & (y >= extent[1]) & (x <= extent[2]) & (y <= extent[3])
+            chosen = np.flatnonzero(inside)
+            if len(chosen) == 0:
+                continue
+            geometry = self._get(group)
+            found = self._ray_hits(camera, group, geometry, directions[chosen], cosines[chosen])
+            closer = found.distance_m < hits.distance_m[chosen]
+            _write(hits, found, chosen, closer, index)
+        return directions, hits
 
     def _trace_group(
         self, trace: ViewTrace, camera: CameraView, index: int, group: Group
@@ -149,7 +176,13 @@ class Tracer:
         rows, columns = _window(extent, camera)
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return Silhouette(extent=extent, amodal_px=0, box=None)
-        found = self._window_hits(trace, camera, group, geometry, (rows, columns))
+        found = self._ray_hits(
+            camera,
+            group,
+            geometry,
+            trace.directions[rows, columns].reshape(-1, 3),
+            trace.cosines[rows, columns].ravel(),
+        )
         mask = np.zeros((camera.height, camera.width), dtype=np.bool_)
         mask[rows, columns] = np.isfinite(found.distance_m).reshape(
             rows.stop - rows.start, columns.stop - columns.start
@@ -159,17 +192,15 @@ class Tracer:
         _write(trace.hits, found, pixels, closer, index)
         return Silhouette(extent=extent, amodal_px=int(mask.sum()), box=mask_box(mask))
 
-    def _window_hits(
+    def _ray_hits(
         self,
-        trace: ViewTrace,
         camera: CameraView,
         group: Group,
         geometry: Geometry,
-        window: tuple[slice, slice],
+        directions: Float64,
+        cosines: Float64,
     ) -> Hits:
-        """First hits of the rays of a window with one group alone, between near and far."""
-        directions = trace.directions[window].reshape(-1, 3)
-        cosines = trace.cosines[window].ravel()
+        """First hits of rays (N, 3) with one group alone, between near and far."""
         start = camera.near_m / cosines
         eye = matrix4(camera.cam2world)[:3, 3]
         origins = eye + directions * start[:, None]
@@ -241,6 +272,19 @@ class Tracer:
             _, dropped = self._geometry.popitem(last=False)
             self._faces -= dropped.face_count
         return made
+
+
+def _no_hits(count: int) -> Hits:
+    """Rays that have hit nothing yet."""
+    return Hits(
+        distance_m=np.full(count, NO_HIT_DISTANCE, dtype=np.float32),
+        group=np.full(count, -1, dtype=np.int32),
+        part=np.zeros(count, dtype=np.int32),
+        primitive=np.zeros(count, dtype=np.int32),
+        u=np.zeros(count, dtype=np.float32),
+        v=np.zeros(count, dtype=np.float32),
+        normal=np.zeros((count, 3), dtype=np.float32),
+    )
 
 
 def _build(group: Group) -> Geometry:

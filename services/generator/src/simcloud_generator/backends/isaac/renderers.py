@@ -79,6 +79,11 @@ class IsaacRenderers:
                 f"the spec wants {renderer.backend}/{renderer.variant}, this worker renders with "
                 f"isaac/{own}"
             )
+        if renderer.mode == "composite":
+            raise PreconditionFailed(
+                "renderer.mode composite needs no GPU and is not made by Isaac Sim: give the run "
+                "to a generator of backend mitsuba, or set the mode to full"
+            )
         return self._backend.open(stage, samples_per_pixel=renderer.samples_per_pixel)
 
     def close(self) -> None:
