@@ -14,8 +14,9 @@ from simcloud.scene.translate.instancers import instance_counts
 from simcloud.scene.translate.meshes import IMPLICIT_SHAPES
 from simcloud.scene.translate.primitives import RINGS, SEGMENTS
 
-_SHAPE_TRIANGLES = 2 * SEGMENTS * (RINGS + 2)
-"""At least as many as any implicit shape has."""
+_SHAPE_TRIANGLES = {"Cube": 12, "Plane": 2}
+_ROUND_TRIANGLES = 2 * SEGMENTS * (RINGS + 2)
+"""At least as many as any other implicit shape has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,9 @@ class _Counter:
         """Raises InvalidRequest when a total has gone beyond its limit."""
         limits = self._limits
         for name, found, most, setting in (
-            ("prims", max(total.prims, self._walked), limits.max_prims, "max_prims"),
-            ("triangles", total.triangles, limits.max_triangles, "max_triangles"),
             ("instances", total.instances, limits.max_instances, "max_instances"),
+            ("triangles", total.triangles, limits.max_triangles, "max_triangles"),
+            ("prims", max(total.prims, self._walked), limits.max_prims, "max_prims"),
         ):
             if found > most:
                 raise InvalidRequest(
@@ -115,7 +116,7 @@ class _Counter:
 
 def _triangles(prim: Any, kind: str, limits: SceneLimits) -> int:
     if kind in IMPLICIT_SHAPES:
-        return _SHAPE_TRIANGLES
+        return _SHAPE_TRIANGLES.get(kind, _ROUND_TRIANGLES)
     if kind != "Mesh":
         return 0
     counts = value(prim.GetAttribute("faceVertexCounts"))

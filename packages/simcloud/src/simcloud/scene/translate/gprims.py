@@ -64,7 +64,8 @@ def read_gprim(
 
 def _placed(path: str, triangles: Triangles, local2world: Float64) -> tuple[Triangles, float]:
     """Triangles in the world frame, in float32; those without area are points. And the area."""
-    vertices = transform_points(local2world, triangles.vertices).astype(np.float32)
+    with np.errstate(over="ignore"):
+        vertices = transform_points(local2world, triangles.vertices).astype(np.float32)
     if not np.isfinite(vertices).all():
         raise InvalidRequest("scene", f"{path} reaches beyond what a float32 can hold")
     faces = triangles.faces

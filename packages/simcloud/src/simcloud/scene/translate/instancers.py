@@ -189,7 +189,8 @@ def _placed(mesh: SceneMesh, matrices: Float64, owner: str | None) -> SceneMesh:
     sign = np.sign(_determinants(matrices))[:, None]
     turned = [np.cross(b, c) * sign, np.cross(c, a) * sign, np.cross(a, b) * sign]
     moved = sum(points[None, :, i, None] * matrices[:, None, :3, i] for i in range(3))
-    vertices = (moved + matrices[:, None, :3, 3]).astype(np.float32)
+    with np.errstate(over="ignore"):
+        vertices = (moved + matrices[:, None, :3, 3]).astype(np.float32)
     directed = sum(normals[None, :, i, None] * turned[i][:, None, :] for i in range(3))
     if not np.isfinite(vertices).all():
         raise InvalidRequest("scene", f"an instance of {mesh.path} reaches beyond a float32")
