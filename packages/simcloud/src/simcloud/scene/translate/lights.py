@@ -116,7 +116,7 @@ def rect_triangles(width: float, height: float) -> Triangles:
 
 def distant_light(prim: Any, local2world: Float64, reading: Reading) -> DistantLight:
     """A distant light; its angular size only counts for how much it emits."""
-    direction = transform_directions(local2world, np.array([0.0, 0.0, -1.0]))
+    direction = transform_directions(local2world, np.array([[0.0, 0.0, -1.0]]))[0]
     direction = direction / np.sqrt((direction**2).sum())
     _name_what_is_not_drawn(prim, reading)
     emission = _emission(prim, reading)
