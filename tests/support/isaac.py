@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -21,15 +21,13 @@ SITE = Path(__file__).parent / "isaac_site"
 QUICK = IsaacSettings(settle_updates=2, warmup_steps=2, rt_subframes=4, step_timeout_s=60.0)
 """Isaac's settings where nothing has to settle."""
 
-SMI = """#!/bin/sh
-echo "0, NVIDIA L40S, 580.95.05, 46068"
-echo "1, NVIDIA L40S, 580.95.05, 46068"
-"""
+L40S = ("0, NVIDIA L40S, 580.95.05, 46068", "1, NVIDIA L40S, 580.95.05, 46068")
+"""Two cards as nvidia-smi lists them."""
 
 
 @contextmanager
 def isaac_installed(
-    folder: Path, *, faults: str = "", version: str = "6.0.1-rc.7"
+    folder: Path, *, faults: str = "", version: str = "6.0.1-rc.7", gpus: Sequence[str] = L40S
 ) -> Iterator[None]:
     """Isaac Sim as far as this process and its children can tell.
 
@@ -37,12 +35,13 @@ def isaac_installed(
         folder: for what an installation has on disk.
         faults: of the stand-in, by commas.
         version: that it says it is.
+        gpus: what nvidia-smi lists.
     """
     (folder / "VERSION").write_text(version)
     tools = folder / "bin"
     tools.mkdir(exist_ok=True)
     smi = tools / "nvidia-smi"
-    smi.write_text(SMI)
+    smi.write_text("\n".join(["#!/bin/sh", *(f"echo '{line}'" for line in gpus)]))
     smi.chmod(0o755)
     environment = {
         "EXP_PATH": str(folder),

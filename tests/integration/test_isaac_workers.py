@@ -1,0 +1,184 @@
+"""The Isaac backend within the generator's worker processes: hangs, signals, GPUs, selection."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from simcloud.errors import PreconditionFailed
+from simcloud.spec.canonical import canonical_json
+from simcloud.spec.model import Renderer, Spec
+from simcloud.telemetry.metrics import REGISTRY
+from simcloud_generator.backends.isaac.settings import IsaacSettings
+from simcloud_generator.jobs import RenderJob, WorkerConfiguration
+from simcloud_generator.pool import Recycling, open_pool
+from simcloud_generator.renderers import choose_backend, open_renderers
+from support.eventually import eventually
+from support.isaac import QUICK, isaac_installed
+from support.recorded_api import uninstall
+from support.replicator_fake import running
+from support.scenes import furnished_stage
+
+NEVER = Recycling(frames=0, rss_bytes=0)
+
+
+def spec(**renderer: object) -> Spec:
+    return Spec.model_validate(
+        {
+            "seed": 3,
+            "scene": {"root": "stage.usda"},
+            "annotators": ["rgb", "instance_segmentation", "bounding_box_2d_tight"],
+            "cameras": [
+                {
+                    "name": "main",
+                    "width_px": 32,
+                    "height_px": 24,
+                    "placement": {
+                        "kind": "look_at",
+                        "eye": [0, -4, 2.5],
+                        "target": [0, 0, 0.3],
+                    },
+                }
+            ],
+            "renderer": renderer,
+            "randomization": {
+                "region": {"x_m": [-2, 2], "y_m": [-2, 2]},
+                "objects": [
+                    {
+                        "name": "cans",
+                        "count": 2,
+                        "assets": "can",
+                        "placement": {
+                            "kind": "scatter",
+                            "x_m": {"uniform": [-1, 1]},
+                            "y_m": {"uniform": [-1, 1]},
+                        },
+                    }
+                ],
+            },
+        }
+    )
+
+
+def job(stage: Path, frame: int) -> RenderJob:
+    return RenderJob(stage=stage, spec_json=canonical_json(spec()), split="train", frame=frame)
+
+
+def configuration(tmp_path: Path, settings: IsaacSettings = QUICK) -> WorkerConfiguration:
+    return WorkerConfiguration(
+        variant="auto", threads=1, kernel_cache=tmp_path, backend="isaac", isaac=settings
+    )
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Path:
+    return furnished_stage(tmp_path)
+
+
+async def test_capture_that_hangs_ends_its_process_and_the_next_one_makes_the_frame(
+    tmp_path: Path, stage: Path
+) -> None:
+    marker = tmp_path / "hung"
+    settings = QUICK.model_copy(update={"step_timeout_s": 6.0})
+    with isaac_installed(tmp_path, faults=f"hang={marker}"):
+        async with open_pool(
+            workers=1, configuration=configuration(tmp_path, settings), recycling=NEVER
+        ) as pool:
+            assert pool.identity.backend == "isaac"
+            assert pool.identity.variant == "RealTimePathTracing"
+            assert pool.identity.stochastic
+            assert [check.name for check in pool.identity.preflight] == ["test_frame"]
+            first = multiprocessing.active_children()
+            result = await pool.render(job(stage, 0))
+            assert marker.exists()
+            assert result.quarantine == ""
+            assert [view.camera for view in result.views] == ["main"]
+            assert not set(multiprocessing.active_children()) & set(first)
+
+
+async def test_sigterm_lets_the_frame_finish_and_isaac_close(
+    tmp_path: Path, stage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    monkeypatch.setenv("SIMCLOUD_TEST_ISAAC_CLOSED", str(closed))
+    with isaac_installed(tmp_path):
+        async with open_pool(
+            workers=1, configuration=configuration(tmp_path), recycling=NEVER
+        ) as pool:
+            (worker,) = multiprocessing.active_children()
+            assert worker.pid is not None
+            frame = asyncio.ensure_future(pool.render(job(stage, 0)))
+            await eventually(lambda: REGISTRY.get_sample_value("simcloud_generator_workers_busy"))
+            os.kill(worker.pid, signal.SIGTERM)
+            assert (await frame).quarantine == ""
+            await eventually(closed.exists, within_s=30)
+            assert closed.read_text() == str(worker.pid)
+            # the place is filled again for the next frame
+            assert (await pool.render(job(stage, 1))).frame == 1
+
+
+@pytest.fixture
+def in_process(tmp_path: Path) -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with isaac_installed(tmp_path):
+        yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    uninstall()
+    running.clear()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_each_place_of_the_pool_has_a_gpu_of_its_own_and_refuses_other_renderers(
+    tmp_path: Path, stage: Path
+) -> None:
+    settings = QUICK.model_copy(update={"gpus": (0, 1)})
+    given = configuration(tmp_path, settings)
+    renderers = open_renderers(replace(given, place=1))
+    assert running[-1].config["active_gpu"] == 1
+    versions = renderers.identity().fingerprint_json
+    assert '"gpu":"NVIDIA L40S"' in versions
+    assert '"nvidia-driver":"580.95.05"' in versions
+    assert '"isaacsim":"6.0.1-rc.7"' in versions
+    with pytest.raises(PreconditionFailed, match="wants mitsuba/auto"):
+        renderers.open(Renderer(backend="mitsuba"), stage)
+    with pytest.raises(PreconditionFailed, match="wants isaac/PathTracing"):
+        renderers.open(Renderer(backend="isaac", variant="PathTracing"), stage)
+
+
+def test_cpu_generator_refuses_a_spec_that_asks_for_isaac(tmp_path: Path, stage: Path) -> None:
+    given = WorkerConfiguration(variant="scalar_rgb", threads=1, kernel_cache=tmp_path)
+    renderers = open_renderers(given)
+    with pytest.raises(PreconditionFailed, match="this worker renders with mitsuba/scalar_rgb"):
+        renderers.open(Renderer(backend="isaac"), stage)
+
+
+def test_isaac_is_chosen_only_where_it_is_installed_and_fit(tmp_path: Path) -> None:
+    settings = IsaacSettings()
+    assert choose_backend("auto", settings).backend == "mitsuba"
+    with pytest.raises(PreconditionFailed, match="no isaacsim"):
+        choose_backend("isaac", settings)
+    with isaac_installed(tmp_path):
+        assert choose_backend("mitsuba", settings).backend == "mitsuba"
+        for wanted in ("auto", "isaac"):
+            choice = choose_backend(wanted, settings)
+            assert choice.backend == "isaac"
+            assert all(check.ok for check in choice.preflight)
+    with isaac_installed(tmp_path, gpus=["0, NVIDIA H200, 580.95.05, 143771"]):
+        choice = choose_backend("auto", settings)
+        assert choice.backend == "mitsuba"
+        assert [check.name for check in choice.preflight if not check.ok] == ["rt_cores_0"]
+        with pytest.raises(PreconditionFailed, match="no RT cores") as caught:
+            choose_backend("isaac", settings)
+        assert caught.value.violations[0].subject == "rt_cores_0"
+    with isaac_installed(tmp_path, gpus=[]), pytest.raises(PreconditionFailed, match="no GPU 0"):
+        choose_backend("isaac", settings)
+    assert "isaacsim" not in sys.modules
