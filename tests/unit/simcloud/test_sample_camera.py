@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -20,6 +23,7 @@ from simcloud.spec.model import Spec
 from simcloud.spec.parameters import CameraView, PlacedObject, Vector3
 from simcloud.spec.pose import distance_to_box
 from simcloud.spec.sample import sample
+from simcloud.spec.surface import Triangle
 
 LOOK_AT = {"kind": "look_at", "eye": [0, -3, 1], "target": [0, 0, 0.5]}
 INSIDE = {
@@ -38,6 +42,12 @@ class Contents:
     """A scene of chairs."""
 
     sizes: dict[str, Vector3] = field(default_factory=lambda: {"chair": CHAIR_M})
+
+    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
+        return ()
+
+    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
+        return ()
 
     def asset_label(self, name: str) -> str | None:
         return None
@@ -221,7 +231,7 @@ def test_a_stereo_pair_shares_its_jitter_and_sees_the_disparity_of_its_base() ->
         "name": "right",
         "width_px": 64,
         "height_px": 48,
-        "placement": {"kind": "mounted", "on": "main", "offset_m": [0.065, 0, 0]},
+        "placement": {"kind": "mounted", "carrier": "main", "offset_m": [0.065, 0, 0]},
     }
     views, _, _ = cameras_of(right, camera(handheld={"rotation_deg": 2}), frame=4)
     second, first = views
@@ -242,7 +252,7 @@ def test_a_mounted_camera_is_turned_by_its_own_angles() -> None:
         "height_px": 48,
         "placement": {
             "kind": "mounted",
-            "on": "main",
+            "carrier": "main",
             "offset_m": [0, 0, 0],
             "rotation_deg": [0, 90, 0],
         },
@@ -298,8 +308,8 @@ def test_contradictions_are_refused(fields: dict[str, object], problem: str) -> 
 
 @pytest.mark.parametrize("on", ["nowhere", "other"])
 def test_a_camera_is_mounted_only_on_one_that_stands_by_itself(on: str) -> None:
-    mounted = {"kind": "mounted", "on": on, "offset_m": [0, 0, 0]}
-    other = {**camera({**mounted, "on": "main"}), "name": "other"}
+    mounted = {"kind": "mounted", "carrier": on, "offset_m": [0, 0, 0]}
+    other = {**camera({**mounted, "carrier": "main"}), "name": "other"}
     loose = {**camera(mounted), "name": "loose"}
     with pytest.raises(ValidationError, match="loose is mounted on"):
         spec_of(camera(), other, loose)
@@ -348,9 +358,19 @@ def test_noise_is_keyed_by_seed_frame_and_camera() -> None:
     assert len(keys) == 6
 
 
+def test_the_example_of_the_docs_is_two_cameras_of_a_rig() -> None:
+    page = Path(__file__).parents[3] / "docs" / "scenes" / "showroom.md"
+    (block,) = re.findall(r"^```yaml\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (left, right), _, _ = cameras_of(*yaml.safe_load(block)["cameras"])
+    assert left.sensor is not None
+    assert np.linalg.norm(np.subtract(eye_of(right), eye_of(left))) == pytest.approx(
+        0.065, abs=1e-6
+    )
+
+
 def test_values_of_cameras_do_not_move() -> None:
     # Part of the contract that stored runs rest on.
-    stereo = {"kind": "mounted", "on": "main", "offset_m": [{"uniform": [0.06, 0.07]}, 0, 0]}
+    stereo = {"kind": "mounted", "carrier": "main", "offset_m": [{"uniform": [0.06, 0.07]}, 0, 0]}
     views, _, values = cameras_of(
         camera(INSIDE, handheld={"correlation_frames": 4}, sensor={}),
         {**camera(stereo), "name": "right"},

@@ -81,7 +81,7 @@ class Mounted(SpecModel):
     """Fixed to another camera: the second eye of a stereo pair, one of a rig."""
 
     kind: Literal["mounted"] = "mounted"
-    on: Name
+    carrier: Name
     """Camera that carries it; that one's hand-held jitter moves both."""
     offset_m: Coordinates
     """Position in the carrier's frame: to its right, up, backwards. The right eye of a stereo pair
@@ -180,8 +180,8 @@ def check_rigs(cameras: Sequence[Camera]) -> None:
     """Raises ValueError for a camera mounted on one that isn't there or is itself mounted."""
     carriers = {camera.name for camera in cameras if not isinstance(camera.placement, Mounted)}
     for camera in cameras:
-        if isinstance(camera.placement, Mounted) and camera.placement.on not in carriers:
+        if isinstance(camera.placement, Mounted) and camera.placement.carrier not in carriers:
             raise ValueError(
-                f"cameras: {camera.name} is mounted on {camera.placement.on!r}, which is not a "
+                f"cameras: {camera.name} is mounted on {camera.placement.carrier!r}, which is not a "
                 "camera with a placement of its own"
             )

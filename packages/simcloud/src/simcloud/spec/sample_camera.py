@@ -61,7 +61,7 @@ def sample_cameras(
     return tuple(
         _view(
             camera,
-            _mounted(camera, own[camera.placement.on].cam2world, draws)
+            _mounted(camera, own[camera.placement.carrier].cam2world, draws)
             if isinstance(camera.placement, Mounted)
             else own[camera.name],
             draws,
