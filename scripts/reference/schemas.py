@@ -56,8 +56,10 @@ def json_schema(model: type[BaseModel], title: str) -> Json:
     result = _with_short_forms(schema)
     assert isinstance(result, dict)
     if "Constant" in result.get("$defs", {}):
-        defs = {key: value for key, value in result["$defs"].items() if not key.startswith("_")}
-        result["$defs"] = {**defs, "Distribution": _distribution(defs)}
+        hidden = ("_", "Short")
+        defs = {key: part for key, part in result["$defs"].items() if not key.startswith(hidden)}
+        alone = {"Independent": _independent(defs)} if "Stratified" in defs else {}
+        result["$defs"] = {**defs, **alone, "Distribution": _distribution(defs)}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **result,
@@ -73,6 +75,8 @@ def _with_short_forms(part: object) -> object:
         return part
     kept = {key: part[key] for key in ("description", "default") if key in part}
     forms = part.get("anyOf", [])
+    if any(_is_independent(form) for form in forms):
+        return {"$ref": "#/$defs/Independent", **kept}
     if _is_union(part) or any(_is_union(form) for form in forms):
         one = {"$ref": "#/$defs/Distribution"}
         nothing = {"type": "null"}
@@ -85,20 +89,70 @@ def _is_union(part: Json) -> bool:
     return "constant" in part.get("discriminator", {}).get("mapping", {})
 
 
-def _distribution(defs: Json) -> Json:
-    kinds = ["Constant", "Uniform", "LogUniform", "Normal", "Integer", "Choice"]
-    forms: list[Json] = [{"type": ["number", "string", "boolean"], "description": "A constant."}]
-    for kind in kinds[1:]:
-        name = defs[kind]["properties"]["kind"]["const"]
-        body = {key: value for key, value in defs[kind].items() if key != "description"}
-        fields = {key: value for key, value in body["properties"].items() if key != "kind"}
-        body["properties"] = fields
-        pair = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
-        scalars = {"type": "array", "items": {"type": ["number", "string", "boolean"]}}
-        short = scalars if kind == "Choice" else pair
-        forms.append(_single(name, {"anyOf": [short, body]}))
+def _is_independent(part: Json) -> bool:
+    """Whether it is the union of the kinds that can be stratified."""
+    kinds = part.get("discriminator", {}).get("mapping", {})
+    return "uniform" in kinds and "constant" not in kinds
+
+
+_SCALAR: Json = {"type": ["number", "string", "boolean"]}
+_NUMBER: Json = {"type": "number"}
+_INDEPENDENT = ("Uniform", "LogUniform", "Normal", "Integer", "Choice")
+_LISTS: dict[str, Json] = {
+    "Choice": {"type": "array", "items": _SCALAR, "minItems": 1},
+    "Sequence": {"type": "array", "items": _SCALAR, "minItems": 1},
+    "GridValues": {
+        "type": "array",
+        "prefixItems": [_NUMBER, _NUMBER, {"type": "integer", "minimum": 2}],
+        "minItems": 3,
+        "maxItems": 3,
+    },
+}
+_PAIR: Json = {"type": "array", "items": _NUMBER, "minItems": 2, "maxItems": 2}
+
+
+def _short(defs: Json, kind: str) -> Json:
+    """``{kind: [...]}`` or ``{kind: {...}}``."""
+    name = defs[kind]["properties"]["kind"]["const"]
+    body = {key: value for key, value in defs[kind].items() if key != "description"}
+    body["properties"] = {key: value for key, value in body["properties"].items() if key != "kind"}
+    return _single(name, {"anyOf": [_LISTS.get(kind, _PAIR), body]})
+
+
+def _weighted() -> Json:
     weights = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}}
-    forms.append(_single("weighted", weights))
+    return _single("weighted", weights)
+
+
+def _independent(defs: Json) -> Json:
+    forms = [*(_short(defs, kind) for kind in _INDEPENDENT), _weighted()]
+    return {
+        "title": "Independent",
+        "description": "A distribution that can be stratified.",
+        "anyOf": [*forms, *({"$ref": f"#/$defs/{kind}"} for kind in _INDEPENDENT)],
+    }
+
+
+def _distribution(defs: Json) -> Json:
+    kinds = [kind for kind in _DISTRIBUTION_KINDS if kind in defs]
+    forms: list[Json] = [{**_SCALAR, "description": "A constant."}]
+    forms += [_short(defs, kind) for kind in kinds if kind in {*_INDEPENDENT, *_LISTS}]
+    forms.append(_weighted())
+    if "Reference" in defs:
+        forms.append(_single("from", defs["Reference"]["properties"]["name"]))
+    if "Stratified" in defs:
+        forms.append(_single("stratified", {"$ref": "#/$defs/Independent"}))
+    if "Conditional" in defs:
+        fields = defs["Conditional"]["properties"]
+        given = {key: value for key, value in fields.items() if key != "kind"}
+        forms.append(
+            {
+                "type": "object",
+                "properties": given,
+                "required": ["given"],
+                "additionalProperties": False,
+            }
+        )
     return {
         "title": "Distribution",
         "description": "A value, or how it is drawn anew for every frame.",
@@ -125,7 +179,7 @@ def schema_sections(schema: Json) -> Iterator[str]:
         elif "enum" in part:
             values = ", ".join(f"`{value}`" for value in part["enum"])
             yield f"## {name}\n\n{part.get('description', '')} One of {values}.\n"
-        elif name not in _DISTRIBUTION_KINDS:
+        elif name not in {*_DISTRIBUTION_KINDS, "Independent", "JsonValue"}:
             yield f"## {name}\n\n{part.get('description', '')}\n\n{fields_table(part)}"
 
 
@@ -136,6 +190,14 @@ _DISTRIBUTION_KINDS = {
     "Normal": "`{normal: [mean, deviation]}`",
     "Integer": "`{integer: [low, high]}`",
     "Choice": "`{choice: [a, b]}`, `{weighted: {a: 3, b: 1}}`",
+    "Sequence": "`{sequence: [a, b]}`",
+    "GridValues": "`{grid: [low, high, steps]}`",
+    "Stratified": "`{stratified: {uniform: [low, high]}}`",
+    "Reference": "`{from: name}`",
+    "Conditional": (
+        "`{given: name, cases: {a: 1, b: 2}, default: 3}`, "
+        "`{given: name, below: {10: 1, 20: 2}, default: 3}`"
+    ),
 }
 
 

@@ -19,6 +19,7 @@ from simcloud.spec.draws import Draws
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import Vector3
 from simcloud.spec.sample import sample
+from simcloud.spec.surface import Triangle
 
 LABELS = {"sofa": "couch", "couch": "couch", "stool": "chair", "bunk": "bed", "vase": None}
 CAMERA = {
@@ -45,6 +46,12 @@ class Contents:
     background_names = frozenset[str]()
     material_paths = frozenset[str]()
     geometry_paths = frozenset[str]()
+
+    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
+        return ()
+
+    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
+        return ()
 
     def asset_label(self, name: str) -> str | None:
         return LABELS[name]

@@ -14,7 +14,7 @@ from simcloud.spec.distributions import (
     Conditional,
     Constant,
     Distribution,
-    Grid,
+    GridValues,
     Integer,
     LogUniform,
     Normal,
@@ -68,10 +68,10 @@ def stream(name: str = "x", seed: int = 1, frame: int = 0) -> RandomStream:
             {"sequence": {"values": ["a"], "stride": 3, "repeat": False}},
             Sequence(values=("a",), stride=3, repeat=False),
         ),
-        ({"grid": [0, 90, 10]}, Grid(low=0, high=90, steps=10)),
+        ({"grid": [0, 90, 10]}, GridValues(low=0, high=90, steps=10)),
         (
             {"grid": {"low": 0, "high": 1, "steps": 2, "stride": 5}},
-            Grid(low=0, high=1, steps=2, stride=5),
+            GridValues(low=0, high=1, steps=2, stride=5),
         ),
         ({"stratified": {"uniform": [0, 1]}}, Stratified(of=Uniform(low=0, high=1))),
         (
@@ -187,7 +187,7 @@ def test_a_sequence_goes_by_the_frame() -> None:
 
 
 def test_grids_with_fitting_strides_go_through_all_pairs() -> None:
-    first, second = Grid(low=0, high=1, steps=3), Grid(low=-1, high=1, steps=5, stride=3)
+    first, second = GridValues(low=0, high=1, steps=3), GridValues(low=-1, high=1, steps=5, stride=3)
     pairs = {(first.draw(stream(frame=f)), second.draw(stream(frame=f))) for f in range(15)}
     assert pairs == {(x, y) for x in (0, 0.5, 1) for y in (-1, -0.5, 0, 0.5, 1)}
 

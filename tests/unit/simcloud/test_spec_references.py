@@ -21,6 +21,7 @@ from simcloud.spec.model import Spec
 from simcloud.spec.parameters import FrameParameters, Scalar, Vector3
 from simcloud.spec.references import named_draws, resolved
 from simcloud.spec.sample import sample
+from simcloud.spec.surface import Triangle
 
 Json = dict[str, Any]
 
@@ -36,6 +37,12 @@ class Contents:
 
     def asset_size_m(self, name: str) -> Vector3:
         return (0.4, 0.4, 0.4)
+
+    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
+        return ()
+
+    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
+        return ()
 
     def asset_label(self, name: str) -> str | None:
         return "crate"

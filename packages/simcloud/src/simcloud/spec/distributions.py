@@ -36,7 +36,7 @@ from simcloud.spec.kinds import (
     no_values,
     to_float32,
 )
-from simcloud.spec.kinds_by_frame import Grid, Sequence
+from simcloud.spec.kinds_by_frame import GridValues, Sequence
 from simcloud.spec.parameters import Scalar
 from simcloud.spec.streams import RandomStream, StratifiedStream
 
@@ -45,7 +45,7 @@ __all__ = (
     "Conditional",
     "Constant",
     "Distribution",
-    "Grid",
+    "GridValues",
     "Integer",
     "LogUniform",
     "Normal",
@@ -207,7 +207,7 @@ _Kind = Annotated[
     | Integer
     | Choice
     | Sequence
-    | Grid
+    | GridValues
     | Stratified
     | Reference
     | Conditional,

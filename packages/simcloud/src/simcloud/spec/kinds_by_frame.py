@@ -39,7 +39,7 @@ class Sequence(Kind):
         return to_float32(chosen) if isinstance(chosen, float) else chosen
 
 
-class Grid(Kind):
+class GridValues(Kind):
     """Real, evenly spaced from end to end by the frame index.
 
     ``low + (high - low) * k / (steps - 1)`` with ``k = (frame // stride) % steps``.
@@ -56,7 +56,7 @@ class Grid(Kind):
     """Frames in a row that get the same value."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> Grid:
+    def _ordered(self) -> GridValues:
         if self.high < self.low:
             raise ValueError(f"high ({self.high}) is below low ({self.low})")
         return self
