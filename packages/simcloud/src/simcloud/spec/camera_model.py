@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, model_validator
 
 from simcloud.spec.base import Coordinates, Name, SpecModel
-from simcloud.spec.motion_model import Motion
 from simcloud.spec.distributions import Constant, Real, Uniform, between
+from simcloud.spec.motion_model import Motion
 from simcloud.spec.sensor_model import Sensor
 
 DEFAULT_FOV_DEG = 60.0
@@ -182,6 +182,6 @@ def check_rigs(cameras: Sequence[Camera]) -> None:
     for camera in cameras:
         if isinstance(camera.placement, Mounted) and camera.placement.carrier not in carriers:
             raise ValueError(
-                f"cameras: {camera.name} is mounted on {camera.placement.carrier!r}, which is not a "
+                f"cameras: {camera.name} is mounted on {camera.placement.carrier!r}, which is no "
                 "camera with a placement of its own"
             )
