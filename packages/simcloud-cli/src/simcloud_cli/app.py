@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from simcloud_cli.commands import context, data, infer, runs, scene, score, stack
+from simcloud_cli.commands import context, data, infer, preview, runs, scene, score, stack
 from simcloud_cli.commands import run as run_command
 from simcloud_cli.exit_codes import MEANINGS
 from simcloud_cli.state import options
@@ -53,7 +53,7 @@ app.command("run")(run_command.run)
 app.command("resume")(run_command.resume)
 app.add_typer(runs.app, name="runs")
 app.command("verify")(data.verify)
-app.command("preview")(data.preview)
+app.command("preview")(preview.preview)
 app.command("infer")(infer.infer)
 app.command("score")(score.score)
 app.command("report")(score.report)

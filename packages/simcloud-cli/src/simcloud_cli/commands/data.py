@@ -1,8 +1,7 @@
-"""`simcloud verify` and `simcloud preview`: is what is stored whole, what will a spec look like."""
+"""`simcloud verify`: is what is stored whole."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -90,47 +89,3 @@ def verify(
             console().print("this run was aborted: no shard of it can be stored any more")
         print_problems(report)
     raise typer.Exit(code)
-
-
-def preview(
-    spec: Annotated[
-        Path, typer.Argument(metavar="SPEC", help="Spec's YAML, or the folder of a spec.yaml.")
-    ],
-    *,
-    frame: Annotated[int, typer.Option("--frame", "-f", min=0, help="Frame index.")] = 0,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the pictures and labels.")
-    ] = Path("preview"),
-    json: JsonOption = False,
-) -> None:
-    """Renders one frame of a spec, with its labels, to files; nothing is stored."""
-    from simcloud.client.run import resolve_renderer
-    from simcloud.dataset.frames import EncodedFrame
-    from simcloud.scene.store import put_bundle
-    from simcloud_cli.embedded import Part
-    from simcloud_cli.firstpicture import write_frame
-    from simcloud_cli.interrupt import run_async
-    from simcloud_cli.output import console, print_json
-    from simcloud_cli.session import Session, check_spec, in_session
-    from simcloud_cli.specfile import read_spec_file
-
-    spec_file = read_spec_file(spec)
-
-    async def work(session: Session) -> list[EncodedFrame]:
-        context, generator = session.context, session.generator
-        where = {"bucket": context.bucket, "prefix": context.prefix}
-        resolved = resolve_renderer(spec_file.spec, await generator.describe())
-        await session.store.check_bucket(context.bucket)
-        await put_bundle(session.store, spec_file.bundle, **where)
-        out = console(stderr=True)
-        await check_spec(session, spec_file, resolved, lambda line: out.print(line, markup=False))
-        return await generator.preview(resolved, frame=frame, **where)
-
-    frames = run_async(in_session(frozenset({Part.GENERATOR}), work))
-    output.mkdir(parents=True, exist_ok=True)
-    written = [str(path) for item in frames for path in write_frame(output, item)]
-    if json:
-        print_json({"frame": frame, "files": written})
-        return
-    for path in written:
-        console().print(path, markup=False)
