@@ -117,12 +117,12 @@ def _too_large(limits: SceneLimits) -> str:
 def _death(code: int, limits: SceneLimits) -> str:
     if code == -signal.SIGXCPU:
         return _too_long(limits)
-    if code == -signal.SIGABRT:  # what an allocation that fails in native code ends in
-        return (
-            f"could not be read within {limits.inspect_memory_mib} MiB "
-            "(scene_limits.inspect_memory_mib), or it is broken: the USD library gave up on it"
-        )
-    return f"crashed the USD library (exit code {code}): the file is broken, export it again"
+    # native code that gets no memory may end in either of the last two
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return (
+        f"crashed the USD library ({how}): the file is broken, export it again; or it takes more "
+        f"than {limits.inspect_memory_mib} MiB to be read (scene_limits.inspect_memory_mib)"
+    )
 
 
 def _confine(limits: SceneLimits) -> None:

@@ -28,11 +28,14 @@ from simcloud.scene.stage import (
     open_stage,
     value,
 )
+from simcloud.scene.surfaces import read_triangles
 from simcloud.spec.canonical import canonical_bytes
 from simcloud.spec.parameters import Vector3
+from simcloud.spec.surface import Triangle
 
 ROOM_ROOT = "/World/Room"
 PLACEMENT_KEY = "simcloud:placement"
+LEVELS_KEY = "simcloud:levels"
 ANYWHERE = "any"
 PICTURE_ATTRIBUTE = "simcloud:picture"
 """Asset-valued attribute of a class prim below ``/Backgrounds``: an 8-bit picture."""
@@ -62,6 +65,9 @@ class CatalogAsset:
     """In the asset's own frame; its origin should be the centre of its base."""
     placement: str
     """Hint of the asset's author (custom data ``simcloud:placement``); ``any`` without one."""
+    levels: tuple[tuple[str, float], ...] = ()
+    """(name, height above its base) of its shelf levels, metres, from the lowest up: the custom
+    data ``simcloud:levels``, a dictionary of heights above the asset's origin in its own unit."""
 
     @property
     def base_m(self) -> Vector3:
@@ -108,12 +114,16 @@ class Catalog:
     extents: tuple[tuple[str, Bounds], ...] = ()
     """(prim path, world box) of the prims of the stage with geometry of their own or below."""
     backgrounds: tuple[CatalogBackground, ...] = ()
+    root: Path | None = field(default=None, repr=False, compare=False)
+    """Root layer that it was read from; None for a catalog from JSON."""
     _by_name: dict[str, CatalogAsset] = field(init=False, repr=False, compare=False)
     _extents: dict[str, Bounds] = field(init=False, repr=False, compare=False)
+    _triangles: dict[str, tuple[Triangle, ...]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {asset.name: asset for asset in self.assets})
         object.__setattr__(self, "_extents", dict(self.extents))
+        object.__setattr__(self, "_triangles", {})
 
     @property
     def asset_names(self) -> frozenset[str]:
@@ -168,6 +178,26 @@ class Catalog:
         """
         return self.asset(name).bounds.size_m
 
+    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
+        """(name, height above its base) of an asset's shelf levels, metres.
+
+        Raises:
+            InvalidRequest: there is no such asset.
+        """
+        return self.asset(name).levels
+
+    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
+        """Triangles of a prim of the stage and what is below it, world frame; read once.
+
+        Raises:
+            InvalidRequest: it has no geometry, or the catalog came from JSON.
+        """
+        if path not in self._triangles:
+            if self.root is None:
+                raise InvalidRequest("prim", f"the surface of {path} needs the stage itself")
+            self._triangles[path] = read_triangles(self.root, path)
+        return self._triangles[path]
+
     def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
         """Corners of the box around a prim of the stage, world frame.
 
@@ -206,7 +236,8 @@ class Catalog:
     def to_json(self) -> bytes:
         """RFC 8785 JSON; equal catalogs give equal bytes."""
         content = asdict(self)
-        del content["_by_name"], content["_extents"]
+        for name in ("root", "_by_name", "_extents", "_triangles"):
+            del content[name]
         return canonical_bytes(content)
 
 
@@ -220,7 +251,13 @@ def catalog_from_json(data: bytes) -> Catalog:
         raw = json.loads(data)
         return Catalog(
             assets=tuple(
-                CatalogAsset(**{**item, "bounds": _bounds(item["bounds"])})
+                CatalogAsset(
+                    **{
+                        **item,
+                        "bounds": _bounds(item["bounds"]),
+                        "levels": tuple((name, height) for name, height in item["levels"]),
+                    }
+                )
                 for item in raw["assets"]
             ),
             environments=tuple(CatalogEnvironment(**item) for item in raw["environments"]),
@@ -254,15 +291,16 @@ def read_catalog(path: Path) -> Catalog:
     Raises:
         InvalidRequest: the stage, or something in it, cannot be read.
     """
-    return _Reader(open_stage(path), path.resolve().parent).read()
+    return _Reader(open_stage(path), path.resolve()).read()
 
 
 class _Reader:
-    def __init__(self, stage: Any, folder: Path) -> None:
+    def __init__(self, stage: Any, root: Path) -> None:
         from pxr import Usd, UsdGeom
 
         self.stage = stage
-        self.folder = folder
+        self.root = root
+        self.folder = root.parent
         self.normalization = normalization(stage)
         self.transforms = UsdGeom.XformCache(Usd.TimeCode.EarliestTime())
         self.materials: set[str] = set()
@@ -289,6 +327,7 @@ class _Reader:
             cameras=tuple(sorted(self.cameras, key=lambda camera: camera.path)),
             room=self._extent(drawn_prims(room)) if room else None,
             extents=tuple((path, _as_bounds(*box)) for path, box in sorted(self.boxes.items())),
+            root=self.root,
         )
 
     def _visit(self, prim: Any) -> None:
@@ -350,7 +389,22 @@ class _Reader:
             label=asset_label(prim),
             bounds=bounds,
             placement=str(hint) if hint else ANYWHERE,
+            levels=self._levels(prim, bounds),
         )
+
+    def _levels(self, prim: Any, bounds: Bounds) -> tuple[tuple[str, float], ...]:
+        found = prim.GetCustomDataByKey(LEVELS_KEY)
+        unit = float(np.sqrt((self.normalization[:3, 0] ** 2).sum()))
+        try:
+            heights = {
+                str(name): float32(float(height) * unit - bounds.minimum[2])
+                for name, height in (found or {}).items()
+            }
+        except (AttributeError, TypeError, ValueError) as error:
+            raise InvalidRequest(
+                "scene", f"{LEVELS_KEY} of {prim.GetPath()} is no dictionary of heights"
+            ) from error
+        return tuple(sorted(heights.items(), key=lambda item: (item[1], item[0])))
 
     def _environment(self, prim: Any) -> CatalogEnvironment:
         texture = self._image(prim, "inputs:texture:file", "texture")

@@ -20,6 +20,7 @@ from simcloud.scene.files import file_size, outer_path, read_file
 from simcloud.scene.hints import hints_of
 from simcloud.scene.image_header import ImageHeader, read_header
 from simcloud.scene.limits import SceneLimits
+from simcloud.scene.stage import NONSENSE, plain_words
 from simcloud.scene.translate.reading import Reading, TextureUse
 from simcloud.scene.translate.types import LOOK_PREFIX, NeutralScene
 from simcloud.scene.translate.usd import translate
@@ -132,6 +133,9 @@ def inspect_stage(
         catalog = None if reading.problems else read_catalog(path)
     except InvalidRequest as error:
         return SceneInspection(stage=str(path), problems=(error.problem,))
+    except NONSENSE as error:
+        problem = f"{path} cannot be read: {plain_words(error)}"
+        return SceneInspection(stage=str(path), problems=(problem,))
     return _report(path, _Found(scene, reading, catalog), limits)
 
 

@@ -18,6 +18,10 @@ ENVIRONMENTS_ROOT = "/Environments"
 BACKGROUNDS_ROOT = "/Backgrounds"
 OBJECTS_ROOT = "/World/Objects"
 
+NONSENSE = (RuntimeError, TypeError, ValueError, IndexError, OverflowError, AttributeError)
+"""What pxr and numpy raise for values of another type or number than a schema has, and for files
+that are broken where they are read late (``Tf.ErrorException`` is a RuntimeError)."""
+
 
 def open_stage(path: Path, root: Path | None = None) -> Any:
     """A ``pxr.Usd.Stage`` with all payloads.
@@ -52,6 +56,11 @@ def usd_words(error: Exception) -> str:
     """USD's own words, without the places in its source that stand around them."""
     told = re.findall(r" : '(.*)'\s*$", str(error), flags=re.MULTILINE)
     return "; ".join(dict.fromkeys(told)) or " ".join(str(error).split())
+
+
+def plain_words(error: Exception) -> str:
+    """An error of :data:`NONSENSE` in one line."""
+    return f"{type(error).__name__}: {usd_words(error)}"
 
 
 def _composition_words(told: str) -> str:

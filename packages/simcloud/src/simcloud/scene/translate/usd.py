@@ -15,6 +15,7 @@ from simcloud.scene.catalog import PICTURE_ATTRIBUTE, asset_label
 from simcloud.scene.limits import SceneLimits
 from simcloud.scene.semantics import nearest_label, own_label
 from simcloud.scene.stage import (
+    NONSENSE,
     background_prims,
     drawn_prims,
     environment_prims,
@@ -22,6 +23,7 @@ from simcloud.scene.stage import (
     library_prims,
     normalization,
     open_stage,
+    plain_words,
 )
 from simcloud.scene.stage import value as value_of
 from simcloud.scene.translate import lights
@@ -185,6 +187,8 @@ class SceneReader:
                 self._read(prim)
             except InvalidRequest as error:
                 self.reading.problem(error)
+            except NONSENSE as error:
+                self.reading.problem(f"{prim.GetPath()} cannot be read: {plain_words(error)}")
 
     def _read(self, prim: Any) -> None:
         kind = str(prim.GetTypeName())
