@@ -15,14 +15,14 @@ import pytest
 
 from simcloud.errors import PreconditionFailed
 from simcloud.spec.canonical import canonical_json
-from simcloud.spec.model import Renderer, Spec
+from simcloud.spec.model import Renderer
 from simcloud.telemetry.metrics import REGISTRY
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.jobs import RenderJob, WorkerConfiguration
 from simcloud_generator.pool import Recycling, open_pool
 from simcloud_generator.renderers import choose_backend, open_renderers
 from support.eventually import eventually
-from support.isaac import QUICK, isaac_installed
+from support.isaac import QUICK, isaac_installed, small_spec
 from support.recorded_api import uninstall
 from support.replicator_fake import running
 from support.scenes import furnished_stage
@@ -30,46 +30,10 @@ from support.scenes import furnished_stage
 NEVER = Recycling(frames=0, rss_bytes=0)
 
 
-def spec(**renderer: object) -> Spec:
-    return Spec.model_validate(
-        {
-            "seed": 3,
-            "scene": {"root": "stage.usda"},
-            "annotators": ["rgb", "instance_segmentation", "bounding_box_2d_tight"],
-            "cameras": [
-                {
-                    "name": "main",
-                    "width_px": 32,
-                    "height_px": 24,
-                    "placement": {
-                        "kind": "look_at",
-                        "eye": [0, -4, 2.5],
-                        "target": [0, 0, 0.3],
-                    },
-                }
-            ],
-            "renderer": renderer,
-            "randomization": {
-                "region": {"x_m": [-2, 2], "y_m": [-2, 2]},
-                "objects": [
-                    {
-                        "name": "cans",
-                        "count": 2,
-                        "assets": "can",
-                        "placement": {
-                            "kind": "scatter",
-                            "x_m": {"uniform": [-1, 1]},
-                            "y_m": {"uniform": [-1, 1]},
-                        },
-                    }
-                ],
-            },
-        }
-    )
-
-
 def job(stage: Path, frame: int) -> RenderJob:
-    return RenderJob(stage=stage, spec_json=canonical_json(spec()), split="train", frame=frame)
+    return RenderJob(
+        stage=stage, spec_json=canonical_json(small_spec()), split="train", frame=frame
+    )
 
 
 def configuration(tmp_path: Path, settings: IsaacSettings = QUICK) -> WorkerConfiguration:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+from simcloud.spec.model import Spec
 from simcloud_generator.backends.isaac.application import start
 from simcloud_generator.backends.isaac.backend import IsaacBackend
 from simcloud_generator.backends.isaac.settings import IsaacSettings
@@ -74,3 +75,41 @@ def isaac_backend(
             signal.signal(number, handler)
         uninstall()
         running.clear()
+
+
+def small_spec() -> Spec:
+    """Two cans on the floor of the furnished stage, seen small."""
+    return Spec.model_validate(
+        {
+            "seed": 3,
+            "scene": {"root": "stage.usda"},
+            "annotators": ["rgb", "instance_segmentation", "bounding_box_2d_tight"],
+            "cameras": [
+                {
+                    "name": "main",
+                    "width_px": 32,
+                    "height_px": 24,
+                    "placement": {
+                        "kind": "look_at",
+                        "eye": [0, -4, 2.5],
+                        "target": [0, 0, 0.3],
+                    },
+                }
+            ],
+            "randomization": {
+                "region": {"x_m": [-2, 2], "y_m": [-2, 2]},
+                "objects": [
+                    {
+                        "name": "cans",
+                        "count": 2,
+                        "assets": "can",
+                        "placement": {
+                            "kind": "scatter",
+                            "x_m": {"uniform": [-1, 1]},
+                            "y_m": {"uniform": [-1, 1]},
+                        },
+                    }
+                ],
+            },
+        }
+    )

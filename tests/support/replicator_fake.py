@@ -29,9 +29,9 @@ FAULTS = "SIMCLOUD_TEST_ISAAC_FAULTS"
 
 ``hang=<file>``: a capture never ends; once, since the file is made. ``stopping=<n>``: the first n
 captures find the orchestrator stopping. ``ignore=<n>``: the n-th capture schedules no frame.
-``frozen``: from the second stage on, only its first frame is captured. ``none=<annotator>``: it gives no
-data. ``signature``: ``step`` has another parameter. ``dark``: pictures are black. ``unlabelled``:
-labels do not arrive.
+``frozen``: from the second stage on, only its first frame is captured. ``none=<annotator>``: it
+gives no data. ``signature``: ``step`` has another parameter. ``dark``: pictures are black.
+``unlabelled``: labels do not arrive.
 """
 
 WARM_UP = 2

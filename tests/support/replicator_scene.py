@@ -212,25 +212,41 @@ def _boxes_2d(seen: Seen, *, tight: bool) -> Any:
 
 def _boxes_3d(seen: Seen) -> Any:
     table = _semantic_table(seen)
-    cache = UsdGeom.BBoxCache(Usd.TimeCode.Default(), [UsdGeom.Tokens.default_])
     rows, ids = [], []
     for item in seen.objects:
         if item.amodal_px == 0:
             continue
         prim = seen.stage.GetPrimAtPath(seen.paths[item.instance_id])
-        bound = cache.ComputeUntransformedBound(prim).ComputeAlignedRange()
+        low, high = _local_bounds(prim)
         matrix = UsdGeom.Xformable(prim).ComputeLocalToWorldTransform(Usd.TimeCode.Default())
         rows.append(
             (
                 table[seen.labels[item.instance_id]],
-                *bound.GetMin(),
-                *bound.GetMax(),
+                *low,
+                *high,
                 np.array(matrix),
                 _ratio(seen, item),
             )
         )
         ids.append(item.instance_id)
     return _rows(seen, rows, ids, BOX3D_DTYPE)
+
+
+def _local_bounds(prim: Any) -> tuple[Any, Any]:
+    """Bounds of everything below a prim in the prim's own frame, stage units, unscaled."""
+    time = Usd.TimeCode.Default()
+    world2local = UsdGeom.Xformable(prim).ComputeLocalToWorldTransform(time).GetInverse()
+    corners = []
+    for child in Usd.PrimRange(prim):
+        if not child.IsA(UsdGeom.Gprim):
+            continue
+        low, high = UsdGeom.Boundable.ComputeExtentFromPlugins(UsdGeom.Boundable(child), time)
+        matrix = UsdGeom.Xformable(child).ComputeLocalToWorldTransform(time) * world2local
+        for bits in range(8):
+            corner = [high[axis] if bits >> axis & 1 else low[axis] for axis in range(3)]
+            corners.append(matrix.Transform(Gf.Vec3d(*corner)))
+    points = np.array(corners)
+    return points.min(axis=0), points.max(axis=0)
 
 
 def _camera_params(seen: Seen) -> Any:

@@ -100,9 +100,9 @@ class Application:
             stages.close_stage()
             self.update()
 
-    def close(self) -> None:
+    def close(self, exit_code: int = 0) -> None:
         """Ends Kit, and with it the process: nothing after this call is run."""
-        self._app.close(wait_for_replicator=False)
+        self._app.close(wait_for_replicator=False, exit_code=exit_code)
 
 
 def start(settings: IsaacSettings, gpu: int) -> Application:

@@ -32,7 +32,7 @@ from simcloud_generator.backends.isaac.views import (
     view_arrays,
     view_objects,
 )
-from simcloud_generator.backends.tracing import Tracer
+from simcloud_generator.backends.tracing import Tracer, ViewTrace
 
 MAX_FACES = 20_000_000
 """Triangles kept in acceleration structures."""
@@ -136,20 +136,9 @@ class IsaacSession:
             RendererFailed: an annotator gives no data as recorded.
             RendererLost: the data stay those of another frame; the process has to be replaced.
         """
-        if self._capture is None:
-            raise InvalidRequest("session", "it is closed")
         self._check(parameters, annotators)
-        started = time.perf_counter()
-        frame = self._resolver.resolve(parameters)
-        self._serial += 1
-        self._layer.apply(parameters, frame, self._serial)
-        self._application.wait_until_loaded()
-        timings = {"build": time.perf_counter() - started}
-        started = time.perf_counter()
-        raw = self._capture.take(
-            parameters.cameras, raw_annotators(annotators), partial(self._stale, frame)
-        )
-        timings["render"] = time.perf_counter() - started
+        timings: dict[str, float] = {}
+        frame, raw = self.capture(parameters, raw_annotators(annotators), timings)
         views = []
         for camera, data in zip(parameters.cameras, raw, strict=True):
             started = time.perf_counter()
@@ -158,6 +147,41 @@ class IsaacSession:
             views.append(view)
             timings = {}
         return views
+
+    def capture(
+        self, parameters: FrameParameters, annotators: Sequence[str], timings: dict[str, float]
+    ) -> tuple[FrameScene, list[RawView]]:
+        """Captures one frame without reading it.
+
+        Args:
+            parameters: what the frame consists of.
+            annotators: Replicator's names; must hold those of ``capture.LABELS``.
+            timings: receives the seconds of each stage.
+
+        Returns:
+            What stands where, and what each annotator gave, for each camera.
+
+        Raises:
+            InvalidRequest: the parameters name something that the scene does not have.
+            RendererFailed: an annotator gives no data as recorded.
+            RendererLost: the data stay those of another frame; the process has to be replaced.
+        """
+        if self._capture is None:
+            raise InvalidRequest("session", "it is closed")
+        started = time.perf_counter()
+        frame = self._resolver.resolve(parameters)
+        self._serial += 1
+        self._layer.apply(parameters, frame, self._serial)
+        self._application.wait_until_loaded()
+        timings["build"] = time.perf_counter() - started
+        started = time.perf_counter()
+        raw = self._capture.take(parameters.cameras, annotators, partial(self._stale, frame))
+        timings["render"] = time.perf_counter() - started
+        return frame, raw
+
+    def traced(self, frame: FrameScene, camera: CameraView) -> ViewTrace:
+        """The rays that make the CPU backend's labels of the same frame."""
+        return self._tracer.trace(frame, camera)
 
     def close(self) -> None:
         """Detaches, destroys, takes the edits out, closes the stage; twice is harmless."""

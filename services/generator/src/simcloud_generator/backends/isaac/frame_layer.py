@@ -127,6 +127,8 @@ class FrameLayer:
                 others.add(self._camera(camera, serial))
             for light in parameters.rect_lights:
                 others.add(self._rect_light(light))
+            for shape in parameters.lights:
+                others.add(self._shape_light(shape))
             if parameters.dome is not None:
                 others.add(self._dome(parameters.dome))
             self._own_domes(hidden=parameters.dome is not None)
@@ -269,13 +271,30 @@ class FrameLayer:
         spec = define(self.layer, path, "RectLight")
         pose = pose_matrix(light.position_m, light.orientation_wxyz)
         put_transform(spec, rigid(self.world2stage @ pose))
-        brightest = max(*light.radiance_rgb, 1e-12)
         put(spec, "inputs:width", kinds.Float, light.width_m / self.metres_per_unit)
         put(spec, "inputs:height", kinds.Float, light.height_m / self.metres_per_unit)
-        put(spec, "inputs:intensity", kinds.Float, brightest)
-        color = Gf.Vec3f(*(value / brightest for value in light.radiance_rgb))
-        put(spec, "inputs:color", kinds.Color3f, color)
-        put(spec, "inputs:normalize", kinds.Bool, False)
+        _put_emission(spec, light.radiance_rgb, normalized=False)
+        return path
+
+    def _shape_light(self, light: ShapeLight) -> str:
+        from pxr import Sdf
+
+        path = f"{ROOT}/Lights/{_identifier(light.name)}"
+        kinds = Sdf.ValueTypeNames
+        if isinstance(light, DistantLight):
+            spec = define(self.layer, path, "DistantLight")
+            pose = np.eye(4)
+            pose[:3, :3] = _facing(light.direction)
+            # no angle and normalized: the intensity is the irradiance, the shadows are sharp
+            put(spec, "inputs:angle", kinds.Float, 0.0)
+            _put_emission(spec, light.irradiance_rgb, normalized=True)
+        else:
+            spec = define(self.layer, path, type(light).__name__)
+            turned = light.orientation_wxyz if isinstance(light, DiskLight) else (1.0, 0.0, 0.0, 0.0)
+            pose = pose_matrix(light.position_m, turned)
+            put(spec, "inputs:radius", kinds.Float, light.radius_m / self.metres_per_unit)
+            _put_emission(spec, light.radiance_rgb, normalized=False)
+        put_transform(spec, rigid(self.world2stage @ pose))
         return path
 
     def _dome(self, dome: DomeLight) -> str:
