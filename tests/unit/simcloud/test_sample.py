@@ -6,6 +6,7 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simcloud.errors import InvalidRequest
+from simcloud.spec.footprint import Footprint
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import FrameParameters, PlacedObject, Vector3
-from simcloud.spec.placement import Footprint
 from simcloud.spec.sample import sample
+from simcloud.spec.surface import Triangle
 
 SIZES: dict[str, Vector3] = {
     "couch": (2.0, 0.9, 0.8),
@@ -44,6 +46,12 @@ class Contents:
             return SIZES[name]
         except KeyError:
             raise InvalidRequest("randomization.objects", f"no asset {name!r}") from None
+
+    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
+        return ()
+
+    def prim_triangles(self, path: str) -> Sequence[Triangle]:
+        return ()
 
     def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
         return PRIMS[path]

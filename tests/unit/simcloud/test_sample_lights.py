@@ -8,11 +8,12 @@ from pydantic import ValidationError
 
 from simcloud.geometry import rotation_matrix
 from simcloud.spec.draws import facing_quaternion
+from simcloud.spec.footprint import Footprint
 from simcloud.spec.light_model import RectLightSpec
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import RectLight, Vector3
-from simcloud.spec.placement import Footprint
 from simcloud.spec.sample import sample
+from simcloud.spec.surface import Triangle
 
 
 class _Empty:
@@ -22,7 +23,19 @@ class _Empty:
     def asset_size_m(self, name: str) -> Vector3:
         raise AssertionError(name)
 
+    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
+        raise AssertionError(name)
+
+    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
+        raise AssertionError(path)
+
+    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
+        raise AssertionError(path)
+
     def environment_texture(self, name: str) -> str:
+        raise AssertionError(name)
+
+    def background_picture(self, name: str) -> str:
         raise AssertionError(name)
 
 

@@ -16,6 +16,7 @@ from simcloud.spec.check import check_against_scene
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import Quaternion, StepMotion, Vector3
 from simcloud.spec.sample import sample
+from simcloud.spec.surface import Triangle
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,15 @@ class Contents:
     background_names: frozenset[str] = frozenset({"hall"})
     material_paths: frozenset[str] = frozenset()
     geometry_paths: frozenset[str] = frozenset()
+
+    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
+        return ()
+
+    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
+        return ()
+
+    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
+        raise InvalidRequest("randomization.objects", f"no prim {path}")
 
     def asset_label(self, name: str) -> str | None:
         return None

@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from simcloud.spec.base import Name, SpecModel
-from simcloud.spec.motion_model import Motion
 from simcloud.spec.distributions import Choice, Constant, Real, Text, between
-from simcloud.spec.placement_model import Drop, OnTop, Placement, is_prim_path
+from simcloud.spec.motion_model import Motion
+from simcloud.spec.placement_model import Drop, OnTop, Placement, Shelf, is_prim_path
 
 
 class Region(SpecModel):
@@ -82,7 +82,7 @@ def support_problems(groups: Sequence[ObjectGroup]) -> Iterator[str]:
 
 def _support(placement: Placement) -> tuple[str | None, str]:
     match placement:
-        case OnTop():
+        case OnTop() | Shelf():
             return placement.support, "stands on"
         case Drop(into=str(name)) if not is_prim_path(name):
             return name, "drops into"

@@ -10,6 +10,25 @@ from pydantic import AfterValidator, Discriminator, Field, model_validator
 from simcloud.spec.base import Name, SpecModel, checked_name
 from simcloud.spec.distributions import Constant, Real, Uniform, between
 
+_PRIM_PATH = re.compile(r"(/[A-Za-z_]\w*)+")
+
+
+def is_prim_path(name: str) -> bool:
+    """Whether a name is the absolute path of a prim rather than that of a group."""
+    return name.startswith("/")
+
+
+def _checked_target(name: str) -> str:
+    if is_prim_path(name):
+        if not _PRIM_PATH.fullmatch(name):
+            raise ValueError(f"{name!r} is no path of a prim, such as /World/Room/Table")
+        return name
+    return checked_name(name)
+
+
+Target = Annotated[str, AfterValidator(_checked_target)]
+"""Name of a group, or absolute path of a prim of the stage."""
+
 
 class Wall(SpecModel):
     """A straight wall that things may stand against; the room is on its left going along it."""
@@ -46,6 +65,123 @@ class Scatter(SpecModel):
     """Y of the object's centre."""
     yaw_deg: Real = Uniform(low=-180.0, high=180.0)
     """About +Z; 0 faces -Y."""
+    pitch_deg: Real = Constant(value=0.0)
+    """About the object's own Y, before the yaw."""
+    roll_deg: Real = Constant(value=0.0)
+    """About the object's own X, before pitch and yaw."""
+    z_m: Real = Constant(value=0.0)
+    """Height of the object's lowest point."""
+    snap: Literal["floor", "none"] = "floor"
+    """``floor``: the lowest point stands on the floor at ``z_m``, or on a rug that lies there.
+    ``none``: it hangs in the air, and the region counts for nothing."""
+
+
+class Grid(SpecModel):
+    """In rows and columns, an object a cell."""
+
+    kind: Literal["grid"] = "grid"
+    x_m: tuple[float, float]
+    """Smallest and largest X of the whole grid."""
+    y_m: tuple[float, float]
+    """Smallest and largest Y."""
+    rows: int = Field(ge=1, le=256)
+    """Cells along Y."""
+    columns: int = Field(ge=1, le=256)
+    """Cells along X."""
+    fill: Literal["in_order", "shuffled"] = "in_order"
+    """Cells by growing X, then growing Y, or in an order drawn for each frame."""
+    jitter_x_m: Real = Constant(value=0.0)
+    """Added to the middle of the cell."""
+    jitter_y_m: Real = Constant(value=0.0)
+    """Added to the middle of the cell."""
+    yaw_deg: Real = Constant(value=0.0)
+    """About +Z; 0 faces -Y."""
+    z_m: float = 0.0
+    """Height that they stand at."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Grid:
+        for name, (low, high) in (("x_m", self.x_m), ("y_m", self.y_m)):
+            if not low < high:
+                raise ValueError(f"{name}: the smallest value must come first, found {low}, {high}")
+        return self
+
+
+class Path(SpecModel):
+    """One behind the other along a line."""
+
+    kind: Literal["path"] = "path"
+    points_m: tuple[tuple[float, float], ...] = Field(min_length=2, max_length=256)
+    """Corners of the line, X and Y."""
+    spacing_m: float = Field(gt=0, le=1e4)
+    """From one object's middle to the next one's, along the line."""
+    start_m: Real = Constant(value=0.0)
+    """Way along the line to the first object; one draw a frame."""
+    fill: Literal["in_order", "shuffled"] = "in_order"
+    """Places from the line's beginning on, or in an order drawn for each frame."""
+    aside_m: Real = Constant(value=0.0)
+    """To the left of the line, going along it."""
+    jitter_m: Real = Constant(value=0.0)
+    """Added to the way along the line."""
+    facing: Literal["along", "back", "left", "right"] = "along"
+    """Where the fronts look, going along the line."""
+    yaw_jitter_deg: Real = Constant(value=0.0)
+    """Added to that direction."""
+
+    @model_validator(mode="after")
+    def _has_length(self) -> Path:
+        for index, (one, other) in enumerate(zip(self.points_m, self.points_m[1:], strict=False)):
+            if one == other:
+                raise ValueError(f"points_m[{index + 1}] is the same point as the one before it")
+        return self
+
+
+class Shelf(SpecModel):
+    """On the levels of a shelf, side by side and in rows, facing as the shelf does."""
+
+    kind: Literal["shelf"] = "shelf"
+    support: Name
+    """Group of the shelves; nothing is placed in a frame without one."""
+    levels: tuple[Annotated[float, Field(ge=0)] | Name, ...] = Field(min_length=1, max_length=64)
+    """Heights of the levels above the shelf's base, metres before its scale, or their names (the
+    asset's custom data ``simcloud:levels``)."""
+    spacing_m: float = Field(gt=0, le=100)
+    """From one object's middle to the next one's, along the shelf."""
+    rows: int = Field(default=1, ge=1, le=64)
+    """One behind the other."""
+    margin_m: float = Field(default=0.0, ge=0, le=10)
+    """Kept free at the shelf's sides, front and back: its own boards' thickness, at least."""
+    fill: Literal["in_order", "shuffled"] = "in_order"
+    """Places by shelf, level, row (the front one first) and from left to right, or in an order
+    drawn for each frame."""
+    jitter_along_m: Real = Constant(value=0.0)
+    """Added along the shelf."""
+    jitter_across_m: Real = Constant(value=0.0)
+    """Added towards the shelf's back."""
+    yaw_jitter_deg: Real = Constant(value=0.0)
+    """Added to the shelf's direction."""
+
+
+class Surface(SpecModel):
+    """Anywhere on the upper side of a prim of the stage, all of its area alike."""
+
+    kind: Literal["surface"] = "surface"
+    prim: Target
+    """Path of the prim; what lies below it in the stage's tree counts."""
+    max_slope_deg: float = Field(default=45.0, ge=0, lt=90)
+    """Steeper parts are left out."""
+    align: bool = False
+    """Whether objects stand at right angles to the surface rather than upright."""
+    yaw_deg: Real = Uniform(low=-180.0, high=180.0)
+    """About the object's own Z."""
+    sink_m: Real = Constant(value=0.0)
+    """How deep the object's base is in the surface."""
+
+    @model_validator(mode="after")
+    def _is_a_prim(self) -> Surface:
+        if not is_prim_path(self.prim):
+            raise ValueError(f"prim: {self.prim!r} is no path, such as /World/Ground")
+        return self
 
 
 class OnTop(SpecModel):
@@ -70,26 +206,6 @@ class OnWall(SpecModel):
     """Walls to choose from."""
     height_m: Real
     """Of the object's base above the floor."""
-
-
-_PRIM_PATH = re.compile(r"(/[A-Za-z_]\w*)+")
-
-
-def is_prim_path(name: str) -> bool:
-    """Whether a name is the absolute path of a prim rather than that of a group."""
-    return name.startswith("/")
-
-
-def _checked_target(name: str) -> str:
-    if is_prim_path(name):
-        if not _PRIM_PATH.fullmatch(name):
-            raise ValueError(f"{name!r} is no path of a prim, such as /World/Room/Table")
-        return name
-    return checked_name(name)
-
-
-Target = Annotated[str, AfterValidator(_checked_target)]
-"""Name of a group, or absolute path of a prim of the stage."""
 
 
 class Box(SpecModel):
@@ -156,7 +272,10 @@ class Drop(SpecModel):
     """Longest time of settling after the fall, simulated seconds; stragglers are frozen."""
 
 
-Placement = Annotated[AlongWall | Scatter | OnTop | OnWall | Drop, Discriminator("kind")]
+Placement = Annotated[
+    AlongWall | Scatter | Grid | Path | Shelf | Surface | OnTop | OnWall | Drop,
+    Discriminator("kind"),
+]
 
 
 def stage_prims(placement: Placement) -> tuple[str, ...]:
@@ -164,5 +283,12 @@ def stage_prims(placement: Placement) -> tuple[str, ...]:
     match placement:
         case Drop(into=str(name)) if is_prim_path(name):
             return (name,)
+        case Surface():
+            return (placement.prim,)
         case _:
             return ()
+
+
+def surface_prim(placement: Placement) -> str | None:
+    """Path of the prim whose surface a placement needs to know; None when it needs none."""
+    return placement.prim if isinstance(placement, Surface) else None

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simcloud.geometry import rotation_matrix
+from simcloud.spec.candidate import turned_half_extent
 from simcloud.spec.distributions import Real, to_float32
 from simcloud.spec.draws import Draws, euler_quaternion, random_rotation
+from simcloud.spec.footprint import Footprint
 from simcloud.spec.parameters import DropRegion, Fall, Quaternion, Vector3
-from simcloud.spec.placement import Footprint
 from simcloud.spec.placement_model import Box, Drop
 
 
@@ -88,7 +89,7 @@ def hang(
         return None
     region = regions[int(draws.stream(f"{name}.region").uniform() * len(regions))]
     turned = _orientation(drop, name, draws)
-    half = _half_extent(turned, size_m)
+    half = turned_half_extent(turned, size_m)
     along, across = real("along", drop.along), real("across", drop.across)
     x, y = _inside(region, half, along, across)
     floor = region.top + real("height_m", drop.height_m) + half[2]
@@ -134,13 +135,6 @@ def _orientation(drop: Drop, name: str, draws: Draws) -> Quaternion:
         )
     )
     return euler_quaternion(yaw, pitch, roll)
-
-
-def _half_extent(turned: Quaternion, size_m: Vector3) -> Vector3:
-    """Half the extent along the world's axes of a box that has been turned."""
-    rows = abs(rotation_matrix(turned))
-    x, y, z = (float(sum(row[axis] * size_m[axis] / 2 for axis in range(3))) for row in rows)
-    return x, y, z
 
 
 def _inside(region: Footprint, half: Vector3, along: float, across: float) -> tuple[float, float]:

@@ -6,17 +6,21 @@ is the same whatever the other groups do, and the first one that is free is take
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from simcloud.spec.balance import assets_of_classes, class_of_object
-from simcloud.spec.distributions import Real, to_float32
-from simcloud.spec.draws import Draws, yaw_quaternion
+from simcloud.spec.candidate import Ask, Candidate, Support
+from simcloud.spec.distributions import Real
+from simcloud.spec.draws import Draws
+from simcloud.spec.footprint import Footprint
 from simcloud.spec.model import Spec
 from simcloud.spec.object_model import ObjectGroup
 from simcloud.spec.parameters import PlacedObject, Vector3
-from simcloud.spec.placement import Candidate, Footprint, candidate
-from simcloud.spec.placement_model import Box, Drop, OnTop, is_prim_path
+from simcloud.spec.placement import candidate
+from simcloud.spec.placement_model import Box, Drop, OnTop, Shelf, Surface, is_prim_path
 from simcloud.spec.sample_drop import Hanging, bounds_region, box_region, hang
+from simcloud.spec.surface import Triangle, UpperSide, upper_side
 
 SETTLING_ATTEMPTS = "settling.attempts"
 """Sampled value: simulations that settling took; 0 until it is done."""
@@ -40,6 +44,14 @@ class SceneContents(Protocol):
         """Class of a library asset; None without one."""
         ...
 
+    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
+        """(name, height above its base) of the shelf levels of a library asset."""
+        ...
+
+    def prim_triangles(self, path: str) -> Sequence[Triangle]:
+        """Triangles of a prim of the stage and what is below it, world frame, metres."""
+        ...
+
     def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
         """Corners of the box around a prim of the stage, world frame, metres."""
         ...
@@ -59,7 +71,7 @@ def sample_objects(spec: Spec, scene: SceneContents, draws: Draws) -> list[Place
     Raises:
         InvalidRequest: an asset that the scene doesn't hold.
     """
-    placed: dict[str, list[Footprint]] = {}
+    placed: dict[str, list[Support]] = {}
     by_group: dict[str, list[PlacedObject]] = {}
     taken: list[Footprint] = []
     rugs: list[Footprint] = []
@@ -83,7 +95,7 @@ def sample_objects(spec: Spec, scene: SceneContents, draws: Draws) -> list[Place
 
 def _placement_order(group: ObjectGroup) -> tuple[int, bool, int, str]:
     """Rugs, what stands on the floor or hangs, what stands on something, what falls on it all."""
-    late = {OnTop: 1, Drop: 2}.get(type(group.placement), 0)
+    late = {OnTop: 1, Shelf: 1, Drop: 2}.get(type(group.placement), 0)
     return late, group.solid, group.priority, group.name
 
 
@@ -95,32 +107,36 @@ def _group(
     *,
     taken: list[Footprint],
     rugs: list[Footprint],
-    on: dict[str, list[Footprint]],
-) -> tuple[list[PlacedObject], list[Footprint]]:
+    on: dict[str, list[Support]],
+) -> tuple[list[PlacedObject], list[Support]]:
     objects: list[PlacedObject] = []
-    footprints: list[Footprint] = []
-    supports = on.get(group.placement.support, []) if isinstance(group.placement, OnTop) else []
+    stand: list[Support] = []
+    tries = _Tries(group, scene, draws, on)
     for index in _tried(group, draws):
         name = f"objects.{group.name}.{index}"
         asset, scale, size = _chosen(group, index, scene, draws)
         for attempt in range(group.attempts):
-            place = _try(group, f"{name}.try{attempt}", size, draws, supports)
+            place = tries.candidate(index, attempt, size)
             if place is None:
                 continue
             footprint = _settled(place, size, rugs if group.solid else [])
             if place.on_floor and not footprint.within(spec.randomization.region):
                 continue
             others = taken if group.solid else rugs
-            if any(footprint.collides(other, group.clearance_m) for other in others):
+            if any(
+                other != place.holder and footprint.collides(other, group.clearance_m)
+                for other in others
+            ):
                 continue
             others.append(footprint)
-            footprints.append(footprint)
+            levels = tuple((name, at * scale) for name, at in scene.asset_levels_m(asset))
+            stand.append(Support(footprint, levels_m=levels, scale=scale))
             objects.append(
                 PlacedObject(
                     name=f"{group.name}_{index:02d}",
                     asset=asset,
-                    position_m=(place.x, place.y, to_float32(footprint.bottom)),
-                    orientation_wxyz=yaw_quaternion(place.yaw_deg),
+                    position_m=place.origin(size, footprint.bottom),
+                    orientation_wxyz=place.orientation_wxyz,
                     scale=scale,
                     tint_rgb=_tint(name, group.tint, draws),
                     group=group.name,
@@ -128,7 +144,71 @@ def _group(
                 )
             )
             break
-    return objects, footprints
+    return objects, stand
+
+
+class _Tries:
+    """The places that the objects of one group try."""
+
+    def __init__(
+        self,
+        group: ObjectGroup,
+        scene: SceneContents,
+        draws: Draws,
+        on: dict[str, list[Support]],
+    ) -> None:
+        self._group = group
+        self._draws = draws
+        placement = group.placement
+        self._supports = (
+            on.get(placement.support, []) if isinstance(placement, OnTop | Shelf) else []
+        )
+        self._surface: UpperSide | None = None
+        if isinstance(placement, Surface):
+            triangles = scene.prim_triangles(placement.prim)
+            self._surface = upper_side(triangles, placement.max_slope_deg)
+        self._orders: dict[int, list[int]] = {}
+
+    def candidate(self, index: int, attempt: int, size_m: Vector3) -> Candidate | None:
+        """The place of one try of one object: the same whatever other tries and groups do."""
+        group = f"objects.{self._group.name}"
+
+        def draw(short: str, distribution: Real | None) -> float:
+            return self._drawn(f"{group}.{index}.try{attempt}.{short}", distribution)
+
+        def draw_once(short: str, distribution: Real | None) -> float:
+            return self._drawn(f"{group}.placement.{short}", distribution)
+
+        def slot(count: int, shuffled: bool) -> int | None:
+            if index >= count:
+                return None
+            return self._order(count)[index] if shuffled else index
+
+        return candidate(
+            self._group.placement,
+            Ask(
+                index=index,
+                size_m=size_m,
+                draw=draw,
+                draw_once=draw_once,
+                supports=self._supports,
+                slot=slot,
+                surface=self._surface,
+            ),
+        )
+
+    def _drawn(self, name: str, distribution: Real | None) -> float:
+        if distribution is None:
+            return self._draws.stream(name).uniform()
+        return self._draws.real(name, distribution, keep=False)
+
+    def _order(self, count: int) -> list[int]:
+        """A permutation of so many places: by the random bits of each one."""
+        if count not in self._orders:
+            name = f"objects.{self._group.name}.place"
+            bits = [self._draws.stream(f"{name}{place}").word() for place in range(count)]
+            self._orders[count] = sorted(range(count), key=bits.__getitem__)
+        return self._orders[count]
 
 
 def _dropped(
@@ -137,7 +217,7 @@ def _dropped(
     scene: SceneContents,
     draws: Draws,
     *,
-    on: dict[str, list[Footprint]],
+    on: dict[str, list[Support]],
     hanging: list[Hanging],
 ) -> list[PlacedObject]:
     """The objects of a group where they are let go."""
@@ -168,12 +248,12 @@ def _dropped(
     return objects
 
 
-def _regions(drop: Drop, scene: SceneContents, on: dict[str, list[Footprint]]) -> list[Footprint]:
+def _regions(drop: Drop, scene: SceneContents, on: dict[str, list[Support]]) -> list[Footprint]:
     if isinstance(drop.into, Box):
         return [box_region(drop.into)]
     if is_prim_path(drop.into):
         return [bounds_region(*scene.prim_extent_m(drop.into))]
-    return on.get(drop.into, [])
+    return [support.footprint for support in on.get(drop.into, [])]
 
 
 def _tried(group: ObjectGroup, draws: Draws) -> range:
@@ -195,27 +275,12 @@ def _chosen(
     return asset, scale, (width * scale, depth * scale, height * scale)
 
 
-def _try(
-    group: ObjectGroup,
-    name: str,
-    size_m: Vector3,
-    draws: Draws,
-    supports: list[Footprint],
-) -> Candidate | None:
-    def draw(short: str, distribution: Real | None) -> float:
-        if distribution is None:
-            return draws.stream(f"{name}.{short}").uniform()
-        return draws.real(f"{name}.{short}", distribution, keep=False)
-
-    return candidate(group.placement, size_m=size_m, draw=draw, supports=supports)
-
-
 def _settled(place: Candidate, size_m: Vector3, rugs: list[Footprint]) -> Footprint:
     """The footprint with its base on the floor, or on the highest rug under it."""
     flat = place.footprint(size_m, place.z)
     if not place.on_floor:
         return flat
-    bottom = max((rug.top for rug in rugs if flat.covers(rug)), default=place.z)
+    bottom = max([place.z, *(rug.top for rug in rugs if flat.covers(rug))])
     return place.footprint(size_m, bottom)
 
 
