@@ -139,12 +139,15 @@ def _main() -> None:
     limits = SceneLimits.model_validate(ask["limits"])
     stage, root = Path(ask["stage"]), ask["root"]
     _confine(limits)
+    # Native code may print: the report has a way out of its own.
+    answer = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         found = inspect_stage(stage, root=Path(root) if root else None, limits=limits)
     except MemoryError:
         found = _failed(stage, _too_large(limits))
-    sys.stdout.buffer.write(inspection_to_json(found))
-    sys.stdout.buffer.flush()
+    with os.fdopen(answer, "wb") as report:
+        report.write(inspection_to_json(found))
     os._exit(0)  # whatever state a broken stage left the native library in, it is not torn down
 
 
