@@ -32,7 +32,7 @@ from simcloud_generator.backends.frame_scene import FrameResolver
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.isaac.backend import IsaacBackend
 from simcloud_generator.backends.isaac.capture import RendererFailed, RendererLost
-from simcloud_generator.backends.isaac.preflight import try_frame
+from simcloud_generator.backends.isaac.preflight import look_for_assets, try_frame
 from simcloud_generator.backends.labelling import label_arrays, object_labels
 from simcloud_generator.backends.tracing import Tracer
 from support.contracts.backend import LAYERS, check_backend
@@ -181,7 +181,10 @@ def test_opening_a_stage_waits_for_its_assets_and_writes_the_settings_again(
     session = backend.open(furnished_stage(tmp_path))
     assert kit.loading_waits[-1] == 0
     assert max(kit.loading_waits) > 0
-    assert kit.settings == {"/rtx/post/dlss/execMode": 2}
+    assert kit.settings == {
+        "/rtx/post/dlss/execMode": 2,
+        "/exts/omni.replicator.core/maxAssetLoadingTime": QUICK.load_timeout_s,
+    }
     assert kit.updates >= QUICK.settle_updates
     session.close()
     missing = tmp_path / "gone.usda"
@@ -257,6 +260,28 @@ def test_test_frame_passes_and_finds_darkness_and_missing_labels(tmp_path: Path)
     assert "empty" in found["dark"].detail
     assert "labels" in found["unlabelled"].detail
     assert "rgb" in found["none=rgb"].detail
+
+
+def test_missing_assets_are_told_and_stop_nothing(tmp_path: Path) -> None:
+    with isaac_backend(tmp_path, faults="offline") as (backend, _):
+        check = look_for_assets(backend.settings)
+        assert not check.ok
+        assert "isaac.asset_root" in check.detail
+        assert try_frame(backend).ok
+
+
+def test_exposure_is_automatic_until_a_camera_names_one(running: Running, tmp_path: Path) -> None:
+    backend, kit = running
+    session = backend.open(furnished_stage(tmp_path))
+    parameters = furnished_frame(size=(8, 6))
+    session.render(parameters, ("rgb",))
+    assert kit.settings["/rtx/post/histogram/enabled"] is True
+    fixed = tuple(replace(item, exposure_ev=1.5) for item in parameters.cameras)
+    session.render(replace(parameters, cameras=fixed), ("rgb",))
+    assert kit.settings["/rtx/post/histogram/enabled"] is False
+    prim = kit.stage.GetPrimAtPath("/Simcloud/Cameras/main")
+    assert UsdGeom.Camera(prim).GetExposureAttr().Get() == 1.5
+    session.close()
 
 
 def test_unknown_signatures_are_refused_with_everything_that_differs(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -59,7 +60,10 @@ async def test_capture_that_hangs_ends_its_process_and_the_next_one_makes_the_fr
             assert pool.identity.backend == "isaac"
             assert pool.identity.variant == "RealTimePathTracing"
             assert pool.identity.stochastic
-            assert [check.name for check in pool.identity.preflight] == ["test_frame"]
+            assert [check.name for check in pool.identity.preflight] == [
+                "asset_root",
+                "test_frame",
+            ]
             first = multiprocessing.active_children()
             result = await pool.render(job(stage, 0))
             assert marker.exists()
@@ -146,3 +150,12 @@ def test_isaac_is_chosen_only_where_it_is_installed_and_fit(tmp_path: Path) -> N
     with isaac_installed(tmp_path, gpus=[]), pytest.raises(PreconditionFailed, match="no GPU 0"):
         choose_backend("isaac", settings)
     assert "isaacsim" not in sys.modules
+
+
+def test_worker_imports_neither_usd_nor_omniverse_before_the_application_starts() -> None:
+    code = (
+        "import sys, simcloud_generator.worker, simcloud_generator.backends.isaac.renderers\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('pxr', 'omni')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -31,7 +31,7 @@ FAULTS = "SIMCLOUD_TEST_ISAAC_FAULTS"
 captures find the orchestrator stopping. ``ignore=<n>``: the n-th capture schedules no frame.
 ``frozen``: from the second stage on, only its first frame is captured. ``none=<annotator>``: it
 gives no data. ``signature``: ``step`` has another parameter. ``dark``: pictures are black.
-``unlabelled``: labels do not arrive.
+``unlabelled``: labels do not arrive. ``offline``: there are no assets.
 """
 
 WARM_UP = 2
@@ -115,6 +115,11 @@ class Kit:
 
     def get_current_stage(self, backend: str | None) -> Any:
         return self.stage
+
+    def assets(self, skip_check: bool) -> str:
+        if "offline" in self.faults and not skip_check:
+            raise RuntimeError("Could not find assets root folder")
+        return "https://assets.test/Assets/Isaac/6.0"
 
     # --- orchestrator ---
     def get_status(self) -> Any:
@@ -317,7 +322,7 @@ def _install(kit: Kit) -> None:
         f"{CORE}.AnnotatorRegistry": _registry(kit),
         f"{CORE}.create.render_product": kit.render_product,
         f"{CORE}.set_global_seed": lambda seed: None,
-        "isaacsim.storage.native.get_assets_root_path": lambda skip_check: "https://assets",
+        "isaacsim.storage.native.get_assets_root_path": kit.assets,
     }
     for name in ("step", "stop", "wait_until_complete", "set_capture_on_play", "get_status"):
         behaviours[f"{orchestrator}.{name}"] = getattr(kit, name)

@@ -42,7 +42,7 @@ class Application:
 
     def __init__(self, app: Any, settings: IsaacSettings, version: str) -> None:
         self._app = app
-        self._settings = settings
+        self.settings = settings
         self.version = version
         self.stopping = False
         """Whether SIGTERM has come: finish the frame, take no more."""
@@ -63,25 +63,25 @@ class Application:
         """
         from isaacsim.core.experimental.utils import stage as stages
 
-        with watchdog(self._settings.load_timeout_s):
+        with watchdog(self.settings.load_timeout_s):
             # A missing file is told by the flag, not by an exception.
             opened, stage = stages.open_stage(str(path))
             if not opened or stage is None:
                 raise InvalidRequest("scene", f"Isaac Sim cannot open {path}; its log says why")
             self._wait_until_loaded()
             self.apply_render_settings()
-            for _ in range(self._settings.settle_updates):
+            for _ in range(self.settings.settle_updates):
                 self.update()
         return stage
 
     def apply_render_settings(self) -> None:
         """Writes the render settings again: a stage that is opened may bring its own."""
         self._app.reset_render_settings()
-        self.set_setting("/rtx/post/dlss/execMode", self._settings.dlss_mode)
+        self.set_setting("/rtx/post/dlss/execMode", self.settings.dlss_mode)
 
     def wait_until_loaded(self) -> None:
         """Returns when what the frame has added is loaded: textures and referenced files."""
-        with watchdog(self._settings.load_timeout_s):
+        with watchdog(self.settings.load_timeout_s):
             self._wait_until_loaded()
 
     def _wait_until_loaded(self) -> None:
@@ -96,7 +96,7 @@ class Application:
         """Closes the open stage, which gives most of its memory back."""
         from isaacsim.core.experimental.utils import stage as stages
 
-        with watchdog(self._settings.load_timeout_s):
+        with watchdog(self.settings.load_timeout_s):
             stages.close_stage()
             self.update()
 
@@ -266,6 +266,10 @@ def _take_signals(application: Application) -> None:
 def _prepare_replicator(application: Application) -> None:
     import omni.replicator.core as rep
 
+    # Replicator's own wait for assets ends with a warning after 30 s, and captures what is there.
+    application.set_setting(
+        "/exts/omni.replicator.core/maxAssetLoadingTime", application.settings.load_timeout_s
+    )
     # Isaac's base application captures whenever the timeline plays; frames are stepped by hand.
     rep.orchestrator.set_capture_on_play(False)
     application.apply_render_settings()

@@ -37,6 +37,10 @@ from simcloud_generator.backends.tracing import Tracer, ViewTrace
 MAX_FACES = 20_000_000
 """Triangles kept in acceleration structures."""
 
+AUTO_EXPOSURE = "/rtx/post/histogram/enabled"
+"""Kit's setting of automatic exposure, as several public projects set it; a camera's own exposure
+is its ``exposure`` attribute. The smoke check looks at the brightness that comes out."""
+
 CACHE_BYTES = 1 << 28
 """Of decoded opacity textures: pictures are the renderer's own."""
 
@@ -114,6 +118,7 @@ class IsaacSession:
         self._capture: Capture | None = Capture(application, settings)
         self._context = ViewContext(normalization(stage), self._resolver.ids)
         self._serial = 0
+        self._automatic: bool | None = None
         images = ImageStore(limit_bytes=CACHE_BYTES, max_side_px=1024, environment_size=(2, 1))
         self._tracer = Tracer(images, limit_faces=MAX_FACES)
 
@@ -172,6 +177,7 @@ class IsaacSession:
         frame = self._resolver.resolve(parameters)
         self._serial += 1
         self._layer.apply(parameters, frame, self._serial)
+        self._expose(parameters.cameras)
         self._application.wait_until_loaded()
         timings["build"] = time.perf_counter() - started
         started = time.perf_counter()
@@ -203,6 +209,13 @@ class IsaacSession:
             )
         for index, camera in enumerate(parameters.cameras):
             check_camera(index, camera)
+
+    def _expose(self, cameras: Sequence[CameraView]) -> None:
+        """Auto exposure is RTX's own, for all cameras at once: on while none names an exposure."""
+        automatic = all(camera.exposure_ev is None for camera in cameras)
+        if automatic != self._automatic:
+            self._application.set_setting(AUTO_EXPOSURE, automatic)
+            self._automatic = automatic
 
     def _stale(self, frame: FrameScene, camera: CameraView, raw: RawView) -> str:
         convert.check_there(raw)

@@ -83,7 +83,9 @@ def compare_objects(isaac: Sequence[ObjectLabel], cpu: Sequence[ObjectLabel]) ->
         for one, other in pairs
     ]
     results = [
-        Result("ids, classes and 3D boxes, equal objects", float(np.mean(equal or [True])), 1.0, True)
+        Result(
+            "ids, classes and 3D boxes, equal objects", float(np.mean(equal or [True])), 1.0, True
+        )
     ]
     large = [(one, other) for one, other in pairs if other.visible_px >= MIN_OBJECT_PX]
     boxes = [

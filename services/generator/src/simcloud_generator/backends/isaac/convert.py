@@ -166,12 +166,6 @@ def normals(
     return np.where(hit[:, :, None], facing + 0.0, 0.0).astype(np.float32)
 
 
-def motion_vectors(raw: object, width: int, height: int) -> npt.NDArray[np.float32]:
-    """``motion_vectors``: float32 (H, W, 4) as its first two channels (H, W, 2)."""
-    data = _image(raw, "motion_vectors", width, height, np.dtype(np.float32), channels=4)
-    return np.ascontiguousarray(data[:, :, :2]).view(np.float32)
-
-
 def instance_ids(
     raw: object, width: int, height: int, owners: Mapping[str, int]
 ) -> npt.NDArray[np.uint16]:

@@ -16,7 +16,16 @@ from simcloud.errors import InvalidRequest
 from simcloud.geometry import Float64, affine_inverse, matrix4, pose_matrix
 from simcloud.scene.stage import LIBRARY_ROOT, OBJECTS_ROOT, gf_matrix, normalization
 from simcloud.scene.translate.types import NeutralScene
-from simcloud.spec.parameters import CameraView, DomeLight, FrameParameters, RectLight
+from simcloud.spec.parameters import (
+    CameraView,
+    DiskLight,
+    DistantLight,
+    DomeLight,
+    FrameParameters,
+    RectLight,
+    ShapeLight,
+    Vector3,
+)
 from simcloud_generator.backends.frame_scene import FrameScene, Group
 from simcloud_generator.backends.isaac.authoring import (
     bind,
@@ -264,7 +273,7 @@ class FrameLayer:
         return float(np.float32(marked))
 
     def _rect_light(self, light: RectLight) -> str:
-        from pxr import Gf, Sdf
+        from pxr import Sdf
 
         kinds = Sdf.ValueTypeNames
         path = f"{ROOT}/Lights/{_identifier(light.name)}"
@@ -290,7 +299,9 @@ class FrameLayer:
             _put_emission(spec, light.irradiance_rgb, normalized=True)
         else:
             spec = define(self.layer, path, type(light).__name__)
-            turned = light.orientation_wxyz if isinstance(light, DiskLight) else (1.0, 0.0, 0.0, 0.0)
+            turned = (
+                light.orientation_wxyz if isinstance(light, DiskLight) else (1.0, 0.0, 0.0, 0.0)
+            )
             pose = pose_matrix(light.position_m, turned)
             put(spec, "inputs:radius", kinds.Float, light.radius_m / self.metres_per_unit)
             _put_emission(spec, light.radiance_rgb, normalized=False)
@@ -325,6 +336,27 @@ class FrameLayer:
 def camera_path(name: str) -> str:
     """Prim of a frame's camera."""
     return f"{ROOT}/Cameras/{_identifier(name)}"
+
+
+def _put_emission(spec: Any, emission: Vector3, *, normalized: bool) -> None:
+    """Intensity and colour of a light."""
+    from pxr import Gf, Sdf
+
+    kinds = Sdf.ValueTypeNames
+    brightest = max(*emission, 1e-12)
+    put(spec, "inputs:intensity", kinds.Float, brightest)
+    put(spec, "inputs:color", kinds.Color3f, Gf.Vec3f(*(value / brightest for value in emission)))
+    put(spec, "inputs:normalize", kinds.Bool, normalized)
+
+
+def _facing(direction: Vector3) -> Float64:
+    """(3, 3) rotation that turns -Z, the way a light shines, to a direction."""
+    back = -np.asarray(direction, dtype=np.float64)
+    back = back / np.sqrt((back**2).sum())
+    side = np.array([0.0, 1.0, 0.0]) if abs(back[1]) < 0.9 else np.array([1.0, 0.0, 0.0])
+    across = np.cross(side, back)
+    across = across / np.sqrt((across**2).sum())
+    return np.stack([across, np.cross(back, across), back], axis=1)
 
 
 def _identifier(name: str) -> str:

@@ -14,6 +14,8 @@ from simcloud.geometry import look_at
 from simcloud.labels.qa import check_view
 from simcloud.spec.parameters import CameraView, FrameParameters, PlacedObject, RectLight
 from simcloud_generator.backends.base import Backend, RenderedView
+from simcloud_generator.backends.isaac.application import watchdog
+from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.jobs import Preflight
 
 NAME = "test_frame"
@@ -79,6 +81,22 @@ def try_frame(backend: Backend) -> Preflight:
     problem = frame_problem(views[0])
     detail = problem or "a box, rendered: its picture and its labels agree"
     return Preflight(name=NAME, ok=not problem, detail=detail)
+
+
+def look_for_assets(settings: IsaacSettings) -> Preflight:
+    """Whether Isaac's own assets can be reached; only scenes that refer to them need them."""
+    from isaacsim.storage.native import get_assets_root_path
+
+    try:
+        with watchdog(settings.load_timeout_s):
+            root = get_assets_root_path(skip_check=False)
+    except RuntimeError as error:  # its way of saying that neither the root nor a mirror answers
+        detail = (
+            f"Isaac's assets cannot be reached ({error}): scenes that refer to them will lack "
+            "them; set isaac.asset_root to a mirror that holds Isaac and NVIDIA"
+        )
+        return Preflight(name="asset_root", ok=False, detail=detail)
+    return Preflight(name="asset_root", ok=True, detail=f"assets at {root}")
 
 
 def frame_problem(view: RenderedView) -> str:

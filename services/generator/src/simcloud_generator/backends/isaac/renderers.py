@@ -11,7 +11,7 @@ from simcloud_generator.backends.base import Session
 from simcloud_generator.backends.isaac.application import start
 from simcloud_generator.backends.isaac.backend import IsaacBackend
 from simcloud_generator.backends.isaac.hardware import list_gpus
-from simcloud_generator.backends.isaac.preflight import try_frame
+from simcloud_generator.backends.isaac.preflight import look_for_assets, try_frame
 from simcloud_generator.jobs import WorkerConfiguration, WorkerIdentity
 from simcloud_generator.settling.settler import physics_versions
 
@@ -54,7 +54,7 @@ class IsaacRenderers:
             stochastic=True,
             fingerprint=found.digest,
             fingerprint_json=found.to_json().decode(),
-            preflight=(*configuration.preflight, tried),
+            preflight=(*configuration.preflight, look_for_assets(settings), tried),
         )
 
     @property

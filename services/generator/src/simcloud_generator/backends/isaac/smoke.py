@@ -24,7 +24,7 @@ from simcloud_generator.backends.isaac.backend import IsaacBackend, IsaacSession
 from simcloud_generator.backends.isaac.capture import LABELS
 from simcloud_generator.backends.isaac.comparison import Result
 from simcloud_generator.backends.isaac.hardware import check_hardware, list_gpus, must_pass
-from simcloud_generator.backends.isaac.preflight import try_frame
+from simcloud_generator.backends.isaac.preflight import look_for_assets, try_frame
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.backends.labelling import label_arrays, object_labels
 from simcloud_generator.jobs import Preflight
@@ -79,7 +79,7 @@ def load_isaac_settings() -> IsaacSettings:
 
 def _check(backend: IsaacBackend, arguments: Arguments) -> int:
     tried = try_frame(backend)
-    _say_checks([tried])
+    _say_checks([look_for_assets(backend.settings), tried])
     if not tried.ok:
         return DIFFERENT
     results = comparison.worst(compare_spec(backend, arguments))
