@@ -104,3 +104,48 @@ def test_asset_without_geometry_is_refused(tmp_path: Path) -> None:
     scenes.add_library_asset(stage, "ghost", "ghost")
     with pytest.raises(InvalidRequest, match="/Library/ghost has no geometry"):
         read_catalog(scenes.save(stage, tmp_path))
+
+
+def test_boxes_of_prims_hold_what_is_below_them(catalog: Catalog) -> None:
+    floor, pit = (catalog.prim_extent_m(f"/World/Room/{name}") for name in ("Floor", "Pit"))
+    low, high = catalog.prim_extent_m("/World/Room")
+    for axis in range(3):
+        assert low[axis] == min(floor[0][axis], pit[0][axis])
+        assert high[axis] == max(floor[1][axis], pit[1][axis])
+    with pytest.raises(InvalidRequest, match="/World/Attic"):
+        catalog.prim_extent_m("/World/Attic")
+
+
+def test_triangles_of_a_prim_are_in_the_world_and_fill_its_box(catalog: Catalog) -> None:
+    triangles = catalog.prim_triangles("/World/Room")
+    points = [point for triangle in triangles for point in triangle]
+    low, high = catalog.prim_extent_m("/World/Room")
+    for axis in range(3):
+        assert min(point[axis] for point in points) == pytest.approx(low[axis])
+        assert max(point[axis] for point in points) == pytest.approx(high[axis])
+    with pytest.raises(InvalidRequest, match="/World/Attic"):
+        catalog.prim_triangles("/World/Attic")
+    with pytest.raises(InvalidRequest, match="stage itself"):
+        catalog_from_json(catalog.to_json()).prim_triangles("/World/Room")
+
+
+def test_shelf_levels_are_heights_above_the_base_from_the_lowest_up(tmp_path: Path) -> None:
+    stage = scenes.new_stage(metres_per_unit=0.01)
+    scenes.add_library_asset(stage, "rack", "rack")
+    scenes.add_cube(stage, "/Library/rack/Board", size=100.0)
+    levels = {"upper": 30.0, "lower": -20.0}
+    stage.GetPrimAtPath("/Library/rack").SetCustomDataByKey("simcloud:levels", levels)
+    catalog = read_catalog(scenes.save(stage, tmp_path))
+    names, heights = zip(*catalog.asset_levels_m("rack"), strict=True)
+    assert names == ("lower", "upper")
+    assert heights == pytest.approx((0.3, 0.8))
+    assert catalog_from_json(catalog.to_json()) == catalog
+
+
+def test_levels_that_are_no_heights_are_refused(tmp_path: Path) -> None:
+    stage = scenes.new_stage()
+    scenes.add_library_asset(stage, "rack", "rack")
+    scenes.add_cube(stage, "/Library/rack/Board", size=1.0)
+    stage.GetPrimAtPath("/Library/rack").SetCustomDataByKey("simcloud:levels", "three")
+    with pytest.raises(InvalidRequest, match="simcloud:levels of /Library/rack"):
+        read_catalog(scenes.save(stage, tmp_path))
