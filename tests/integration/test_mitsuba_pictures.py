@@ -16,11 +16,15 @@ from pxr import Sdf
 from simcloud.errors import InvalidRequest
 from simcloud.spec.parameters import (
     CameraView,
+    DiskLight,
+    DistantLight,
     DomeLight,
     FrameParameters,
     MaterialBinding,
     PlacedObject,
     RectLight,
+    ShapeLight,
+    SphereLight,
 )
 from simcloud_generator.backends.mitsuba.backend import MitsubaBackend
 from simcloud_generator.backends.mitsuba.settings import MitsubaSettings
@@ -227,3 +231,35 @@ def test_unknown_annotator_is_refused(backend: MitsubaBackend, tmp_path: Path) -
     with pytest.raises(InvalidRequest, match="annotators: there is no heat"):
         session.render(scenes.frame(scenes.camera()), ["rgb", "heat"])
     session.close()
+
+
+@pytest.mark.parametrize(
+    "light",
+    [
+        DistantLight("sun", (0.0, 0.0, -1.0), (1.5, 1.5, 1.5)),
+        # E = pi L (r / d)^2 below a sphere, pi L r^2 / (d^2 + r^2) below a disk
+        SphereLight("bulb", (0.0, 0.0, 6.0), 0.5, (1.5 / np.pi * 144,) * 3),
+        DiskLight(
+            "spot", (0.0, 0.0, 6.0), (1.0, 0.0, 0.0, 0.0), 0.5, (1.5 / np.pi * (144 + 1),) * 3
+        ),
+    ],
+    ids=lambda light: light.name,
+)
+def test_lights_of_every_shape_give_the_irradiance_that_they_say(
+    backend: MitsubaBackend, light: ShapeLight, tmp_path: Path
+) -> None:
+    view = fixed(scenes.camera((0.0, 0.5, 4.0), (0.0, 0.0, 0.0), size=(24, 18)))
+    stage = scenes.new_stage()
+    grey = scenes.add_material(stage, "/World/Looks/grey", color=(0.5, 0.5, 0.5), roughness=1.0)
+    scenes.bind(scenes.add_quad(stage, "/World/Floor", half=0.5).GetPrim(), grey)
+    path = scenes.save(stage, tmp_path)
+    parameters = FrameParameters(frame=0, render_seed=3, lights=(light,), cameras=(view,))
+    middle = arrays_of(backend, path, parameters)["rgb"][8:10, 11:13].mean()
+    # E = L A / d^2 far below a small panel
+    panel = RectLight(
+        "panel", (0.0, 0.0, 6.0), (1.0, 0.0, 0.0, 0.0), 0.1, 0.1, (1.5 * 36 / 0.01,) * 3
+    )
+    same = replace(parameters, lights=(), rect_lights=(panel,))
+    assert middle == pytest.approx(
+        arrays_of(backend, path, same)["rgb"][8:10, 11:13].mean(), rel=0.04
+    )

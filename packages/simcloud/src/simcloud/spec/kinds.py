@@ -39,6 +39,11 @@ def to_float32(value: float) -> float:
     return float(struct.unpack("<f", struct.pack("<f", value))[0])
 
 
+def power_of_two(exponent: float) -> float:
+    """``2 ** exponent``, equal on every machine; exact for whole numbers."""
+    return float(EXACT.exp(EXACT.multiply(EXACT.ln(Decimal(2)), Decimal(exponent))))
+
+
 class Kind(BaseModel, ABC):
     """What every kind of distribution can do."""
 

@@ -16,7 +16,7 @@ from simcloud.spec.base import Name, SpecModel
 from simcloud.spec.camera_model import Camera, check_rigs
 from simcloud.spec.distributions import Distribution
 from simcloud.spec.joint_model import JointTable
-from simcloud.spec.light_model import Dome, MaterialChoice, RectLightSpec
+from simcloud.spec.light_model import Dome, LightSpec, MaterialChoice, RectLightSpec
 from simcloud.spec.object_model import ObjectGroup, Region, support_problems
 from simcloud.spec.plugin_model import PluginRandomizer
 from simcloud.spec.references import check_references
@@ -67,6 +67,8 @@ class Randomization(SpecModel):
     """Environment light; unset keeps the stage's own lights alone."""
     rect_lights: tuple[RectLightSpec, ...] = Field(default=(), max_length=16)
     """Area lights added to the stage's own."""
+    lights: tuple[LightSpec, ...] = Field(default=(), max_length=16)
+    """Lights of other shapes: spheres, disks, and parallel light from far away."""
     materials: tuple[MaterialChoice, ...] = Field(default=(), max_length=64)
     """Materials bound to prims of the stage."""
     objects: tuple[ObjectGroup, ...] = Field(default=(), max_length=64)
@@ -142,13 +144,15 @@ class Spec(SpecModel):
                 "renderer.mode composite needs randomization.backgrounds: name some pictures"
             )
         groups = [group.name for group in self.randomization.objects]
+        both = (*self.randomization.rect_lights, *self.randomization.lights)
+        lights = [light.name for light in both]
         for kind, names in (
             ("cameras", [camera.name for camera in self.cameras]),
             ("randomization.joint", [table.name for table in self.randomization.joint]),
             ("randomization.objects", groups),
             ("randomization.plugins", [item.name for item in self.randomization.plugins]),
             ("randomization.materials", [item.name for item in self.randomization.materials]),
-            ("randomization.rect_lights", [item.name for item in self.randomization.rect_lights]),
+            ("randomization.rect_lights and lights", lights),
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"{kind}: a name is used twice")

@@ -144,6 +144,43 @@ class RectLight:
     """Linear RGB, W/(m^2 sr) up to the scene's common scale."""
 
 
+@dataclass(frozen=True, slots=True)
+class SphereLight:
+    """A sphere that emits outward."""
+
+    name: str
+    position_m: Vector3
+    radius_m: float
+    radiance_rgb: Vector3
+    """Linear RGB, W/(m^2 sr) up to the scene's common scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLight:
+    """One-sided round area light; like UsdLux it emits along its local -Z."""
+
+    name: str
+    position_m: Vector3
+    orientation_wxyz: Quaternion
+    radius_m: float
+    radiance_rgb: Vector3
+    """Linear RGB, W/(m^2 sr) up to the scene's common scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class DistantLight:
+    """Parallel light from infinitely far away."""
+
+    name: str
+    direction: Vector3
+    """Unit, world, the way the light travels."""
+    irradiance_rgb: Vector3
+    """Linear RGB, W/m^2 up to the scene's common scale, on a surface that faces it."""
+
+
+ShapeLight = SphereLight | DiskLight | DistantLight
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorEffects:
     """What a sensor does to one picture; the fields of ``simcloud.spec.sensor_model.Sensor``."""
@@ -205,6 +242,8 @@ class FrameParameters:
     bindings: tuple[MaterialBinding, ...] = ()
     dome: DomeLight | None = None
     rect_lights: tuple[RectLight, ...] = ()
+    lights: tuple[ShapeLight, ...] = ()
+    """Lights of other shapes."""
     cameras: tuple[CameraView, ...] = ()
     backgrounds: tuple[BackgroundView, ...] = ()
     """One a camera, in their order, for a composite picture; empty: the scene itself is drawn."""

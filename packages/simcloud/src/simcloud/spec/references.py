@@ -59,7 +59,7 @@ def named_draws(spec: Spec) -> dict[str, NamedDraw]:
     own: dict[str, Kind] = {}
     if part.dome is not None:
         own.update(_of_model(part.dome, "dome"))
-    for light in part.rect_lights:
+    for light in (*part.rect_lights, *part.lights):
         own.update(_of_model(light, f"light.{light.name}"))
     for camera in spec.cameras:
         own.update(_of_model(camera, f"camera.{camera.name}"))

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simcloud.spec.color import black_body_rgb
 from simcloud.spec.distributions import to_float32
-from simcloud.spec.draws import Draws, facing_quaternion, sphere_point, yaw_quaternion
-from simcloud.spec.light_model import RectLightSpec
+from simcloud.spec.draws import Draws
+from simcloud.spec.kinds import power_of_two
+from simcloud.spec.light_model import Dome
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import (
     DomeLight,
     FrameParameters,
     MaterialBinding,
-    Quaternion,
-    RectLight,
-    Vector3,
 )
 from simcloud.spec.plugins import randomized
 from simcloud.spec.references import shared_names
 from simcloud.spec.sample_backgrounds import sample_backgrounds
 from simcloud.spec.sample_camera import sample_cameras
+from simcloud.spec.sample_lights import sample_lights, sample_rect_lights
 from simcloud.spec.sample_motion import moved_cameras, moved_objects
 from simcloud.spec.sample_objects import SceneContents, sample_objects
 
@@ -52,7 +50,7 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
         dome = DomeLight(
             texture=scene.environment_texture(name),
             rotation_deg=draws.real("dome.rotation_deg", randomization.dome.rotation_deg),
-            intensity=draws.real("dome.intensity", randomization.dome.intensity),
+            intensity=_dome_intensity(randomization.dome, draws),
         )
     bindings = []
     for choice in randomization.materials:
@@ -63,7 +61,8 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
         frame=frame,
         render_seed=draws.stream("render_seed").word() >> 32,
         dome=dome,
-        rect_lights=tuple(_rect_lights(spec, draws)),
+        rect_lights=sample_rect_lights(randomization.rect_lights, draws),
+        lights=sample_lights(randomization.lights, draws),
         bindings=tuple(bindings),
         objects=tuple(objects),
         cameras=sample_cameras(spec.cameras, draws, objects=objects, size_m=scene.asset_size_m),
@@ -85,42 +84,6 @@ def _completed(
     return randomized(spec, replace(completed, values=dict(sorted(draws.values.items()))))
 
 
-def _rect_lights(spec: Spec, draws: Draws) -> list[RectLight]:
-    lights = []
-    for light in spec.randomization.rect_lights:
-        name = f"light.{light.name}"
-        radiance = draws.real(f"{name}.radiance", light.radiance)
-        colour = black_body_rgb(draws.real(f"{name}.temperature_k", light.temperature_k))
-        red, green, blue = (to_float32(radiance * part) for part in colour)
-        position, orientation = _light_pose(light, name, draws)
-        lights.append(
-            RectLight(
-                name=light.name,
-                position_m=position,
-                orientation_wxyz=orientation,
-                width_m=draws.real(f"{name}.width_m", light.width_m),
-                height_m=draws.real(f"{name}.height_m", light.height_m),
-                radiance_rgb=(red, green, blue),
-            )
-        )
-    return lights
-
-
-def _light_pose(light: RectLightSpec, name: str, draws: Draws) -> tuple[Vector3, Quaternion]:
-    yaw_deg = draws.real(f"{name}.yaw_deg", light.yaw_deg)
-    if light.position_m is not None:
-        return draws.vector(f"{name}.position", light.position_m), yaw_quaternion(yaw_deg)
-    orbit = light.orbit
-    assert orbit is not None  # the spec's own rule: one of the two
-    azimuth_deg = draws.real(f"{name}.azimuth_deg", orbit.azimuth_deg)
-    elevation_deg = draws.real(f"{name}.elevation_deg", orbit.elevation_deg)
-    position = sphere_point(
-        draws.vector(f"{name}.target", orbit.target),
-        distance=draws.real(f"{name}.distance_m", orbit.distance_m),
-        azimuth_deg=azimuth_deg,
-        elevation_deg=elevation_deg,
-    )
-    orientation = facing_quaternion(
-        azimuth_deg=azimuth_deg, elevation_deg=elevation_deg, yaw_deg=yaw_deg
-    )
-    return position, orientation
+def _dome_intensity(dome: Dome, draws: Draws) -> float:
+    intensity = draws.real("dome.intensity", dome.intensity)
+    return to_float32(intensity * power_of_two(draws.real("dome.exposure_ev", dome.exposure_ev)))

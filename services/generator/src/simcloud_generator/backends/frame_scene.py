@@ -17,7 +17,14 @@ from simcloud.geometry import (
     transform_points,
 )
 from simcloud.scene.stage import OBJECTS_ROOT
-from simcloud.scene.translate.types import LabelledPrim, Material, NeutralScene, SceneMesh
+from simcloud.scene.translate.types import (
+    DistantLight,
+    LabelledPrim,
+    Material,
+    MeshLight,
+    NeutralScene,
+    SceneMesh,
+)
 from simcloud.spec.parameters import (
     FrameParameters,
     MaterialBinding,
@@ -26,6 +33,7 @@ from simcloud.spec.parameters import (
     StepMotion,
     Vector3,
 )
+from simcloud_generator.backends.frame_lights import frame_distant_lights, frame_mesh_lights
 
 FIRST_INSTANCE_ID = 2
 """Instance ids 0 and 1 are background and unlabelled."""
@@ -71,6 +79,10 @@ class FrameScene:
     """All groups of a frame: unlabelled static geometry, labelled static prims, placed objects."""
 
     groups: tuple[Group, ...]
+    mesh_lights: tuple[MeshLight, ...] = ()
+    """Lights that the frame adds to the stage's, rectangles apart."""
+    distant_lights: tuple[DistantLight, ...] = ()
+    """Parallel lights that the frame adds to the stage's."""
 
 
 def semantic_ids(classes: tuple[str, ...]) -> dict[str, int]:
@@ -114,7 +126,11 @@ class FrameResolver:
             names.add(placed.name)
             groups.append(self._placed_group(index, placed, first + index, bindings))
         bindings.check_all_used()
-        return FrameScene(groups=tuple(group for group in groups if group.parts))
+        return FrameScene(
+            groups=tuple(group for group in groups if group.parts),
+            mesh_lights=frame_mesh_lights(parameters),
+            distant_lights=frame_distant_lights(parameters),
+        )
 
     def _static_group(self, index: int, bindings: _Bindings) -> Group:
         prim, meshes = self._static[index]

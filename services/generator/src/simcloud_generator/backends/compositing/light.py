@@ -18,6 +18,10 @@ from simcloud.scene.translate.types import NeutralScene
 from simcloud.spec.parameters import FrameParameters, Vector3
 from simcloud_generator.backends.compositing.surface import rotated
 from simcloud_generator.backends.compositing.texels import remap
+from simcloud_generator.backends.frame_lights import (
+    frame_distant_lights,
+    frame_mesh_lights,
+)
 from simcloud_generator.backends.images import Float32Array, ImageStore
 
 Floats = npt.NDArray[np.floating]
@@ -102,12 +106,13 @@ def frame_light(
         dome_path: file of the frame's dome; None without one.
         images: decodes environments.
     """
-    points = [_mesh_light(item.vertices, item.faces, item.radiance) for item in scene.mesh_lights]
+    shining = (*scene.mesh_lights, *frame_mesh_lights(parameters))
+    points = [_mesh_light(item.vertices, item.faces, item.radiance) for item in shining]
     for rect in parameters.rect_lights:
         facing = -rotation_matrix(rect.orientation_wxyz)[:, 2]
         power = np.asarray(rect.radiance_rgb) * rect.width_m * rect.height_m
         points.append(PointLight(np.asarray(rect.position_m), facing, power))
-    for sun in scene.distant_lights:
+    for sun in (*scene.distant_lights, *frame_distant_lights(parameters)):
         direction = -np.asarray(sun.direction)
         points.append(PointLight(direction, -direction, np.asarray(sun.irradiance), parallel=True))
     surroundings = None

@@ -104,7 +104,7 @@ def build_scene(
         )
     for index in range(-len(batches) % MESH_STEP):
         content[f"spare{index:05d}"] = _degenerate_mesh()
-    content.update(_lights(scene, lighting, images))
+    content.update(_lights(scene, frame, lighting, images))
     return mi.load_dict(content)
 
 
@@ -231,9 +231,11 @@ def _degenerate_mesh() -> Any:
     )
 
 
-def _lights(scene: NeutralScene, lighting: Lighting, images: ImageStore) -> dict[str, Any]:
+def _lights(
+    scene: NeutralScene, frame: FrameScene, lighting: Lighting, images: ImageStore
+) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for index, light in enumerate(scene.mesh_lights):
+    for index, light in enumerate((*scene.mesh_lights, *frame.mesh_lights)):
         result[f"light{index:05d}"] = _light_mesh(light.vertices, light.faces, light.radiance)
     for index, rect in enumerate(lighting.rects):
         shape = rect_triangles(rect.width_m, rect.height_m)
@@ -243,7 +245,7 @@ def _lights(scene: NeutralScene, lighting: Lighting, images: ImageStore) -> dict
         result[f"rect{index:05d}"] = _light_mesh(
             placed.astype(np.float32), shape.faces, rect.radiance_rgb
         )
-    for index, distant in enumerate(scene.distant_lights):
+    for index, distant in enumerate((*scene.distant_lights, *frame.distant_lights)):
         result[f"distant{index:05d}"] = {
             "type": "directional",
             "direction": list(distant.direction),
