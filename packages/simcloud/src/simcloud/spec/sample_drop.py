@@ -18,6 +18,10 @@ from simcloud.spec.footprint import Footprint
 from simcloud.spec.parameters import DropRegion, Fall, Quaternion, Vector3
 from simcloud.spec.placement_model import Box, Drop
 
+_PLACES = 4
+"""Places drawn for each object; it takes the one where it hangs the lowest: a lower tower falls
+sooner, and spreads."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hanging:
@@ -90,10 +94,13 @@ def hang(
     region = regions[int(draws.stream(f"{name}.region").uniform() * len(regions))]
     turned = _orientation(drop, name, draws)
     half = turned_half_extent(turned, size_m)
-    along, across = real("along", drop.along), real("across", drop.across)
-    x, y = _inside(region, half, along, across)
     floor = region.top + real("height_m", drop.height_m) + half[2]
-    z = _free_height((x, y), floor, half, drop.gap_m, others)
+    places = []
+    for number in range(_PLACES):
+        along = real(f"place{number}.along", drop.along)
+        x, y = _inside(region, half, along, real(f"place{number}.across", drop.across))
+        places.append((_free_height((x, y), floor, half, drop.gap_m, others), number, x, y))
+    z, _, x, y = min(places)
     up = rotation_matrix(turned)[:, 2] * (size_m[2] / 2)
     return Hanging(
         position_m=(

@@ -221,7 +221,7 @@ class _Builder:
     def _named(self, geom: mujoco.MjsGeom) -> mujoco.MjsGeom:
         geom.name = f"geom_{self._count}"
         geom.solref = self._solref
-        geom.condim = 4
+        geom.condim = 3  # sliding friction alone; spinning and rolling are damped
         self._count += 1
         return geom
 
