@@ -96,6 +96,15 @@ bench: setup ## Benchmarks beside their peers: CPU per frame, CPU per request
 	$(BIN)/python bench/generator/frame_cost.py
 	$(BIN)/python bench/router/cpu_per_request.py
 
+# --- on a machine with an RT GPU ----------------------------------------------------------------
+
+ISAAC_PYTHON ?= /isaac-sim/python.sh
+
+.PHONY: isaac-smoke
+isaac-smoke: ## Isaac Sim's labels beside the CPU's; docs/guides/isaac.md says what to look at
+	PYTHONPATH="packages/simcloud/src:services/generator/src$${PYTHONPATH:+:$$PYTHONPATH}" \
+	    $(ISAAC_PYTHON) -m simcloud_generator.backends.isaac.smoke scenes/showroom/spec.yaml
+
 # --- remaking what is generated -----------------------------------------------------------------
 
 .PHONY: fmt
