@@ -110,4 +110,4 @@ def albedo(plate: Plate, rng: np.random.Generator) -> np.ndarray:
         share = 0.6 * smoothstep(edge - 0.25, edge + 0.7, spread)
         tone = mix(rgb(88, 66, 54), rgb(122, 92, 72), smoothstep(-1.5, 1.5, streaks + grain))
         color = mix(color, tone, share)
-    return np.round(np.clip(color, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.asarray(np.round(np.clip(color, 0.0, 1.0) * 255.0), np.uint8)

@@ -46,7 +46,7 @@ class AssetRecord:
 
     name: str
     label: str
-    """Semantic class; a COCO class's own spelling where it is one."""
+    """Semantic class; a COCO class's own spelling where it is one. Empty: no label."""
     placement: str
     """Hint for scene generators; the values are in scenes/README.md."""
     author: str
@@ -108,8 +108,8 @@ def _describe(prim: Usd.Prim, record: AssetRecord, parts: list[Part]) -> None:
     model = UsdGeom.ModelAPI.Apply(prim)
     model.SetExtentsHint(Vt.Vec3fArray.FromNumpy(np.stack([low, high])))
     Usd.ModelAPI(prim).SetKind(Kind.Tokens.component)
-    labels = UsdSemantics.LabelsAPI.Apply(prim, "class")
-    labels.CreateLabelsAttr([record.label])
+    if record.label:
+        UsdSemantics.LabelsAPI.Apply(prim, "class").CreateLabelsAttr([record.label])
     size = prim.CreateAttribute("simcloud:size_m", Sdf.ValueTypeNames.Float3, custom=True)
     size.Set(Gf.Vec3f(*(high - low).tolist()))
     prim.SetDocumentation(record.title)
