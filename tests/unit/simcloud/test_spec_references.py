@@ -309,8 +309,32 @@ def test_every_name_that_can_be_referred_to_is_drawn_under_that_name() -> None:
     spec = make(
         values={"day": one},
         joint=[WEATHER],
-        dome=dome(intensity=one),
-        materials=[{"name": "floor", "prims": ["/Floor"], "material": {"choice": ["/Looks/a"]}}],
+        dome=dome(intensity=one, exposure_ev=one),
+        lights=[
+            {
+                "kind": "sphere",
+                "name": "bulb",
+                "position_m": three,
+                "radius_m": one,
+                "radiance": one,
+                "tint": three,
+            },
+            {
+                "kind": "distant",
+                "name": "sun",
+                "azimuth_deg": one,
+                "elevation_deg": one,
+                "irradiance": one,
+            },
+        ],
+        materials=[
+            {
+                "name": "floor",
+                "prims": ["/Floor"],
+                "material": {"choice": ["/Looks/a"]},
+                "tint": three,
+            }
+        ],
         rect_lights=[
             LAMP | {"position_m": three, "yaw_deg": one},
             {

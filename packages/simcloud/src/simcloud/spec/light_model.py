@@ -143,3 +143,5 @@ class MaterialChoice(SpecModel):
     """Absolute paths of geometry prims that share the material."""
     material: Text
     """Absolute path of a material prim, for example ``/World/Looks/oak``."""
+    tint: tuple[_Factor, _Factor, _Factor] | None = None
+    """Linear factor on its base colour, red, green, blue; unset leaves it alone."""

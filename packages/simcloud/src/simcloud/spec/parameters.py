@@ -117,6 +117,8 @@ class MaterialBinding:
     """Absolute path of a geometry prim, for example ``/World/Room/Floor``."""
     material: str
     """Absolute path of a material prim, for example ``/World/Looks/oak``."""
+    tint_rgb: Vector3 | None = None
+    """Linear factor on the material's base colour; None leaves it alone."""
 
 
 @dataclass(frozen=True, slots=True)

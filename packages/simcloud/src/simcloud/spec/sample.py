@@ -55,7 +55,8 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
     bindings = []
     for choice in randomization.materials:
         material = draws.text(f"material.{choice.name}", choice.material)
-        bindings += [MaterialBinding(prim=prim, material=material) for prim in choice.prims]
+        tint = choice.tint and draws.vector(f"material.{choice.name}.tint", choice.tint)
+        bindings += [MaterialBinding(prim, material, tint) for prim in choice.prims]
     objects = sample_objects(spec, scene, draws)
     parameters = FrameParameters(
         frame=frame,

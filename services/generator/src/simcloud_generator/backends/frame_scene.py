@@ -134,10 +134,7 @@ class FrameResolver:
 
     def _static_group(self, index: int, bindings: _Bindings) -> Group:
         prim, meshes = self._static[index]
-        parts = tuple(
-            Part(mesh=mesh, material=bindings.material(mesh, mesh.path), tint_rgb=None)
-            for mesh in meshes
-        )
+        parts = tuple(bindings.part(mesh, mesh.path, None) for mesh in meshes)
         identity = as_matrix4(np.eye(4))
         zero = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
         return Group(
@@ -174,11 +171,7 @@ class FrameResolver:
         prim = f"{OBJECTS_ROOT}/{placed.name}"
         library = f"/Library/{placed.asset}"
         parts = tuple(
-            Part(
-                mesh=mesh,
-                material=bindings.material(mesh, prim + mesh.path.removeprefix(library)),
-                tint_rgb=placed.tint_rgb,
-            )
+            bindings.part(mesh, prim + mesh.path.removeprefix(library), placed.tint_rgb)
             for mesh in asset.meshes
         )
         label = asset.label if placed.labelled else None
@@ -203,25 +196,33 @@ class _Bindings:
 
     def __init__(self, scene: NeutralScene, bindings: tuple[MaterialBinding, ...]) -> None:
         self._materials = scene.materials
-        self._by_prim: dict[str, str] = {}
+        self._by_prim: dict[str, MaterialBinding] = {}
         self._unused: dict[str, int] = {}
         for index, binding in enumerate(bindings):
             if binding.material not in scene.materials:
                 raise InvalidRequest(
                     f"bindings[{index}].material", f"the scene has no material {binding.material}"
                 )
-            self._by_prim[binding.prim] = binding.material
+            self._by_prim[binding.prim] = binding
             self._unused[binding.prim] = index
 
-    def material(self, mesh: SceneMesh, path: str) -> Material:
-        """The material of a mesh that stands at ``path`` in this frame."""
+    def part(self, mesh: SceneMesh, path: str, tint_rgb: Vector3 | None) -> Part:
+        """A mesh that stands at ``path`` in this frame, with its material.
+
+        Args:
+            mesh: the mesh.
+            path: where it stands.
+            tint_rgb: the object's own tint, on top of the binding's.
+        """
         where = path
         while where and self._by_prim:
-            if where in self._by_prim:
+            bound = self._by_prim.get(where)
+            if bound is not None:
                 self._unused.pop(where, None)
-                return self._materials[self._by_prim[where]]
+                tint = _product(bound.tint_rgb, tint_rgb)
+                return Part(mesh=mesh, material=self._materials[bound.material], tint_rgb=tint)
             where = where.rpartition("/")[0]
-        return self._materials[mesh.material]
+        return Part(mesh=mesh, material=self._materials[mesh.material], tint_rgb=tint_rgb)
 
     def check_all_used(self) -> None:
         """Raises InvalidRequest for a binding whose prim has no geometry in this frame."""
@@ -229,6 +230,12 @@ class _Bindings:
             raise InvalidRequest(
                 f"bindings[{index}].prim", f"{prim} has no geometry to bind a material to"
             )
+
+
+def _product(one: Vector3 | None, other: Vector3 | None) -> Vector3 | None:
+    if one is None or other is None:
+        return one or other
+    return one[0] * other[0], one[1] * other[1], one[2] * other[2]
 
 
 def _own_box(prim: LabelledPrim, meshes: list[SceneMesh]) -> tuple[Vector3, Vector3]:

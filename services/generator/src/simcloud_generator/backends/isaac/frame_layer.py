@@ -26,7 +26,7 @@ from simcloud.spec.parameters import (
     ShapeLight,
     Vector3,
 )
-from simcloud_generator.backends.frame_scene import FrameScene, Group
+from simcloud_generator.backends.frame_scene import FrameScene, Group, Part
 from simcloud_generator.backends.isaac.authoring import (
     bind,
     define,
@@ -228,16 +228,37 @@ class FrameLayer:
         has a binding of its own.
         """
         bound: set[str] = set()
-        for group in frame.groups:
-            if group.asset:
+        parts = [part for group in frame.groups if not group.asset for part in group.parts]
+        looks = self._tinted_looks(parts)
+        for part in parts:
+            if part.tint_rgb is not None:
+                look = looks[part.material.path, part.tint_rgb]
+            elif part.material.path != part.mesh.material:
+                look = part.material.path
+            else:
                 continue
-            for part in group.parts:
-                if part.material.path != part.mesh.material:
-                    self._bind(part.mesh.path, part.mesh.path, part.material.path)
-                    bound.add(part.mesh.path)
+            self._bind(part.mesh.path, part.mesh.path, look)
+            bound.add(part.mesh.path)
         for path in self._bound - bound:
             unbind(self.layer, path)
         self._bound = bound
+
+    def _tinted_looks(self, parts: list[Part]) -> dict[tuple[str, Vector3], str]:
+        """Copies of the materials of the stage's own geometry that this frame tints."""
+        folder = f"{ROOT}/Looks"
+        remove(self.layer, folder)
+        looks: dict[tuple[str, Vector3], str] = {}
+        for part in parts:
+            tint = part.tint_rgb
+            if tint is None or (part.material.path, tint) in looks:
+                continue
+            if not looks:
+                define(self.layer, folder, "Scope")
+            path = looks[part.material.path, tint] = f"{folder}/look_{len(looks)}"
+            problem = author_tinted(self._stage, self.layer, path, part.material, tint)
+            if problem is not None:
+                self._note(f"{part.material.path}: {problem}")
+        return looks
 
     def _note(self, problem: str) -> None:
         if problem not in self.problems:
