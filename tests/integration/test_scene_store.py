@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -202,6 +204,40 @@ async def test_two_that_fetch_at_once_both_get_it(
     assert (tasks[0].result() / "stage.usda").is_file()
     for each in stores:
         each.close()
+
+
+async def test_downloads_that_a_killed_process_left_are_swept_after_a_day(
+    store: ObjectStore, bucket: str, scenes: SceneStore, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    old, new = cache / "partial-old", cache / "partial-new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "stage.usda").write_bytes(bytes(100))
+    yesterday = time.time() - 25 * 3600
+    os.utime(old, (yesterday, yesterday))
+    bundle = scene(tmp_path, 1)
+    await put_bundle(store, bundle, bucket=bucket, prefix=PREFIX)
+    await scenes.fetch(bucket=bucket, prefix=PREFIX, digest=bundle.digest)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+async def test_a_store_holds_as_many_scenes_as_it_is_told(
+    store: ObjectStore, bucket: str, tmp_path: Path
+) -> None:
+    first, second = (
+        SceneStore(store, cache=tmp_path / "cache", limit_bytes=3500, held=held) for held in (3, 1)
+    )
+    bundles = [scene(tmp_path, number) for number in range(4)]
+    for bundle in bundles:
+        await put_bundle(store, bundle, bucket=bucket, prefix=PREFIX)
+    for bundle in bundles[:3]:
+        await first.fetch(bucket=bucket, prefix=PREFIX, digest=bundle.digest)
+    with pytest.raises(Overloaded, match="is full"):
+        await second.fetch(bucket=bucket, prefix=PREFIX, digest=bundles[3].digest)
+    first.close()
+    await second.fetch(bucket=bucket, prefix=PREFIX, digest=bundles[3].digest)
+    second.close()
 
 
 async def test_a_file_that_changed_since_it_was_bundled_is_not_put(

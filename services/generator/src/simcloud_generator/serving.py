@@ -50,7 +50,10 @@ async def open_generator(settings: GeneratorSettings) -> AsyncIterator[Generator
     ):
         cache = settings.cache_dir / "scenes"
         limit = settings.scene_cache_mib * _MIB
-        with contextlib.closing(SceneStore(s3, cache=cache, limit_bytes=limit)) as store:
+        # every worker may have one open, every call one to come
+        held = settings.worker_count + settings.concurrent_calls
+        scene_store = SceneStore(s3, cache=cache, limit_bytes=limit, held=held)
+        with contextlib.closing(scene_store) as store:
             scenes = Scenes(store, limits=settings.scene_limits)
             yield Generator(settings=settings, pool=pool, scenes=scenes, uploaders=uploaders)
 

@@ -9,6 +9,7 @@ that any number of processes can share the folder.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -17,8 +18,8 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections import OrderedDict
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
@@ -35,7 +36,9 @@ MAX_FILES = 10_000
 _CONCURRENCY = 4
 """Files in memory at once."""
 _HELD = 2
-"""Scenes a process keeps from being evicted: the one it renders and the one before."""
+"""Scenes a process keeps from being evicted by default: the one it renders and the one before."""
+_STALE_PARTIAL_S = 24 * 3600.0
+"""Age of an unfinished download after which nobody can still be at it: its process was killed."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = "partial-"
 
@@ -113,18 +116,22 @@ class SceneStore:
     """Scenes in S3 behind a cache on disk that keeps those used last.
 
     A scene in use is not evicted: whoever fetches one holds a shared lock (flock) on it until the
-    process ends or has fetched two others.
+    process ends or has fetched ``held`` others.
 
     Args:
         store: S3.
         cache: folder of the cache, shared by any number of processes; made when absent.
         limit_bytes: most bytes of all scenes in it.
+        held: scenes that this process keeps from being evicted: as many as it works on at once.
     """
 
-    def __init__(self, store: ObjectStore, *, cache: Path, limit_bytes: int) -> None:
+    def __init__(
+        self, store: ObjectStore, *, cache: Path, limit_bytes: int, held: int = _HELD
+    ) -> None:
         self._store = store
         self._cache = cache
         self._limit = limit_bytes
+        self._most_held = held
         self._held: OrderedDict[str, int] = OrderedDict()
 
     async def fetch(self, *, bucket: str, prefix: str, digest: str) -> Path:
@@ -184,7 +191,7 @@ class SceneStore:
         # only an eviction holds it alone, and shortly
         fcntl.flock(handle, fcntl.LOCK_SH)
         self._held[digest] = handle
-        while len(self._held) > _HELD:
+        while len(self._held) > self._most_held:
             os.close(self._held.popitem(last=False)[1])
 
     def _lock_file(self, digest: str) -> Path:
@@ -192,6 +199,7 @@ class SceneStore:
 
     def _make_room(self, size: int) -> None:
         """Evicts the scenes not used for longest until ``size`` bytes fit."""
+        self._sweep()
         entries = sorted(
             (path.stat().st_mtime_ns, path)
             for path in self._cache.iterdir()
@@ -210,10 +218,17 @@ class SceneStore:
                 f"{size} are needed; raise its limit"
             )
 
+    def _sweep(self) -> None:
+        """Removes downloads that a killed process left."""
+        for path in self._cache.glob(f"{_PARTIAL}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _STALE_PARTIAL_S:
+                    shutil.rmtree(path, ignore_errors=True)
+
     def _evict(self, folder: Path) -> bool:
         """Removes a scene that nobody uses; False when somebody does."""
         handle = os.open(self._lock_file(folder.name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        with closing(os.fdopen(handle)):
+        with contextlib.closing(os.fdopen(handle)):
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
