@@ -21,6 +21,7 @@ from simcloud.spec.parameters import (
     MaterialBinding,
     PlacedObject,
     RectLight,
+    SphereLight,
 )
 from simcloud.spec.plugin_changes import apply_changes
 from simcloud.spec.plugins import check_plugins, randomized, source_sha256, with_source_digests
@@ -207,6 +208,7 @@ def test_every_change_is_made_and_rounded() -> None:
             "parts_01": ObjectChange(removed=True),
         },
         add_rect_lights=(lamp,),
+        add_lights=(SphereLight("bulb", (0.0, 0.0, 1.1), 0.1, (1.0, 1.0, 1.0)),),
         dome=dome,
         bindings=(MaterialBinding(prim="/Floor", material="/tile"),),
         cameras={"main": CameraChange(exposure_ev=0.1)},
@@ -218,6 +220,7 @@ def test_every_change_is_made_and_rounded() -> None:
     assert kept.scale == pytest.approx(1.1, abs=1e-6)
     assert kept.scale != 1.1
     assert after.rect_lights[0].position_m[2] != 2.1
+    assert [light.name for light in after.lights] == ["bulb"]
     assert after.dome is not None
     assert after.dome.texture == "sky.exr"
     assert after.bindings == (MaterialBinding(prim="/Floor", material="/tile"),)

@@ -29,6 +29,7 @@ def apply_changes(parameters: FrameParameters, answers: Mapping[str, Changes]) -
     merge = _Merge(parameters.frame)
     for plugin, changes in answers.items():
         merge.take(plugin, changes)
+    lights = (*parameters.rect_lights, *parameters.lights)
     bound = {binding.prim for binding in merge.bindings}
     return replace(
         parameters,
@@ -38,7 +39,11 @@ def apply_changes(parameters: FrameParameters, answers: Mapping[str, Changes]) -
         ),
         rect_lights=(
             *parameters.rect_lights,
-            *merge.added(merge.add_rect_lights, parameters.rect_lights, "add_rect_lights"),
+            *merge.added(merge.add_rect_lights, lights, "add_rect_lights"),
+        ),
+        lights=(
+            *parameters.lights,
+            *merge.added(merge.add_lights, lights, "add_lights"),
         ),
         dome=merge.dome or parameters.dome,
         bindings=(
@@ -57,6 +62,7 @@ class _Merge:
     frame: int
     add_objects: list[tuple[str, Any]] = field(default_factory=list)
     add_rect_lights: list[tuple[str, Any]] = field(default_factory=list)
+    add_lights: list[tuple[str, Any]] = field(default_factory=list)
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     cameras: dict[str, dict[str, Any]] = field(default_factory=dict)
     bindings: list[Any] = field(default_factory=list)
@@ -72,6 +78,7 @@ class _Merge:
             raise self._refusal(plugin, str(error)) from error
         self.add_objects += [(plugin, item) for item in changes.add_objects]
         self.add_rect_lights += [(plugin, item) for item in changes.add_rect_lights]
+        self.add_lights += [(plugin, item) for item in changes.add_lights]
         for name, change in changes.objects.items():
             self._fields(plugin, "objects", name, change, self.objects)
         for name, tweak in changes.cameras.items():

@@ -24,6 +24,7 @@ from simcloud.spec.parameters import (
     Quaternion,
     RectLight,
     Scalar,
+    ShapeLight,
     Vector3,
 )
 from simcloud.spec.streams import RandomStream
@@ -119,6 +120,8 @@ class Changes:
     """Changes by the name of a placed object."""
     add_rect_lights: tuple[RectLight, ...] = ()
     """Further lights; their names are new in the frame."""
+    add_lights: tuple[ShapeLight, ...] = ()
+    """Further spheres, disks and parallel lights; their names are new in the frame."""
     dome: DomeLight | None = None
     """Instead of the frame's environment light; None leaves it alone."""
     bindings: tuple[MaterialBinding, ...] = ()
