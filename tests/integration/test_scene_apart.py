@@ -151,7 +151,7 @@ async def test_a_generators_scenes_are_looked_at_once_and_refused_for_good(
     scenes.add_cube(stage, "/World/Cube", size=-1.0)
     broken = await stored(store, bucket, bad, scenes.save(stage, bad))
     cache = SceneStore(store, cache=tmp_path / "cache", limit_bytes=1 << 20)
-    opened = Scenes(cache)
+    opened = Scenes(cache, limits=SceneLimits())
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(opened.fetch(bucket, "", fine)) for _ in range(4)]
     assert {task.result() for task in tasks} == {tmp_path / "cache" / fine.digest / "stage.usda"}

@@ -36,12 +36,13 @@ class Scenes:
 
     Args:
         store: scenes in S3 and their cache on disk.
-        limits: what a scene may cost.
+        limits: what a scene may cost; None: stages are not looked at (Isaac Sim opens them with
+            a USD library that no other process has).
     """
 
-    def __init__(self, store: SceneStore, *, limits: SceneLimits | None = None) -> None:
+    def __init__(self, store: SceneStore, *, limits: SceneLimits | None) -> None:
         self._store = store
-        self._limits = limits or SceneLimits()
+        self._limits = limits
         self._gates: dict[str, _Gate] = {}
         self._one_at_a_time = asyncio.Lock()
         self._verdicts: OrderedDict[tuple[str, str], tuple[str, ...]] = OrderedDict()
@@ -64,6 +65,8 @@ class Scenes:
         return stage
 
     async def _problems(self, stage: Path, folder: Path, scene: SceneRef) -> tuple[str, ...]:
+        if self._limits is None:
+            return ()
         key = (scene.digest, scene.root)
         if key not in self._verdicts:
             async with self._one_at_a_time:  # each may take the limit's memory

@@ -54,7 +54,8 @@ async def open_generator(settings: GeneratorSettings) -> AsyncIterator[Generator
         held = settings.worker_count + settings.concurrent_calls
         scene_store = SceneStore(s3, cache=cache, limit_bytes=limit, held=held)
         with contextlib.closing(scene_store) as store:
-            scenes = Scenes(store, limits=settings.scene_limits)
+            looked_at = choice.backend == "mitsuba"
+            scenes = Scenes(store, limits=settings.scene_limits if looked_at else None)
             yield Generator(settings=settings, pool=pool, scenes=scenes, uploaders=uploaders)
 
 
