@@ -14,18 +14,28 @@ from pathlib import Path
 
 import pytest
 
+from simcloud.client.generator import GeneratorClient
+from simcloud.dataset.record import record_from_json
 from simcloud.errors import PreconditionFailed
+from simcloud.rpc.channel import connect
+from simcloud.s3.objects import ObjectStore
+from simcloud.scene.apart import inspect_apart
+from simcloud.scene.bundle import make_bundle
+from simcloud.scene.store import put_bundle
 from simcloud.spec.canonical import canonical_json
-from simcloud.spec.model import Renderer
+from simcloud.spec.model import Renderer, Spec
 from simcloud.telemetry.metrics import REGISTRY
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.jobs import RenderJob, WorkerConfiguration
 from simcloud_generator.pool import Recycling, open_pool
 from simcloud_generator.renderers import choose_backend, open_renderers
+from simcloud_generator.serving import running_generator
+from simcloud_generator.settings import GeneratorSettings
 from support.eventually import eventually
 from support.isaac import QUICK, isaac_installed, small_spec
 from support.recorded_api import uninstall
 from support.replicator_fake import running
+from support.s3_server import S3Server
 from support.scenes import furnished_stage
 
 NEVER = Recycling(frames=0, rss_bytes=0)
@@ -159,3 +169,48 @@ def test_worker_imports_neither_usd_nor_omniverse_before_the_application_starts(
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_generator_with_isaac_says_so_renders_and_refuses_other_renderers(
+    s3_server: S3Server, store: ObjectStore, bucket: str, tmp_path: Path, stage: Path
+) -> None:
+    bundle = make_bundle(stage)
+    await put_bundle(store, bundle, bucket=bucket, prefix="")
+    raw = small_spec().model_dump(mode="json")
+    raw["scene"] = {"root": bundle.stage, "digest": bundle.digest}
+    settings = GeneratorSettings(
+        s3=s3_server.settings, cache_dir=tmp_path / "cache", backend="auto", isaac=QUICK
+    )
+    with isaac_installed(tmp_path):
+        async with running_generator(settings) as (_, server), connect(server.address) as channel:
+            client = GeneratorClient(channel)
+            told = await client.describe()
+            (backend,) = told.backends
+            assert (backend.name, backend.variants) == ("isaac", ("RealTimePathTracing",))
+            assert backend.stochastic
+            assert told.workers == 1, "one for each GPU"
+            checks = {check.name: check.ok for check in backend.preflight}
+            assert checks == dict.fromkeys(
+                ("rt_cores_0", "driver_0", "memory_0", "caches", "asset_root", "test_frame"), True
+            )
+            (frame,) = await client.preview(
+                Spec.model_validate(raw), bucket=bucket, prefix="", frame=3
+            )
+            assert {layer.annotator for layer in frame.layers} == {"rgb", "instance_segmentation"}
+            record = record_from_json(frame.record)
+            assert record.quarantine is None
+            assert {item.label for item in record.objects} == {"can", "floor"}
+            raw["renderer"] = {"backend": "mitsuba"}
+            with pytest.raises(PreconditionFailed, match="this generator renders with isaac"):
+                await client.preview(Spec.model_validate(raw), bucket=bucket, prefix="", frame=0)
+
+
+async def test_scenes_are_looked_at_with_a_usd_of_their_own_where_one_is_named(
+    tmp_path: Path, stage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "usd" / "pxr"
+    own.mkdir(parents=True)
+    (own / "__init__.py").write_text("raise ImportError('this one is broken')")
+    assert (await inspect_apart(stage)).problems == ()
+    monkeypatch.setenv("SIMCLOUD_USD_PATH", str(own.parent))
+    assert (await inspect_apart(stage)).problems != ()

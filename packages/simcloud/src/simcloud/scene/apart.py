@@ -37,6 +37,19 @@ _FEW_THREADS = {
 }
 
 
+USD_PATH = "SIMCLOUD_USD_PATH"
+"""Folder of a USD for this process alone. Isaac Sim's Python has one only once its application
+runs, and a second one on the path of that application would end it."""
+
+
+def _environment() -> dict[str, str]:
+    environment = {**os.environ, **_FEW_THREADS}
+    if own := environment.get(USD_PATH):
+        paths = [own, *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
+    return environment
+
+
 async def inspect_apart(
     stage: Path, *, root: Path | None = None, limits: SceneLimits | None = None
 ) -> SceneInspection:
@@ -58,7 +71,7 @@ async def inspect_apart(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,  # USD's warnings; errors are in the report
-        env={**os.environ, **_FEW_THREADS},
+        env=_environment(),
     )
     ask = {
         "stage": str(stage),
