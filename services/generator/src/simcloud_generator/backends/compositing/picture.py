@@ -1,4 +1,4 @@
-"""One composite picture: objects shaded at their pixels' centres, at edges at four places each."""
+"""One composite picture: objects shaded at their pixels' centres, at edges at two more places."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from simcloud_generator.backends.frame_scene import FrameScene
 from simcloud_generator.backends.images import Float32Array, UInt8Array, srgb_to_linear
 from simcloud_generator.backends.tracing import Hits, Tracer, ViewTrace
 
-EDGE_OFFSETS = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
-"""Places within an edge's pixel that are shaded in place of its centre."""
+EDGE_OFFSETS = ((0.2, 0.3), (0.8, 0.7))
+"""Places within an edge's pixel that are mixed with its centre. Edges are a fifth of a room's
+object pixels: each place costs as much as all the rest of their shading."""
 
 DEPTH_EDGE = 0.03
 """Relative jump of depth within one object that counts as an edge."""
@@ -67,20 +68,20 @@ def compose(
         return result.reshape(behind.shape)
     eye = matrix4(camera.cam2world)[:3, 3]
     reader = SurfaceReader(frame=frame, eye=eye, texels=texels)
-    edge = _edges(trace.hits, camera)
-    # a picture of edges alone is exposed by what it has
-    inside = np.flatnonzero(seen & ~edge if (seen & ~edge).any() else seen)
+    edges = np.flatnonzero(_edges(trace.hits, camera))
+    uncovered = _LINEAR[result[edges]]
+    inside = np.flatnonzero(seen)
     surfaces = reader.read(trace.hits, trace.directions.reshape(-1, 3), inside)
     radiance, irradiance = shade(surfaces, light)
     gain = _gain(radiance, irradiance, behind, camera.exposure_ev, view.harmonize)
     result[inside] = _encoded(_tone(radiance * gain)).T
-    edges = np.flatnonzero(edge)
     places = _places(edges, camera.width)
     directions, hits = tracer.trace_rays(frame, camera, trace.silhouettes, places)
-    mixed = _LINEAR[np.repeat(result[edges], len(EDGE_OFFSETS), axis=0)]
+    mixed = np.repeat(uncovered, len(EDGE_OFFSETS), axis=0)
     found = np.flatnonzero(hits.group >= 0)
     mixed[found] = _tone(shade(reader.read(hits, directions, found), light)[0] * gain).T
-    result[edges] = _encoded(mixed.reshape(len(edges), len(EDGE_OFFSETS), 3).mean(axis=1))
+    total = mixed.reshape(len(edges), len(EDGE_OFFSETS), 3).sum(axis=1) + _LINEAR[result[edges]]
+    result[edges] = _encoded(total / (len(EDGE_OFFSETS) + 1))
     return result.reshape(behind.shape)
 
 
@@ -102,7 +103,7 @@ def _edges(hits: Hits, camera: CameraView) -> npt.NDArray[np.bool_]:
 
 
 def _places(pixels: npt.NDArray[np.int64], width: int) -> Float64:
-    """Places (N * 4, 2) within flat pixels (N,), those of one pixel beside each other."""
+    """Places (N * 2, 2) within flat pixels (N,), those of one pixel beside each other."""
     rows, columns = np.divmod(pixels, width)
     corners = np.stack([columns, rows], axis=1).astype(np.float64)
     places: Float64 = (corners[:, None, :] + np.asarray(EDGE_OFFSETS)[None]).reshape(-1, 2)
