@@ -1,7 +1,8 @@
 """(spec, frame index) to the parameters of a frame: pure, equal everywhere, a few milliseconds.
 
 Names of the draws are stable: ``camera.<name>.<field>``, ``dome.<field>``,
-``light.<name>.<field>``, ``material.<name>`` and those of ``sample_objects``.
+``light.<name>.<field>``, ``material.<name>``, ``<joint>.<column>``, the plain names of shared values,
+``plugin.<name>.<value>`` and those of ``sample_objects``.
 """
 
 from __future__ import annotations

@@ -257,7 +257,7 @@ def _regions(drop: Drop, scene: SceneContents, on: dict[str, list[Support]]) -> 
 
 
 def _tried(group: ObjectGroup, draws: Draws) -> range:
-    return range(int(draws.real(f"objects.{group.name}.tried", group.count, keep=False)))
+    return range(int(draws.real(f"objects.{group.name}.tried", group.count)))
 
 
 def _chosen(
