@@ -20,7 +20,10 @@ def draw(texture: RoomTexture, folder: Path) -> Path:
     """Writes one texture; the same name gives the same bytes."""
     # By name, so that adding a texture leaves the others as they are.
     rng = np.random.default_rng(zlib.crc32(texture.name.encode("ascii")))
-    picture = np.clip(texture.draw(rng, texture.size_px, texture.width_m), 0.0, 1.0)
+    drawn_px = texture.size_px * texture.oversampling
+    picture = np.clip(texture.draw(rng, drawn_px, texture.width_m), 0.0, 1.0)
+    if drawn_px != texture.size_px:
+        picture = cv2.resize(picture, (texture.size_px,) * 2, interpolation=cv2.INTER_AREA)
     path = folder / f"{texture.name}.jpg"
     bgr = np.round(picture[..., ::-1] * 255.0).astype(np.uint8)
     cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

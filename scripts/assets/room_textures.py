@@ -21,6 +21,8 @@ class RoomTexture:
     roughness: float
     draw: Callable[[np.random.Generator, int, float], FloatArray]
     """From (generator, pixels, metres) to (size, size, 3) display RGB in 0..1."""
+    oversampling: int = 1
+    """Drawn so many times larger, then averaged: no camera of ours sees a millimetre."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +239,10 @@ def stripes(rng: np.random.Generator, size: int, width_m: float) -> FloatArray:
 
 
 ROOM_TEXTURES: tuple[RoomTexture, ...] = (
-    RoomTexture("floor_oak", 1.6, 1024, 0.42, planks(OAK, 0.16, 1)),
-    RoomTexture("floor_walnut", 1.2, 1024, 0.35, planks(WALNUT, 0.12, 1)),
-    RoomTexture("floor_herringbone", 0.72, 1024, 0.45, herringbone),
-    RoomTexture("floor_tile", 1.2, 1024, 0.25, tile),
+    RoomTexture("floor_oak", 1.6, 512, 0.42, planks(OAK, 0.16, 1), oversampling=2),
+    RoomTexture("floor_walnut", 1.2, 512, 0.35, planks(WALNUT, 0.12, 1), oversampling=2),
+    RoomTexture("floor_herringbone", 0.72, 512, 0.45, herringbone, oversampling=2),
+    RoomTexture("floor_tile", 1.2, 512, 0.25, tile, oversampling=2),
     RoomTexture("floor_concrete", 2.4, 1024, 0.55, concrete),
     RoomTexture("floor_carpet", 0.6, 512, 0.95, carpet),
     RoomTexture("floor_terrazzo", 1.2, 512, 0.30, terrazzo),
@@ -257,9 +259,10 @@ ROOM_TEXTURES: tuple[RoomTexture, ...] = (
     RoomTexture(
         "wall_brick",
         0.96,
-        1024,
+        512,
         0.9,
         brick(rgb(186, 116, 88), rgb(120, 66, 50), rgb(176, 168, 156)),
+        oversampling=2,
     ),
     RoomTexture(
         "wall_white_brick",
