@@ -206,7 +206,13 @@ def test_another_process_settles_to_the_same_bits(
     tests = str(Path(__file__).parents[2])
     printed = subprocess.run(
         [sys.executable, "-c", _PRINT, tests, str(stage)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "3"},
+        env={
+            **os.environ,
+            "NPY_DISABLE_CPU_FEATURES": "AVX2 FMA3 AVX512F AVX512CD AVX512_SKX",
+            "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F,-FMA4",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONHASHSEED": "3",
+        },
         check=True,
         capture_output=True,
         text=True,

@@ -13,6 +13,8 @@ HULL_ERROR_M = 0.001
 """How far a point may stick out of the hull that stands for it."""
 MOST_VERTICES = 256
 _LEAST_VERTICES = 64
+_DENSITY = 1e9
+"""MuJoCo refuses bodies whose inertia is below 1e-15: this carries shapes of a millimetre."""
 _THICKNESS_M = 0.002
 """What is flatter gets this thickness: a hull needs a volume."""
 
@@ -28,17 +30,18 @@ class Hull:
     """(3,) centre of its mass."""
 
 
-def convex_hull(points: Float64) -> Hull:
+def convex_hull(points: Float64, most_vertices: int = MOST_VERTICES) -> Hull:
     """The hull of some points with as few corners as keep every point within the error.
 
     Args:
         points: (N, 3) metres, at least one.
+        most_vertices: more corners than these are never taken, whatever the error.
     """
     points = _thickened(np.unique(points, axis=0))
     limit = _LEAST_VERTICES
     while True:
         hull, faces = _compiled(points, limit)
-        if len(hull.points) < limit or limit >= MOST_VERTICES:
+        if len(hull.points) < limit or limit >= most_vertices:
             return hull
         if _outside(points, hull.points, faces) <= HULL_ERROR_M:
             return hull
@@ -68,7 +71,7 @@ def _compiled(points: Float64, limit: int) -> tuple[Hull, Int64]:
     geom = body.add_geom()
     geom.type = mujoco.mjtGeom.mjGEOM_MESH
     geom.meshname = "hull"
-    geom.density = 1.0
+    geom.density = _DENSITY
     model = spec.compile()
     # mesh_graph: vertices, faces, then edge addresses, vertex ids and edges (mjModel's reference)
     graph = model.mesh_graph[model.mesh_graphadr[0] :]
@@ -82,7 +85,7 @@ def _compiled(points: Float64, limit: int) -> tuple[Hull, Int64]:
     number[ids] = np.arange(vertices)
     hull = Hull(
         points=placed[ids],
-        volume_m3=float(model.body_mass[1]),
+        volume_m3=float(model.body_mass[1]) / _DENSITY,
         centre_m=model.body_ipos[1].copy(),
     )
     return hull, number[faces]

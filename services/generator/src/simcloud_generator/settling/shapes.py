@@ -14,12 +14,21 @@ import numpy as np
 
 from simcloud.scene.translate.types import SceneMesh
 from simcloud_generator.settling.hulls import Hull, convex_hull
-from simcloud_generator.settling.surfaces import Float64, Int64, Surface, connected_surfaces, facets
+from simcloud_generator.settling.surfaces import (
+    Float64,
+    Int64,
+    Surface,
+    alike,
+    connected_surfaces,
+    facets,
+)
 
 SLAB_M = 0.02
 """Thickness of a slab where the solid is not thinner, or the surface has no other side."""
 MOST_SLABS = 256
 """A part with more facets is cut into cells."""
+MOST_SURFACES = 64
+"""A mesh of more connected parts, such as leaves, is cut into cells as a whole."""
 MOST_PARTS = 12
 """Hulls of one falling object."""
 _FILLED = 0.7
@@ -27,8 +36,9 @@ _FILLED = 0.7
 every one costs time in every step."""
 _CONVEX = 0.97
 """A closed solid that fills this much of its hull counts as convex."""
-_CELLS = 12
-"""Cells along the longest side of a finely curved part."""
+_CELLS = 8
+"""Cells along the longest side of a mesh with finely curved parts."""
+_CELL_VERTICES = 64
 
 
 def falling_shape(meshes: Sequence[SceneMesh]) -> tuple[Hull, ...]:
@@ -51,19 +61,22 @@ def falling_shape(meshes: Sequence[SceneMesh]) -> tuple[Hull, ...]:
 
 def standing_shape(meshes: Sequence[SceneMesh]) -> tuple[Float64, ...]:
     """Convex pieces of what others fall upon, each (N, 3) points in the meshes' frame."""
-    return tuple(
-        piece
-        for mesh in meshes
-        for surface in connected_surfaces(mesh.vertices, mesh.faces)
-        for piece in _pieces(surface)
-    )
+    found: list[Float64] = []
+    for mesh in meshes:
+        surfaces = connected_surfaces(mesh.vertices, mesh.faces)
+        cell_m = float(np.ptp(mesh.vertices, axis=0).max()) / _CELLS
+        if len(surfaces) > MOST_SURFACES:
+            found += _cells(Surface(_points(mesh), mesh.faces.astype(np.int64)), cell_m)
+        else:
+            found += [piece for surface in surfaces for piece in _pieces(surface, cell_m)]
+    return tuple(found)
 
 
 def _points(mesh: SceneMesh) -> Float64:
     return mesh.vertices.astype(np.float64)
 
 
-def _pieces(surface: Surface) -> list[Float64]:
+def _pieces(surface: Surface, cell_m: float) -> list[Float64]:
     closed = surface.is_closed
     if closed:
         hull = convex_hull(surface.vertices)
@@ -71,7 +84,7 @@ def _pieces(surface: Surface) -> list[Float64]:
             return [hull.points]
     flat = facets(surface)
     if len(flat) > MOST_SLABS:
-        return _cells(surface)
+        return _cells(surface, cell_m)
     return [piece for faces in flat for piece in _slabs(surface, faces, closed=closed)]
 
 
@@ -143,13 +156,11 @@ def _thickness(surface: Surface, faces: Int64, inward: Float64) -> float:
     return best
 
 
-def _cells(surface: Surface) -> list[Float64]:
+def _cells(surface: Surface, cell_m: float) -> list[Float64]:
     low = surface.vertices.min(axis=0)
-    size = float(np.ptp(surface.vertices, axis=0).max()) / _CELLS
-    cell = np.floor((surface.corners.mean(axis=1) - low) / size).astype(np.int64)
+    cell = np.floor((surface.corners.mean(axis=1) - low) / cell_m).astype(np.int64)
     _, labels = np.unique(cell, axis=0, return_inverse=True)
-    labels = labels.reshape(-1)
     return [
-        convex_hull(surface.vertices[np.unique(surface.faces[labels == label])]).points
-        for label in range(int(labels.max()) + 1)
+        convex_hull(surface.vertices[np.unique(surface.faces[faces])], _CELL_VERTICES).points
+        for faces in alike(labels.reshape(-1))
     ]

@@ -73,8 +73,8 @@ def simulate(falling: Sequence[Falling], standing: Sequence[Standing]) -> Settle
     """
     problem = ""
     for attempt in range(ATTEMPTS):
-        run = _Run(falling, standing, STEP_S / 2**attempt)
         try:
+            run = _Run(falling, standing, STEP_S / 2**attempt)
             run.fall()
             run.clear()
         except _BlownUp as error:
@@ -107,7 +107,10 @@ class _Run:
     _regions: list[DropRegion] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.world = build_world(self.falling, self.standing, step_s=self.step_s)
+        try:
+            self.world = build_world(self.falling, self.standing, step_s=self.step_s)
+        except ValueError as error:  # MuJoCo's compiler: a shape too small to have a mass, say
+            raise _BlownUp(f"MuJoCo refused the frame: {error}") from error
         self.taken_out = np.zeros(self.world.objects, dtype=bool)
         falls = [thing.item.fall for thing in self.falling if thing.item.fall is not None]
         self._regions = [fall.region for fall in falls]

@@ -64,10 +64,10 @@ def connected_surfaces(
         np.round(np.asarray(vertices, dtype=np.float64) / _WELD_M), axis=0, return_inverse=True
     )
     surface = _without_slivers(points * _WELD_M, welded.reshape(-1)[np.asarray(faces, np.int64)])
+    if not len(surface.faces):
+        return []
     labels = components(surface.faces, len(surface.vertices))[surface.faces[:, 0]]
-    return [
-        _compact(surface.vertices, surface.faces[labels == label]) for label in np.unique(labels)
-    ]
+    return [_compact(surface.vertices, surface.faces[one]) for one in alike(labels)]
 
 
 def components(links: Int64, count: int) -> Int64:
@@ -103,7 +103,13 @@ def facets(surface: Surface) -> list[Int64]:
     links = np.stack([left[flat], right[flat]], axis=1)
     count = len(surface.faces)
     labels = components(links, count) if len(links) else np.arange(count)
-    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    return alike(labels)
+
+
+def alike(labels: Int64) -> list[Int64]:
+    """Indices of each set of equal labels, by label."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 
 
 def _without_slivers(vertices: Float64, faces: Int64) -> Surface:
