@@ -86,6 +86,35 @@ def test_a_box_is_closed_and_faces_outward(bevel_m: float) -> None:
     assert 0.97 * 0.024 < volume <= 0.024 + 1e-12
 
 
+def test_a_tube_keeps_its_distance_from_its_path_and_closes_around_it() -> None:
+    angle = np.linspace(0.0, 1.5, 12)
+    path = [(float(np.cos(a)), float(np.sin(a)), 0.1) for a in angle]
+    triangles = script("shapes").tube(path, 0.02, sides=8).triangles
+
+    ring, height = np.hypot(triangles[..., 0], triangles[..., 1]) - 1.0, triangles[..., 2] - 0.1
+    np.testing.assert_allclose(np.hypot(ring, height), 0.02, rtol=0.03)
+    # Every edge but those of the two open ends belongs to two triangles.
+    keys = np.round(triangles, 9)
+    edges: dict[frozenset[tuple[float, ...]], int] = {}
+    for one, two, three in keys:
+        for start, end in ((one, two), (two, three), (three, one)):
+            edge = frozenset((tuple(start), tuple(end)))
+            edges[edge] = edges.get(edge, 0) + 1
+    assert sorted(edges.values()).count(1) == 2 * 8
+    assert max(edges.values()) == 2
+
+
+def test_a_sheet_hangs_between_its_two_lines_with_texture_coordinates_in_metres() -> None:
+    upper, lower = [(0.0, 0.0), (0.5, 0.0), (1.0, 0.0)], [(0.0, 0.1), (0.5, 0.1), (1.0, 0.1)]
+    shape = script("shapes").sheet(upper, 2.0, lower, 0.5)
+
+    top = shape.triangles[..., 2] == 2.0
+    assert set(shape.triangles[..., 1][top]) == {0.0}
+    assert set(shape.triangles[..., 1][~top]) == {0.1}
+    assert np.ptp(shape.texcoords[..., 0]) == 1.0
+    np.testing.assert_allclose(np.ptp(shape.texcoords[..., 1]), np.hypot(1.5, 0.1))
+
+
 def test_indexing_joins_equal_corners_and_keeps_every_triangle() -> None:
     mesh_ops = script("mesh_ops")
     triangles = script("shapes").box((0, 0, 0), (1, 1, 1)).triangles
@@ -113,7 +142,9 @@ def test_texture_coordinates_carry_over_to_a_coarser_mesh_of_the_same_plane() ->
     np.testing.assert_allclose(texcoords, coarse[..., :2] * 3.0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["floor_herringbone", "floor_oak", "wall_brick", "wall_stripes"])
+@pytest.mark.parametrize(
+    "name", ["floor_herringbone", "floor_oak", "floor_terrazzo", "wall_brick", "wall_stripes"]
+)
 def test_room_textures_tile_and_are_the_same_each_time(name: str) -> None:
     (texture,) = (t for t in script("room_textures").ROOM_TEXTURES if t.name == name)
 
