@@ -1,8 +1,8 @@
 """(spec, frame index) to the parameters of a frame: pure, equal everywhere, a few milliseconds.
 
 Names of the draws are stable: ``camera.<name>.<field>``, ``dome.<field>``,
-``light.<name>.<field>``, ``material.<name>``, ``<joint>.<column>``, the plain names of shared values,
-``plugin.<name>.<value>`` and those of ``sample_objects``.
+``light.<name>.<field>``, ``material.<name>``, ``<joint>.<column>``, ``plugin.<name>.<value>``, the
+plain names of shared values and those of ``sample_objects``.
 """
 
 from __future__ import annotations
