@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from simcloud.dataset.record import FrameRecord, record_from_json
+from simcloud.errors import InvalidRequest
+from simcloud.scene.catalog import read_catalog
+from simcloud.scene.translate.usd import read_scene
 from simcloud.spec.canonical import canonical_json
+from simcloud.spec.sample import sample
+from simcloud_generator.backends.frame_scene import FrameResolver
 from simcloud_generator.jobs import RenderJob, WorkerConfiguration
 from simcloud_generator.pool import Recycling, WorkerPool, open_pool
 from support.drops import ONE_BIN, drop_spec, drop_stage, heap
@@ -57,3 +62,9 @@ async def test_frames_are_rendered_as_they_settled_alike_from_every_worker(
             assert item.scale == 1.0
             assert item.tint_rgb is not None
             assert 0.2 <= item.tint_rgb[1] <= 0.8
+
+
+def test_a_backend_refuses_what_still_hangs(stage: Path) -> None:
+    parameters = sample(SPEC, read_catalog(stage), 0)
+    with pytest.raises(InvalidRequest, match="settle it first"):
+        FrameResolver(read_scene(stage)).resolve(parameters)

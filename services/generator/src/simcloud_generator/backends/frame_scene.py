@@ -124,6 +124,8 @@ class FrameResolver:
             if placed.name in names:
                 raise InvalidRequest(f"objects[{index}].name", f"{placed.name} is there twice")
             names.add(placed.name)
+            if placed.fall is not None:
+                raise InvalidRequest(f"objects[{index}]", f"{placed.name} hangs: settle it first")
             groups.append(self._placed_group(index, placed, first + index, bindings))
         bindings.check_all_used()
         return FrameScene(
