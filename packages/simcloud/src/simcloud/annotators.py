@@ -126,7 +126,8 @@ _TABLE = (
         encodings=(Encoding.PNG, Encoding.NPZ),
         description=(
             "Class ids: 0 BACKGROUND (nothing hit), 1 UNLABELLED, then the spec's classes in "
-            "alphabetic order from 2; `idToLabels` is in the frame's json."
+            "alphabetic order from 2, alike in every frame; `idToLabels` is in the frame's json. "
+            "Replicator's uint32 in 16 bits."
         ),
     ),
     Annotator(
@@ -138,7 +139,7 @@ _TABLE = (
         encodings=(Encoding.PNG, Encoding.NPZ),
         description=(
             "Instance ids of labelled objects: 0 BACKGROUND, 1 UNLABELLED, then `instance_id` of "
-            "the frame's objects."
+            "the frame's objects, alike for all cameras. Replicator's uint32 in 16 bits."
         ),
     ),
     Annotator(
@@ -166,7 +167,11 @@ _TABLE = (
         unit="m",
         frame_of_reference="asset frame, with local2world (row-major, column vectors)",
         encodings=(Encoding.JSON,),
-        description="Axis-aligned box of the asset in its own frame, and its transform.",
+        description=(
+            "Axis-aligned box of the asset in its own frame, before its scale, and its transform. "
+            "Corner i has the maximum along axis k where bit k of i is set. Replicator's "
+            "`transform` is the transpose: it multiplies row vectors."
+        ),
     ),
     Annotator(
         name="occlusion",
@@ -175,7 +180,10 @@ _TABLE = (
         unit="1",
         frame_of_reference="image",
         encodings=(Encoding.JSON,),
-        description="1 - visible pixels / pixels if nothing stood before it, within the image.",
+        description=(
+            "1 - visible pixels / pixels if nothing stood before it, within the image; 1 for what "
+            "is outside. Replicator's -1 (prims of several meshes) and NaN (outside) do not occur."
+        ),
     ),
     Annotator(
         name="camera_params",
@@ -184,7 +192,10 @@ _TABLE = (
         unit="mm, px, m",
         frame_of_reference="world, Z up; USD camera: -Z forward, +Y up",
         encodings=(Encoding.JSON,),
-        description="Intrinsics, cam2world, aperture and clipping range.",
+        description=(
+            "Intrinsics, cam2world, aperture and clipping range. Replicator's "
+            "`cameraViewTransform` is the inverse of cam2world, transposed."
+        ),
     ),
     Annotator(
         name="pointcloud",
@@ -195,7 +206,8 @@ _TABLE = (
         encodings=(Encoding.NPZ,),
         description=(
             "A point per pixel that hit a labelled object, row-major, with `rgb` (N, 3) uint8, "
-            "`normals` (N, 3) float32, `semantic` and `instance` (N,) uint16."
+            "`normals` (N, 3) float32, `semantic` and `instance` (N,) uint16: Replicator's "
+            "`pointRgb`, `pointNormals`, `pointSemantic` and `pointInstance`."
         ),
     ),
 )
