@@ -186,7 +186,7 @@ def test_poses_lights_and_cameras_are_those_of_the_frame(edited: Edited) -> None
 
 def test_focus_distance_marks_captures_and_cannot_be_seen(edited: Edited) -> None:
     view = replace(camera(), f_stop=2.8, focus_distance_m=2.5)
-    marks = [edited.layer.focus_distance(view, serial) for serial in range(256)]
+    marks = [edited.layer.rig.focus_distance(view, serial) for serial in range(256)]
     assert len(set(marks)) == 256
     assert max(marks) / 2.5 - 1 < 3e-4
 

@@ -214,3 +214,16 @@ async def test_scenes_are_looked_at_with_a_usd_of_their_own_where_one_is_named(
     assert (await inspect_apart(stage)).problems == ()
     monkeypatch.setenv("SIMCLOUD_USD_PATH", str(own.parent))
     assert (await inspect_apart(stage)).problems != ()
+
+
+async def test_process_whose_data_are_of_another_frame_is_replaced_for_the_next_one(
+    tmp_path: Path, stage: Path
+) -> None:
+    with isaac_installed(tmp_path, faults="frozen"):
+        async with open_pool(
+            workers=1, configuration=configuration(tmp_path), recycling=NEVER
+        ) as pool:
+            first = {child.pid for child in multiprocessing.active_children()}
+            for frame in range(2):  # the first process only captures one
+                assert (await pool.render(job(stage, frame))).quarantine == ""
+            assert not first & {child.pid for child in multiprocessing.active_children()}

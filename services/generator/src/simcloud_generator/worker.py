@@ -6,8 +6,10 @@ worker ends when its pipe closes, so it never outlives the service.
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
+import sys
 import time
 import traceback
 from dataclasses import dataclass
@@ -66,6 +68,10 @@ def run_worker(connection: Connection, configuration: WorkerConfiguration) -> No
             break
         try:
             reply: Reply = worker.answer(job)
+        except SystemExit as error:  # the renderer gives itself up; its clean end may hang
+            sys.stderr.write(f"renderer process {os.getpid()} ends: {error}\n")
+            sys.stderr.flush()
+            os._exit(1)  # the pipe closes with it, and the pool starts another one
         except Exception as error:
             reply = _portable(error)
         try:

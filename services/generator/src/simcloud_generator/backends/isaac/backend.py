@@ -225,8 +225,8 @@ class IsaacSession:
             if (matrix := self._layer.object_matrix(group)) is not None
         }
         expected = Expected(
-            focus_distance=self._layer.focus_distance(camera, self._serial),
-            cam2world=self._layer.camera_matrix(camera),
+            focus_distance=self._layer.rig.focus_distance(camera, self._serial),
+            cam2world=self._layer.rig.camera_matrix(camera),
             size=(camera.width, camera.height),
             objects=objects,
         )

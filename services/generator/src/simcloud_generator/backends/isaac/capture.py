@@ -10,7 +10,7 @@ from simcloud.errors import PreconditionFailed, SimcloudError
 from simcloud.spec.parameters import CameraView
 from simcloud_generator.backends.isaac.application import Application, watchdog
 from simcloud_generator.backends.isaac.convert import BadData
-from simcloud_generator.backends.isaac.frame_layer import camera_path
+from simcloud_generator.backends.isaac.rig import camera_path
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.backends.isaac.signatures import object_mismatches
 
@@ -150,16 +150,20 @@ class Capture:
         else:
             raise RendererLost("Replicator's orchestrator does not finish stopping")
         traced = self._settings.renderer == "PathTracing"
-        with watchdog(self._settings.step_timeout_s):
-            self._rep.orchestrator.step(
-                # A path-traced subframe holds all samples; more would only repeat them.
-                rt_subframes=1 if traced else self._settings.rt_subframes,
-                pause_timeline=True,
-                # Always given: with None, a second start after an explicit value compares the two.
-                delta_time=0.0,
-                # Without it, data may belong to an earlier frame.
-                wait_for_render=True,
-            )
+        try:
+            with watchdog(self._settings.step_timeout_s):
+                self._rep.orchestrator.step(
+                    # A path-traced subframe holds all samples; more would only repeat them.
+                    rt_subframes=1 if traced else self._settings.rt_subframes,
+                    pause_timeline=True,
+                    # Always given: with None, a second start compares it with the last value.
+                    delta_time=0.0,
+                    # Without it, data may belong to an earlier frame.
+                    wait_for_render=True,
+                )
+        except Exception as error:
+            # A lost GPU or a broken graph: nothing that this process does is worth anything now.
+            raise RendererLost(f"Replicator's step failed: {error!r}") from error
 
     def _prepared(self, camera: CameraView, annotators: Sequence[str]) -> _Buffers:
         size = (camera.width, camera.height)

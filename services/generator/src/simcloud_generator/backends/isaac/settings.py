@@ -31,8 +31,9 @@ class IsaacSettings(BaseModel):
     forget the frame before: fewer than 8 leave ghosts."""
     warmup_steps: int = Field(default=3, ge=1, le=100)
     """Captures thrown away after a camera's buffers were made; the first ones may be empty."""
-    settle_updates: int = Field(default=60, ge=0, le=10_000)
-    """Updates of the application after a stage was opened: shaders compile, caches fill."""
+    settle_updates: int = Field(default=200, ge=0, le=10_000)
+    """Updates of the application after a stage was opened: shaders compile, caches fill, and light
+    inside of rooms settles."""
     stale_retries: int = Field(default=2, ge=0, le=10)
     """Captures repeated when the data are still those of an earlier frame; then the process is
     replaced."""
