@@ -15,12 +15,8 @@ from pxr import Gf, Sdf, UsdGeom, UsdLux, Vt
 
 from simcloud.errors import InvalidRequest
 from simcloud.scene.bundle import make_bundle
-from simcloud.scene.inspection import (
-    SceneInspection,
-    inspect_stage,
-    inspection_from_json,
-    inspection_to_json,
-)
+from simcloud.scene.inspected import SceneInspection, inspection_from_json, inspection_to_json
+from simcloud.scene.inspection import inspect_stage
 from simcloud.scene.limits import SceneLimits
 from simcloud.scene.translate.usd import read_scene
 from support import scenes

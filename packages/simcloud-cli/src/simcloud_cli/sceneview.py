@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from simcloud.scene.inspection import SceneInspection
+from simcloud.scene.inspected import SceneInspection
 from simcloud_cli.output import console, human_bytes, print_table
 
 _ROWS = 20

@@ -17,12 +17,8 @@ import signal
 import sys
 from pathlib import Path
 
-from simcloud.scene.inspection import (
-    SceneInspection,
-    inspect_stage,
-    inspection_from_json,
-    inspection_to_json,
-)
+from simcloud.scene.inspected import SceneInspection, inspection_from_json, inspection_to_json
+from simcloud.scene.inspection import inspect_stage
 from simcloud.scene.limits import SceneLimits
 
 _MAX_REPORT_BYTES = 64 * 1024 * 1024

@@ -5,20 +5,26 @@ The translator itself is asked, so nothing here can be said that a picture would
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from simcloud.errors import Corruption, InvalidRequest
+from simcloud.errors import InvalidRequest
 from simcloud.scene.catalog import Catalog, read_catalog
 from simcloud.scene.files import file_size, outer_path, read_file
 from simcloud.scene.hints import hints_of
 from simcloud.scene.image_header import ImageHeader, read_header
+from simcloud.scene.inspected import (
+    LISTED,
+    InspectedAsset,
+    InspectedCamera,
+    InspectedLight,
+    InspectedTexture,
+    SceneInspection,
+)
 from simcloud.scene.limits import SceneLimits
 from simcloud.scene.stage import NONSENSE, plain_words
 from simcloud.scene.translate.reading import Reading, TextureUse
@@ -26,92 +32,8 @@ from simcloud.scene.translate.types import LOOK_PREFIX, NeutralScene
 from simcloud.scene.translate.usd import translate
 from simcloud.spec.parameters import Vector3
 
-LISTED = 10_000
-"""Entries of one list; a report stays a few megabytes whatever the stage holds."""
 SURFACE_KINDS = frozenset({"png", "jpeg", "bmp", "tiff", "webp"})
 ENVIRONMENT_KINDS = SURFACE_KINDS | {"exr", "hdr"}
-
-
-@dataclass(frozen=True, slots=True)
-class InspectedTexture:
-    """A picture that the scene names."""
-
-    path: str
-    """Relative to the root layer's folder."""
-    prim: str
-    """First prim that names it."""
-    kind: str
-    width_px: int
-    height_px: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class InspectedLight:
-    """A light of the stage."""
-
-    path: str
-    kind: str
-    """``area``, ``distant`` or ``dome``."""
-    strength: Vector3
-    """Radiance of an area light or dome, irradiance of a distant light; linear RGB."""
-
-
-@dataclass(frozen=True, slots=True)
-class InspectedCamera:
-    """A camera of the stage."""
-
-    path: str
-    horizontal_fov_deg: float
-    vertical_fov_deg: float
-    position_m: Vector3
-
-
-@dataclass(frozen=True, slots=True)
-class InspectedAsset:
-    """A class prim below ``/Library``."""
-
-    name: str
-    label: str | None
-    size_m: Vector3
-    base_m: Vector3
-    """Centre of the base in the asset's frame; should be zero."""
-    placement: str
-    triangles: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SceneInspection:
-    """What was understood of a stage; lists are in a fixed order and hold ``LISTED`` at most."""
-
-    stage: str
-    up_axis: str = ""
-    metres_per_unit: float = 0.0
-    default_prim: str = ""
-    meshes: int = 0
-    """Meshes after the split by material, those of the library included."""
-    triangles: int = 0
-    """Of the stage itself: what every frame shows."""
-    size_m: Vector3 | None = None
-    """Extent of what every frame shows; None when that is nothing."""
-    materials: tuple[str, ...] = ()
-    textures: tuple[InspectedTexture, ...] = ()
-    lights: tuple[InspectedLight, ...] = ()
-    cameras: tuple[InspectedCamera, ...] = ()
-    assets: tuple[InspectedAsset, ...] = ()
-    environments: tuple[str, ...] = ()
-    backgrounds: tuple[str, ...] = ()
-    labels: dict[str, int] = field(default_factory=dict)
-    """Class to the number of labelled objects of the stage; 0 for classes of the library alone."""
-    files: int = 0
-    total_bytes: int = 0
-    """Of all layers and pictures."""
-    unsupported: tuple[str, ...] = ()
-    """``<prim path>: <what>``: drawn, but not as written."""
-    hints: tuple[str, ...] = ()
-    """What is allowed and probably not meant, with what to do."""
-    problems: tuple[str, ...] = ()
-    """Why no frame can be rendered; empty for a scene that works."""
 
 
 def inspect_stage(
@@ -137,38 +59,6 @@ def inspect_stage(
         problem = f"{path} cannot be read: {plain_words(error)}"
         return SceneInspection(stage=str(path), problems=(problem,))
     return _report(path, _Found(scene, reading, catalog), limits)
-
-
-def inspection_from_json(data: bytes) -> SceneInspection:
-    """Reads what :func:`inspection_to_json` wrote.
-
-    Raises:
-        Corruption: it is no inspection.
-    """
-    try:
-        raw: dict[str, Any] = json.loads(data)
-        for name, kind in _LISTS.items():
-            raw[name] = tuple(kind(**_frozen(item)) for item in raw[name])
-        return SceneInspection(**_frozen(raw))
-    except (ValueError, TypeError, KeyError) as error:
-        raise Corruption(f"this is no inspection of a scene: {error}") from error
-
-
-def inspection_to_json(inspection: SceneInspection) -> bytes:
-    """The inspection as JSON."""
-    return json.dumps(asdict(inspection)).encode()
-
-
-_LISTS = {
-    "textures": InspectedTexture,
-    "lights": InspectedLight,
-    "cameras": InspectedCamera,
-    "assets": InspectedAsset,
-}
-
-
-def _frozen(raw: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(item) if isinstance(item, list) else item for key, item in raw.items()}
 
 
 def _check_size(path: Path, limits: SceneLimits) -> None:
