@@ -23,7 +23,7 @@ from simcloud.scene.translate.usd import read_scene
 from simcloud.spec.parameters import CameraView, FrameParameters
 from simcloud_generator.backends.frame_scene import FrameResolver, FrameScene
 from simcloud_generator.backends.images import ImageStore
-from simcloud_generator.backends.isaac.convert import BOX2D_DTYPE, BOX3D_DTYPE
+from simcloud_generator.backends.isaac.rows import BOX2D_DTYPE, BOX3D_DTYPE
 from simcloud_generator.backends.labelling import label_arrays, object_labels
 from simcloud_generator.backends.tracing import Tracer
 

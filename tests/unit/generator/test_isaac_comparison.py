@@ -10,7 +10,7 @@ from simcloud.labels.objects import ObjectLabel
 from simcloud_generator.backends.base import Array
 from simcloud_generator.backends.isaac import comparison
 from simcloud_generator.backends.isaac.comparison import Result
-from simcloud_generator.backends.isaac.convert import RawBox2D
+from simcloud_generator.backends.isaac.rows import RawBox2D
 from support.scenes import IDENTITY
 
 CRATE = ObjectLabel(

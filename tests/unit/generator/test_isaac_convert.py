@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simcloud_generator.backends.isaac import convert
-from simcloud_generator.backends.isaac.convert import BOX2D_DTYPE, BOX3D_DTYPE, BadData
+from simcloud_generator.backends.isaac import convert, rows
+from simcloud_generator.backends.isaac.convert import BadData
 from simcloud_generator.backends.isaac.freshness import Expected, stale_reason
+from simcloud_generator.backends.isaac.rows import BOX2D_DTYPE, BOX3D_DTYPE
 
 OWNERS = {"/World/Room": 2, "/World/Room/Floor": 3, "/World/Objects/a": 4}
 
@@ -107,14 +108,14 @@ def test_normals_are_turned_to_our_axes_and_to_the_camera() -> None:
 
 
 def test_boxes_name_their_last_pixel_and_come_in_no_order() -> None:
-    rows = np.array([(5, 2, 3, 9, 4, 0.25), (6, 0, 0, 0, 0, np.nan)], dtype=BOX2D_DTYPE)
+    data = np.array([(5, 2, 3, 9, 4, 0.25), (6, 0, 0, 0, 0, np.nan)], dtype=BOX2D_DTYPE)
     raw = {
-        "data": rows,
+        "data": data,
         "idToLabels": {"5": {"class": "can"}, "6": {"class": "crate"}},
         "bboxIds": np.array([1, 2], dtype=np.uint32),
         "primPaths": ["/World/b", "/World/a"],
     }
-    first, second = convert.boxes_2d(raw, "bounding_box_2d_tight")
+    first, second = rows.boxes_2d(raw, "bounding_box_2d_tight")
     assert (first.prim, first.label, first.box, first.occlusion) == (
         "/World/a",
         "crate",
@@ -130,17 +131,17 @@ def test_boxes_name_their_last_pixel_and_come_in_no_order() -> None:
 def test_occlusion_of_several_meshes_or_out_of_view_is_no_number(
     ratio: float, expected: float | None
 ) -> None:
-    assert convert.occlusion_of(ratio) == expected
+    assert rows.occlusion_of(ratio) == expected
 
 
 def box_rows(x: float = 100.0) -> dict[str, Any]:
     """A box at x, with the row vectors of the documentation's example."""
     transform = np.eye(4, dtype=np.float32)
     transform[3, 0] = x
-    rows = np.zeros(1, dtype=BOX3D_DTYPE)
-    rows[0] = (2, -1, -1, -1, 1, 1, 1, transform, -1.0)
+    data = np.zeros(1, dtype=BOX3D_DTYPE)
+    data[0] = (2, -1, -1, -1, 1, 1, 1, transform, -1.0)
     return {
-        "data": rows,
+        "data": data,
         "idToLabels": {2: {"class": "cube"}},
         "primPaths": ["/World/Objects/a"],
     }
@@ -160,10 +161,10 @@ def camera_rows(x: float = 100.0, focus: float = 10.0) -> dict[str, Any]:
 
 
 def test_transforms_take_row_vectors_and_become_ours() -> None:
-    (box,) = convert.boxes_3d(box_rows())
+    (box,) = rows.boxes_3d(box_rows())
     assert box.local2world[:3, 3].tolist() == [100, 0, 0]
     assert box.occlusion is None
-    camera = convert.camera(camera_rows())
+    camera = rows.camera(camera_rows())
     assert (camera.world2cam @ [100, 0, -5, 1]).tolist() == [0, 0, -5, 1]
     assert (camera.width, camera.height) == (32, 24)
 
@@ -172,14 +173,14 @@ def test_camera_without_a_key_is_named() -> None:
     raw = camera_rows()
     del raw["cameraProjection"]
     with pytest.raises(BadData, match="cameraProjection"):
-        convert.camera(raw)
+        rows.camera(raw)
 
 
 def test_rows_without_their_prims_are_refused() -> None:
     raw = box_rows()
     raw["primPaths"] = []
     with pytest.raises(BadData, match="1 rows for 0 prims"):
-        convert.boxes_3d(raw)
+        rows.boxes_3d(raw)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_data_of_another_frame_are_recognised(
     expected = Expected(
         focus_distance=10.0, cam2world=pose, size=(32, 24), objects={"/World/Objects/a": pose}
     )
-    found = stale_reason(expected, convert.camera(camera), convert.boxes_3d(box))
+    found = stale_reason(expected, rows.camera(camera), rows.boxes_3d(box))
     assert (said in found) if said else not found
 
 

@@ -15,11 +15,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simcloud.errors import Bug, InvalidRequest, PreconditionFailed, Violation
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.backends.isaac.signatures import installed_mismatches
+
+if TYPE_CHECKING:
+    from isaacsim import SimulationApp
 
 NEEDED_VARIABLES = ("EXP_PATH", "CARB_APP_PATH", "ISAAC_PATH")
 """Set by Isaac's ``python.sh``; SimulationApp cannot find its files without them."""
@@ -40,7 +43,7 @@ class Application:
         version: of Isaac Sim.
     """
 
-    def __init__(self, app: Any, settings: IsaacSettings, version: str) -> None:
+    def __init__(self, app: SimulationApp, settings: IsaacSettings, version: str) -> None:
         self._app = app
         self.settings = settings
         self.version = version

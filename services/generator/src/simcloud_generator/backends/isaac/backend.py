@@ -19,7 +19,7 @@ from simcloud_generator.backends.base import RenderedView
 from simcloud_generator.backends.camera_check import check_camera
 from simcloud_generator.backends.frame_scene import FrameResolver, FrameScene
 from simcloud_generator.backends.images import ImageStore
-from simcloud_generator.backends.isaac import convert
+from simcloud_generator.backends.isaac import convert, rows
 from simcloud_generator.backends.isaac.application import Application
 from simcloud_generator.backends.isaac.capture import Capture, RawView, RendererFailed
 from simcloud_generator.backends.isaac.frame_layer import FrameLayer
@@ -230,8 +230,8 @@ class IsaacSession:
             size=(camera.width, camera.height),
             objects=objects,
         )
-        found = convert.camera(raw["camera_params"])
-        return stale_reason(expected, found, convert.boxes_3d(raw["bounding_box_3d_fast"]))
+        found = rows.camera(raw["camera_params"])
+        return stale_reason(expected, found, rows.boxes_3d(raw["bounding_box_3d_fast"]))
 
     def _view(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from simcloud.errors import PreconditionFailed, SimcloudError
 from simcloud.spec.parameters import CameraView
@@ -13,6 +13,11 @@ from simcloud_generator.backends.isaac.convert import BadData
 from simcloud_generator.backends.isaac.rig import camera_path
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.backends.isaac.signatures import object_mismatches
+
+if TYPE_CHECKING:
+    # The recorded types, so that every call is checked; nothing can be imported from there before
+    # the application runs.
+    from omni.replicator.core import _Annotator, _HydraTexture
 
 RawView = dict[str, object]
 """What each annotator returned for one camera, by Replicator's name."""
@@ -58,8 +63,8 @@ class _Buffers:
     """One camera's render product with its annotators; it owns both."""
 
     size: tuple[int, int]
-    product: Any
-    annotators: dict[str, Any] = field(default_factory=dict)
+    product: _HydraTexture
+    annotators: dict[str, _Annotator] = field(default_factory=dict)
     fresh: bool = True
     """Whether nothing has been captured with all of them yet."""
 
@@ -73,9 +78,6 @@ class Capture:
     """
 
     def __init__(self, application: Application, settings: IsaacSettings) -> None:
-        import omni.replicator.core as rep
-
-        self._rep = rep
         self._application = application
         self._settings = settings
         self._buffers: dict[str, _Buffers] = {}
@@ -113,8 +115,10 @@ class Capture:
         while self._buffers:
             _, buffers = self._buffers.popitem()
             _destroy(buffers)
+        from omni.replicator.core import orchestrator
+
         with watchdog(self._settings.step_timeout_s):
-            self._rep.orchestrator.wait_until_complete()
+            orchestrator.wait_until_complete()
 
     def _fresh_views(
         self,
@@ -141,10 +145,11 @@ class Capture:
         raise RendererLost(f"after {tries} captures the data are of another frame: {problem}")
 
     def _step(self) -> None:
-        status = self._rep.orchestrator.Status
+        from omni.replicator.core import orchestrator
+
         for _ in range(MAX_STOPPING_UPDATES):
             # While stopping, step() returns at once and captures nothing.
-            if self._rep.orchestrator.get_status() != status.STOPPING:
+            if orchestrator.get_status() != orchestrator.Status.STOPPING:
                 break
             self._application.update()
         else:
@@ -152,7 +157,7 @@ class Capture:
         traced = self._settings.renderer == "PathTracing"
         try:
             with watchdog(self._settings.step_timeout_s):
-                self._rep.orchestrator.step(
+                orchestrator.step(
                     # A path-traced subframe holds all samples; more would only repeat them.
                     rt_subframes=1 if traced else self._settings.rt_subframes,
                     pause_timeline=True,
@@ -166,19 +171,21 @@ class Capture:
             raise RendererLost(f"Replicator's step failed: {error!r}") from error
 
     def _prepared(self, camera: CameraView, annotators: Sequence[str]) -> _Buffers:
+        import omni.replicator.core as rep
+
         size = (camera.width, camera.height)
         found = self._buffers.get(camera.name)
         if found is not None and found.size != size:  # a render product cannot be resized
             _destroy(self._buffers.pop(camera.name))
             found = None
         if found is None:
-            product = self._rep.create.render_product(camera_path(camera.name), size)
+            product = rep.create.render_product(camera_path(camera.name), size)
             self._verify(product, "_HydraTexture")
             self._verify(product.hydra_texture, "_HydraHandle")
             found = self._buffers[camera.name] = _Buffers(size, product)
         for name in annotators:
             if name not in found.annotators:
-                annotator = self._rep.AnnotatorRegistry.get_annotator(
+                annotator = rep.AnnotatorRegistry.get_annotator(
                     name, init_params=_PARAMETERS.get(name), device="cpu", do_array_copy=True
                 )
                 self._verify(annotator, "_Annotator")

@@ -12,7 +12,7 @@ from simcloud.labels.boxes import box_iou
 from simcloud.labels.objects import ObjectLabel
 from simcloud.spec.parameters import CameraView
 from simcloud_generator.backends.base import Array
-from simcloud_generator.backends.isaac.convert import RawBox2D, RawBox3D, RawCamera
+from simcloud_generator.backends.isaac.rows import RawBox2D, RawBox3D, RawCamera
 
 MIN_OBJECT_PX = 200
 """Smaller objects are mostly edge; they count in the picture's agreement alone."""

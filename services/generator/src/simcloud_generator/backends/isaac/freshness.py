@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simcloud.geometry import Float64
-from simcloud_generator.backends.isaac.convert import RawBox3D, RawCamera
+from simcloud_generator.backends.isaac.rows import RawBox3D, RawCamera
 
 TOLERANCE = 1e-4
 """Of matrix entries, relative to the largest and at least absolute: Replicator's are float32."""

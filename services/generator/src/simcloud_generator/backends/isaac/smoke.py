@@ -18,7 +18,7 @@ import yaml
 from simcloud.errors import SimcloudError
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import FrameParameters
-from simcloud_generator.backends.isaac import comparison, convert
+from simcloud_generator.backends.isaac import comparison, rows
 from simcloud_generator.backends.isaac.application import start
 from simcloud_generator.backends.isaac.backend import IsaacBackend, IsaacSession
 from simcloud_generator.backends.isaac.capture import LABELS
@@ -125,13 +125,13 @@ def compare_frame(session: IsaacSession, parameters: FrameParameters) -> list[Re
         trace = session.traced(frame, view.camera)
         arrays = label_arrays(frame, view.camera, trace)
         objects = object_labels(frame, view.camera, trace, arrays)
-        camera = convert.camera(raw["camera_params"])
+        camera = rows.camera(raw["camera_params"])
         results += comparison.compare_arrays(view.arrays, arrays)
         results += comparison.compare_objects(view.objects, objects)
         results += comparison.compare_camera(camera, view.camera)
         results += comparison.compare_raw_boxes(
-            convert.boxes_2d(raw["bounding_box_2d_tight_fast"], "bounding_box_2d_tight_fast"),
-            convert.boxes_3d(raw["bounding_box_3d_fast"]),
+            rows.boxes_2d(raw["bounding_box_2d_tight_fast"], "bounding_box_2d_tight_fast"),
+            rows.boxes_3d(raw["bounding_box_3d_fast"]),
             view.objects,
             camera.metres_per_unit,
         )

@@ -20,7 +20,7 @@ from simcloud.labels.objects import Box2D, ObjectLabel
 from simcloud.spec.parameters import CameraView
 from simcloud_generator.backends.base import Array
 from simcloud_generator.backends.frame_scene import FrameScene
-from simcloud_generator.backends.isaac import convert
+from simcloud_generator.backends.isaac import convert, rows
 from simcloud_generator.backends.isaac.capture import LABELS, RawView
 from simcloud_generator.backends.labelling import object_labels, point_cloud
 from simcloud_generator.backends.motion import motion_vectors
@@ -61,7 +61,7 @@ def view_arrays(
         BadData: an annotator's data are not as recorded.
     """
     size = (camera.width, camera.height)
-    unit = convert.camera(raw["camera_params"]).metres_per_unit
+    unit = rows.camera(raw["camera_params"]).metres_per_unit
     distance = convert.distance_m(
         raw["distance_to_camera"], *size, metres_per_unit=unit, annotator="distance_to_camera"
     )
