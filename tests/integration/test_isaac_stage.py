@@ -15,11 +15,13 @@ from simcloud.errors import InvalidRequest
 from simcloud.scene.semantics import own_label
 from simcloud.scene.translate.usd import read_scene
 from simcloud.spec.parameters import (
+    DistantLight,
     DomeLight,
     FrameParameters,
     MaterialBinding,
     PlacedObject,
     RectLight,
+    SphereLight,
 )
 from simcloud_generator.backends.frame_scene import FrameResolver
 from simcloud_generator.backends.isaac.frame_layer import FrameLayer
@@ -182,6 +184,31 @@ def test_poses_lights_and_cameras_are_those_of_the_frame(edited: Edited) -> None
     assert eye.GetVerticalApertureAttr().Get() == pytest.approx(24.0 * 48 / 64)
     assert eye.GetClippingRangeAttr().Get()[0] == pytest.approx(view.near_m)
     assert eye.GetFStopAttr().Get() == 0.0, "all of it is sharp"
+
+
+def test_lights_of_other_shapes_shine_as_the_parameters_say(edited: Edited) -> None:
+    sun = DistantLight("sun", (0.6, 0.0, -0.8), (3.0, 2.0, 1.0))
+    bulb = SphereLight("bulb", (0.0, 0.0, 2.0), 0.1, (9.0, 9.0, 9.0))
+    edited.apply(replace(frame(camera()), lights=(sun, bulb)))
+    time = Usd.TimeCode.Default()
+    far = edited.prim("/Simcloud/Lights/sun")
+    way = UsdGeom.Xformable(far).ComputeLocalToWorldTransform(time).TransformDir((0, 0, -1))
+    assert np.allclose(way, sun.direction)
+    assert UsdLux.DistantLight(far).GetIntensityAttr().Get() == 3.0
+    near = UsdLux.SphereLight(edited.prim("/Simcloud/Lights/bulb"))
+    assert near.GetRadiusAttr().Get() == pytest.approx(0.1)
+    assert not near.GetNormalizeAttr().Get()
+
+
+def test_frame_in_the_dark_is_told(tmp_path: Path) -> None:
+    stage = new_stage()
+    add_quad(stage, "/World/Floor")
+    edited = Edited(save(stage, tmp_path))
+    edited.apply(frame(camera()))
+    assert edited.layer.problems == [
+        "/: neither the stage nor the frame has a light, so pictures are black"
+    ]
+    edited.layer.close()
 
 
 def test_focus_distance_marks_captures_and_cannot_be_seen(edited: Edited) -> None:

@@ -162,10 +162,11 @@ def test_isaac_is_chosen_only_where_it_is_installed_and_fit(tmp_path: Path) -> N
     assert "isaacsim" not in sys.modules
 
 
-def test_worker_imports_neither_usd_nor_omniverse_before_the_application_starts() -> None:
+def test_worker_imports_no_usd_and_no_renderer_before_the_application_starts() -> None:
     code = (
         "import sys, simcloud_generator.worker, simcloud_generator.backends.isaac.renderers\n"
-        "print([name for name in sys.modules if name.split('.')[0] in ('pxr', 'omni')])"
+        "tops = {name.split('.')[0] for name in sys.modules}\n"
+        "print(sorted(tops & {'pxr', 'omni', 'mitsuba', 'drjit'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
