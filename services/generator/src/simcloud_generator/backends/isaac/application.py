@@ -31,8 +31,6 @@ CONSENT_VARIABLES = ("ACCEPT_EULA", "OMNI_KIT_ACCEPT_EULA")
 """NVIDIA's entry point asks for the first, its pip packages for the second. Our entry point
 replaces NVIDIA's, so that consent would go unasked if nobody looked here."""
 
-MAX_LOADING_UPDATES = 1_000_000
-
 
 class Application:
     """A started application.
@@ -90,7 +88,7 @@ class Application:
     def _wait_until_loaded(self) -> None:
         from isaacsim.core.experimental.utils.stage import is_stage_loading
 
-        for _ in range(MAX_LOADING_UPDATES):
+        while True:  # the watchdog ends it
             self.update()
             if not is_stage_loading():
                 return
