@@ -6,7 +6,6 @@ import importlib.metadata
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from simcloud.annotators import ANNOTATORS, BACKGROUND_ID, UNLABELLED_ID
 from simcloud.errors import InvalidRequest
@@ -16,8 +15,9 @@ from simcloud.spec.parameters import CameraView, FrameParameters
 from simcloud_generator.backends.base import RenderedView
 from simcloud_generator.backends.camera_check import check_camera
 from simcloud_generator.backends.frame_scene import FrameResolver, FrameScene
-from simcloud_generator.backends.images import Float32Array, ImageStore
+from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.labelling import label_arrays, object_labels, point_cloud
+from simcloud_generator.backends.mitsuba.picture import FramePictures, Pictures
 from simcloud_generator.backends.mitsuba.settings import MitsubaSettings
 from simcloud_generator.backends.mitsuba.variant import (
     choose_variant,
@@ -36,6 +36,9 @@ LIBRARIES = (
     "usd-core",
 )
 """Packages that pixels or labels depend on."""
+
+PICTURE_REVISION = "2"
+"""Raised by every change of this package after which the same libraries draw other pixels."""
 
 MAX_FACES = 20_000_000
 """Triangles kept in acceleration structures."""
@@ -66,6 +69,7 @@ class MitsubaBackend:
     def versions(self) -> Mapping[str, str]:
         """Versions of the libraries, and LLVM's major version where it draws."""
         found = {library: importlib.metadata.version(library) for library in LIBRARIES}
+        found["path-tracer"] = PICTURE_REVISION
         llvm = find_llvm() if self.variant == "llvm_ad_rgb" else None
         if llvm is not None:
             found["llvm"] = str(llvm[1])
@@ -104,6 +108,7 @@ class MitsubaSession:
             environment_size=settings.environment_size,
         )
         self._tracer: Tracer | None = Tracer(self._images, limit_faces=MAX_FACES)
+        self._pictures: Pictures | None = None
 
     @property
     def id_to_label(self) -> Mapping[int, str]:
@@ -139,17 +144,7 @@ class MitsubaSession:
         frame = self._resolver.resolve(parameters)
         pictures = None
         if {"rgb", "pointcloud"} & set(annotators):
-            from simcloud_generator.backends.mitsuba.picture import FramePictures
-
-            pictures = FramePictures(
-                scene=self._scene,
-                frame=frame,
-                parameters=parameters,
-                images=self._images,
-                settings=self._settings,
-                variant=self._variant,
-                clock=self._clock,
-            )
+            pictures = self._frame_pictures(self._tracer, frame, parameters)
         timings["build"] = self._clock() - started
         views = []
         for index, camera in enumerate(parameters.cameras):
@@ -171,7 +166,7 @@ class MitsubaSession:
         camera: CameraView,
         *,
         index: int,
-        pictures: Any,
+        pictures: FramePictures | None,
         annotators: Sequence[str],
         timings: dict[str, float],
     ) -> RenderedView:
@@ -184,18 +179,27 @@ class MitsubaSession:
         objects = object_labels(frame, camera, trace, arrays)
         timings["labels"] = self._clock() - started
         if pictures is not None:
-            arrays["rgb"] = pictures.picture(camera, index, self._guides, timings)
+            arrays["rgb"] = pictures.picture(camera, index, timings)
         if "pointcloud" in annotators:
             arrays["pointcloud"] = point_cloud(camera, trace, arrays)
         ordered = {name: arrays[name] for name in ANNOTATORS if name in arrays}
         return RenderedView(camera=camera, arrays=ordered, objects=objects, timings=timings)
 
-    def _guides(self, frame: FrameScene, camera: CameraView) -> tuple[Float32Array, Float32Array]:
-        from simcloud_generator.backends.mitsuba.guides import traced_guides
-
-        assert self._tracer is not None
-        return traced_guides(self._tracer, self._images, frame, camera, self._settings.aux_spp)
+    def _frame_pictures(
+        self, tracer: Tracer, frame: FrameScene, parameters: FrameParameters
+    ) -> FramePictures:
+        if self._pictures is None:
+            self._pictures = Pictures(
+                scene=self._scene,
+                images=self._images,
+                tracer=tracer,
+                settings=self._settings,
+                variant=self._variant,
+                clock=self._clock,
+            )
+        return self._pictures.frame(frame, parameters)
 
     def close(self) -> None:
-        """Frees acceleration structures; calling it twice is harmless."""
+        """Frees acceleration structures and textures; calling it twice is harmless."""
         self._tracer = None
+        self._pictures = None

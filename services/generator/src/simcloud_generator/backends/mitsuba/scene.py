@@ -1,9 +1,6 @@
-"""A frame as a Mitsuba scene: one mesh for each material, so that kernels stay the same.
+"""A frame as a Mitsuba scene of meshes, BSDFs and emitters: for the scalar variant.
 
-Dr.Jit compiles a kernel (about half a second) whenever the number of meshes, the kinds of lights
-or the size of the environment change; poses, colours and textures are data. So all geometry of one
-material is one mesh, the list is filled up with degenerate meshes to a round number, area lights
-are meshes, and environments have one size.
+All geometry of one material is one mesh: fewer shapes, less to build.
 """
 
 from __future__ import annotations
@@ -26,30 +23,15 @@ from simcloud.geometry import (
 )
 from simcloud.scene.translate.lights import rect_triangles
 from simcloud.scene.translate.types import Environment, Material, NeutralScene
-from simcloud.spec.parameters import CameraView, DomeLight, RectLight, Vector3
+from simcloud.spec.parameters import CameraView, Vector3
 from simcloud_generator.backends.frame_scene import FrameScene, Part
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.mitsuba.bsdf import bsdf_dict
+from simcloud_generator.backends.mitsuba.lighting import Lighting, dome_turn
 from simcloud_generator.backends.shading import transform_uv
-
-MESH_STEP = 32
-"""Meshes are filled up to a multiple of this."""
 
 ROULETTE_DEPTH = 3
 """Where dark paths begin to end by chance: a tenth of the time for 0.04 dB at a depth of 4."""
-
-POLE_TO_Z = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
-"""Turns a latitude-longitude image's pole (+Y) to world +Z; its centre then lies towards -Y."""
-
-
-@dataclass(frozen=True, slots=True)
-class Lighting:
-    """A frame's lights beside the stage's own."""
-
-    dome: DomeLight | None
-    dome_path: str | None
-    """Absolute path of the dome's texture."""
-    rects: tuple[RectLight, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -102,8 +84,6 @@ def build_scene(
             bsdf=bsdf_dict(batch.material, batch.tint, images, has_uv=batch.has_uv),
             emission=batch.material.emissive,
         )
-    for index in range(-len(batches) % MESH_STEP):
-        content[f"spare{index:05d}"] = _degenerate_mesh()
     content.update(_lights(scene, frame, lighting, images))
     return mi.load_dict(content)
 
@@ -210,27 +190,6 @@ def _mesh(
     return mesh
 
 
-def _degenerate_mesh() -> Any:
-    """A mesh without area: it fills the list up, and no ray can hit it."""
-    return _mesh(
-        np.zeros((3, 3), np.float32),
-        np.tile(np.array([0.0, 0.0, 1.0], np.float32), (3, 1)),
-        np.zeros((3, 2), np.float32),
-        np.array([[0, 1, 2]], np.uint32),
-        bsdf={
-            "type": "twosided",
-            "bsdf": {
-                "type": "principled",
-                "base_color": {"type": "rgb", "value": [0.5, 0.5, 0.5]},
-                "roughness": 0.5,
-                "metallic": 0.0,
-                "specular": 0.5,
-            },
-        },
-        emission=(0.0, 0.0, 0.0),
-    )
-
-
 def _lights(
     scene: NeutralScene, frame: FrameScene, lighting: Lighting, images: ImageStore
 ) -> dict[str, Any]:
@@ -269,11 +228,9 @@ def _environment(
     scene: NeutralScene, lighting: Lighting, images: ImageStore
 ) -> dict[str, Any] | None:
     if lighting.dome is not None and lighting.dome_path is not None:
-        angle = np.radians(lighting.dome.rotation_deg)
-        turn = np.eye(4)
-        turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         factor = lighting.dome.intensity
-        return _envmap(images.environment(lighting.dome_path), (factor,) * 3, turn @ POLE_TO_Z)
+        image = images.environment(lighting.dome_path)
+        return _envmap(image, (factor,) * 3, dome_turn(lighting.dome))
     if not scene.environments:
         return None
     own: Environment = scene.environments[0]
