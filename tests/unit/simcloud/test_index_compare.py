@@ -18,7 +18,7 @@ from support.dataset_frames import pack, shard_frames
 
 SHARD = ShardFrames(shard=2, first=4, end=6)
 TAR = TarObject(path="shards/000002.tar", size_bytes=1, crc64nvme=2**64 - 1, etag='"e-1"')
-LATER = ("prim", "group", "scale", "tint_rgb")
+LATER = ("prim", "group", "scale", "tint_rgb", "ignored")
 """Fields of an object that came after the first release."""
 
 

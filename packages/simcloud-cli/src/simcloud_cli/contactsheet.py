@@ -157,7 +157,7 @@ def _overlaid(
         shown = ids >= FIRST_CLASS_ID
         mixed = picture[shown] * (1 - MASK_SHARE) + _ids(ids)[shown] * MASK_SHARE
         picture[shown] = mixed.astype(np.uint8)
-    for item in sorted(record.objects, key=lambda one: -one.distance_m):
+    for item in sorted(record.objects, key=lambda one: -(one.distance_m or 0.0)):
         if item.box2d_tight is not None:
             _box(picture, item, overlays)
     return picture
@@ -171,7 +171,8 @@ def _box(picture: Picture, item: ObjectRecord, overlays: Overlays) -> None:
         # maxima are exclusive: the last pixel inside is one less
         cv2.rectangle(picture, (left, top), (right - 1, bottom - 1), colour, 1)
     if overlays.classes:
-        words = f"{item.label} {100 * (1 - item.occlusion):.0f}%"
+        seen = None if item.occlusion is None else f" {100 * (1 - item.occlusion):.0f}%"
+        words = f"{item.label}{seen or ''}"
         _words(picture, words, (left + 2, top + 12), colour)
 
 

@@ -2,7 +2,8 @@
 
 Sampled parameters are flat columns ``params.<name>``: numbers are doubles whatever their value (in
 RFC 8785 JSON 2.0 and 2 are the same bytes, and a column's type must not depend on what was drawn),
-truths are booleans, names are strings.
+truths are booleans, names are strings. Nulls in the camera's and objects' fields are what nobody
+knows: imported photographs have no more than their labels say.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ OBJECT = _struct(
     ("group", pa.string()),
     ("scale", pa.float64()),
     ("tint_rgb", pa.list_(pa.float64())),
+    ("ignored", pa.bool_()),
 )
 """As ``simcloud.dataset.record.ObjectRecord``."""
 
@@ -65,7 +67,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("run", pa.string(), "Name of the run."),
     Column("frame", pa.int64(), "Frame index."),
     Column("camera", pa.string(), "Name of the camera."),
-    Column("split", pa.string(), "Split of the frame: a hash of its index."),
+    Column(
+        "split",
+        pa.string(),
+        "Split of the frame, as the plan says: a hash of its index, or a range.",
+    ),
     Column("fingerprint", pa.string(), "Digest of the render fingerprint."),
     Column("spec_digest", pa.string(), "SHA-256 of the canonical spec."),
     Column("quarantine_rule", pa.string(), "Null, or the rule that keeps the frame out."),

@@ -16,7 +16,7 @@ from simcloud.spec.canonical import canonical_bytes
 from simcloud.spec.parameters import Scalar
 
 RECORD_VERSION = 1
-_LATER = ("prim", "group", "scale", "tint_rgb")
+_LATER = ("prim", "group", "scale", "tint_rgb", "ignored")
 """Fields of an object that came after the first release: absent is empty, so that a record which
 has nothing to say in them is byte for byte what it always was."""
 
@@ -26,25 +26,31 @@ Box2D = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class CameraRecord:
-    """A camera as it stood. Image frame: origin at the top left corner, pixel centres at +0.5."""
+    """A camera as it stood. Image frame: origin at the top left corner, pixel centres at +0.5.
+
+    All but the size is None where nobody knows it: in an imported photograph.
+    """
 
     width: int
     height: int
-    fx_px: float
-    fy_px: float
-    cx_px: float
-    cy_px: float
-    cam2world: tuple[float, ...]
+    fx_px: float | None
+    fy_px: float | None
+    cx_px: float | None
+    cy_px: float | None
+    cam2world: tuple[float, ...] | None
     """16 values, row-major, column vectors; USD camera frame: -Z forward, +Y up; metres, Z up."""
-    focal_length_mm: float
-    horizontal_aperture_mm: float
-    near_m: float
-    far_m: float
+    focal_length_mm: float | None
+    horizontal_aperture_mm: float | None
+    near_m: float | None
+    far_m: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectRecord:
-    """One labelled object of a frame, as one camera sees it."""
+    """One labelled object of a frame, as one camera sees it.
+
+    None stands for what nobody knows: an imported label says no more than its source does.
+    """
 
     instance_id: int
     """Its id in `instance_segmentation`, 2 or more; unique in the frame, alike for all cameras."""
@@ -54,23 +60,23 @@ class ObjectRecord:
     """Library asset; empty for what the stage itself holds."""
     label: str
     semantic_id: int
-    local2world: tuple[float, ...]
+    local2world: tuple[float, ...] | None
     """16 values, row-major, column vectors, scale included."""
-    box3d_min_m: tuple[float, float, float]
-    box3d_max_m: tuple[float, float, float]
+    box3d_min_m: tuple[float, float, float] | None
+    box3d_max_m: tuple[float, float, float] | None
     """Extent in the object's own frame, before its scale."""
     box2d_tight: Box2D | None
     """Extent of the visible pixels; None when there are none."""
     box2d_loose: Box2D | None
     """Extent as if nothing stood before it, clipped to the image; None when outside."""
-    visible_px: int
-    amodal_px: int
+    visible_px: int | None
+    amodal_px: int | None
     """Pixels within the image if nothing stood before it."""
-    occlusion: float
+    occlusion: float | None
     """1 - visible_px / amodal_px; 1 when amodal_px is 0."""
-    truncation: float
+    truncation: float | None
     """Share of the object's projected extent that lies outside the image, 0 to 1."""
-    distance_m: float
+    distance_m: float | None
     """From the camera to the centre of its 3D box."""
     prim: str = ""
     """Absolute path of the labelled prim."""
@@ -80,6 +86,9 @@ class ObjectRecord:
     """Sampled uniform scale, part of ``local2world``; None for what the stage itself holds."""
     tint_rgb: tuple[float, float, float] | None = None
     """Sampled linear factor on its base colour; None where colours were left alone."""
+    ignored: bool = False
+    """Whether it counts neither way when scored: a crowd region of COCO, a difficult object of
+    Pascal VOC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +158,7 @@ def record_from_json(data: bytes) -> FrameRecord:
         layers = raw.pop("layers")
         quarantine = raw.pop("quarantine")
         return FrameRecord(
-            view=CameraRecord(**{**view, "cam2world": tuple(view["cam2world"])}),
+            view=_view(view),
             objects=tuple(_object(item) for item in objects),
             layers=tuple(LayerRecord(**item) for item in layers),
             quarantine=Quarantine(**quarantine) if quarantine else None,
@@ -157,6 +166,12 @@ def record_from_json(data: bytes) -> FrameRecord:
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise Corruption(f"frame record can't be read: {error}") from error
+
+
+def _view(values: dict[str, object]) -> CameraRecord:
+    matrix = values["cam2world"]
+    placed = None if matrix is None else tuple(cast("list[float]", matrix))
+    return CameraRecord(**{**values, "cam2world": placed})  # type: ignore[arg-type]
 
 
 def _object(item: dict[str, object]) -> ObjectRecord:

@@ -14,7 +14,7 @@ def worst(frames: Sequence[ScoredFrame], matches: Sequence[FrameMatch], count: i
     A large object in plain view that was missed says more than ten small ones.
     """
     missed = [
-        (sum(truth.visible_px for truth in match.missed), position)
+        (sum(truth.visible_px or 0 for truth in match.missed), position)
         for position, match in enumerate(matches)
         if match.missed
     ]

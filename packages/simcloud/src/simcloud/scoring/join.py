@@ -54,9 +54,14 @@ def truths_of(objects: Iterable[ObjectRecord], rule: CountingRule) -> tuple[Trut
 
 
 def _counts(item: ObjectRecord, rule: CountingRule) -> bool:
+    if item.ignored:
+        return False
+    if item.visible_px is None:
+        return True  # a box alone: the bounds ask for what nobody knows
     # Integers, so that exactly half visible counts whatever a float makes of 1 - occlusion.
+    amodal_px = item.visible_px if item.amodal_px is None else item.amodal_px
     return (
-        item.visible_px >= rule.min_visible_fraction * item.amodal_px
+        item.visible_px >= rule.min_visible_fraction * amodal_px
         and item.visible_px >= rule.min_visible_px
     )
 

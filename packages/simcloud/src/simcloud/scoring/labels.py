@@ -69,7 +69,7 @@ def _object(item: dict[str, Any]) -> ObjectRecord:
         asset=item["asset"],
         label=item["label"],
         semantic_id=item["semantic_id"],
-        local2world=tuple(item["local2world"]),
+        local2world=None if item["local2world"] is None else tuple(item["local2world"]),
         box3d_min_m=_vector(item["box3d_min_m"]),
         box3d_max_m=_vector(item["box3d_max_m"]),
         box2d_tight=_box(item["box2d_tight"]),
@@ -82,12 +82,13 @@ def _object(item: dict[str, Any]) -> ObjectRecord:
         prim=item.get("prim") or "",
         group=item.get("group"),
         scale=item.get("scale"),
-        tint_rgb=_vector(item["tint_rgb"]) if item.get("tint_rgb") else None,
+        tint_rgb=_vector(item.get("tint_rgb")),
+        ignored=bool(item.get("ignored")),
     )
 
 
-def _vector(values: list[float]) -> tuple[float, float, float]:
-    return (values[0], values[1], values[2])
+def _vector(values: list[float] | None) -> tuple[float, float, float] | None:
+    return (values[0], values[1], values[2]) if values else None
 
 
 def _box(values: list[int] | None) -> Box2D | None:

@@ -62,8 +62,9 @@ class Truth:
     """Whether missing it counts; if not, finding it counts neither way."""
     name: str
     """The object's name in the frame."""
-    visible_px: int
-    occlusion: float
+    visible_px: int | None
+    """None for imported labels without a mask."""
+    occlusion: float | None
 
 
 @dataclass(frozen=True, slots=True)

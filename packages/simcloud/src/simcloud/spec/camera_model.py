@@ -95,6 +95,12 @@ class Mounted(SpecModel):
     through the camera); all 0: it looks where the carrier looks."""
 
 
+class UnknownStanding(SpecModel):
+    """Where a photograph's camera stood nobody knows; only imported runs have such cameras."""
+
+    kind: Literal["unknown"] = "unknown"
+
+
 class Handheld(SpecModel):
     """Small unsteadiness on top of a placement, normally distributed about each axis."""
 
@@ -107,7 +113,9 @@ class Handheld(SpecModel):
     follow each other in time; 1 draws each frame on its own."""
 
 
-Standing = Annotated[LookAt | Orbit | InsideVolume | Mounted, Discriminator("kind")]
+Standing = Annotated[
+    LookAt | Orbit | InsideVolume | Mounted | UnknownStanding, Discriminator("kind")
+]
 
 
 class Camera(SpecModel):
@@ -158,6 +166,7 @@ class Camera(SpecModel):
             not isinstance(data, dict)
             or data.get("horizontal_fov_deg") is not None
             or data.get("focal_length_mm") is not None
+            or _is_unknown(data.get("placement"))
         ):
             return data
         return {**data, "horizontal_fov_deg": DEFAULT_FOV_DEG}
@@ -174,6 +183,12 @@ class Camera(SpecModel):
         if self.focus == "target" and getattr(self.placement, "target", None) is None:
             raise ValueError("focus: target needs a placement with a target")
         return self
+
+
+def _is_unknown(placement: object) -> bool:
+    if isinstance(placement, dict):
+        return placement.get("kind") == "unknown"
+    return isinstance(placement, UnknownStanding)
 
 
 def check_rigs(cameras: Sequence[Camera]) -> None:

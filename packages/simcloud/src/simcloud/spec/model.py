@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from simcloud.annotators import ANNOTATORS, Encoding
 from simcloud.spec.background_model import Backgrounds
 from simcloud.spec.base import Name, SpecModel
-from simcloud.spec.camera_model import Camera, check_rigs
+from simcloud.spec.camera_model import Camera, UnknownStanding, check_rigs
 from simcloud.spec.distributions import Distribution
 from simcloud.spec.joint_model import JointTable
 from simcloud.spec.light_model import Dome, LightSpec, MaterialChoice, RectLightSpec
@@ -26,16 +26,19 @@ class SceneRef(SpecModel):
     """Which OpenUSD stage, by content."""
 
     root: str = Field(min_length=1, max_length=512)
-    """Path of the root layer, relative to the scene's folder (in a file: to the spec)."""
+    """Path of the root layer, relative to the scene's folder (in a file: to the spec). Of an
+    imported run: the format of its source."""
     digest: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
-    """SHA-256 over the root layer and all its dependencies; filled in when a run is created."""
+    """SHA-256 over the root layer and all its dependencies; filled in when a run is created. Of an
+    imported run: over names, sizes and SHA-256 of all files of its source."""
 
 
 class Renderer(SpecModel):
     """How pixels are made."""
 
-    backend: Literal["auto", "mitsuba", "isaac"] = "auto"
-    """Renderer; ``auto`` is resolved when a run is created."""
+    backend: Literal["auto", "mitsuba", "isaac", "imported"] = "auto"
+    """Renderer; ``auto`` is resolved when a run is created. ``imported``: none, the pictures were
+    made elsewhere (`simcloud import`); no generator takes such a spec."""
     mode: Literal["full", "composite"] = "full"
     """``full`` renders the scene; ``composite`` its objects alone, by direct light and without a
     room, onto the pictures of ``randomization.backgrounds``: far cheaper, labels by the same rays.
@@ -156,6 +159,12 @@ class Spec(SpecModel):
         ):
             if len(set(names)) != len(names):
                 raise ValueError(f"{kind}: a name is used twice")
+        unknown = {isinstance(camera.placement, UnknownStanding) for camera in self.cameras}
+        if unknown != {self.renderer.backend == "imported"}:
+            raise ValueError(
+                "cameras: placement unknown and renderer.backend imported go together: they say "
+                "that the pictures were made elsewhere (`simcloud import`)"
+            )
         check_rigs(self.cameras)
         for problem in support_problems(self.randomization.objects):
             raise ValueError(f"randomization.objects: {problem}")

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 DEFAULT_FRAMES_PER_SHARD = 256
 
@@ -30,6 +38,17 @@ class CountingRule(BaseModel):
     """Visible pixels."""
 
 
+class SplitRange(BaseModel):
+    """Consecutive frames of one split."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: str = Field(min_length=1, max_length=64)
+    """Name of the split."""
+    end: int = Field(ge=1)
+    """First frame after it; it begins where the range before it ends."""
+
+
 class Plan(BaseModel):
     """Frames, shards and splits of a run."""
 
@@ -45,6 +64,9 @@ class Plan(BaseModel):
         default_factory=lambda: {"train": 0.8, "val": 0.1, "test": 0.1}
     )
     """Weight of each split; a frame's split is a hash of its index. Never changes either."""
+    split_ranges: tuple[SplitRange, ...] = Field(default=(), max_length=1000)
+    """Splits by frame index, in place of weights and hash: imported pictures keep the splits that
+    they came with. The last ends with the frames. Left out of the JSON where there are none."""
     counting: CountingRule = CountingRule()
     """How ground truth counts when scored."""
 
@@ -53,6 +75,21 @@ class Plan(BaseModel):
         if not self.splits or min(self.splits.values()) < 0 or sum(self.splits.values()) <= 0:
             raise ValueError("splits need weights of 0 or more, not all 0")
         return self
+
+    @model_validator(mode="after")
+    def _ranges_cover_the_frames(self) -> Plan:
+        ends = [item.end for item in self.split_ranges]
+        if ends and (ends != sorted(set(ends)) or ends[-1] != self.frames):
+            raise ValueError("split_ranges ascend, and the last ends with the frames")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_it_always_was(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        # Plans of earlier releases stay canonical: what they don't say is not written.
+        plain: dict[str, object] = handler(self)
+        if not self.split_ranges:
+            plain.pop("split_ranges", None)
+        return plain
 
     @property
     def shard_count(self) -> int:
@@ -71,7 +108,10 @@ class Plan(BaseModel):
         return [self.shard(number) for number in range(self.shard_count)]
 
     def split_of(self, frame: int) -> str:
-        """The split of a frame: by SHA-256 of ``simcloud/v1/split|<frame>``, names in order."""
+        """The split of a frame: its range's, or by SHA-256 of ``simcloud/v1/split|<frame>``."""
+        if self.split_ranges:
+            ends = [item.end for item in self.split_ranges]
+            return self.split_ranges[min(bisect_right(ends, frame), len(ends) - 1)].split
         word = int.from_bytes(hashlib.sha256(f"simcloud/v1/split|{frame}".encode()).digest()[:8])
         threshold = (word >> 11) * 2.0**-53 * sum(self.splits.values())
         running = 0.0
@@ -92,7 +132,7 @@ class Plan(BaseModel):
                 f"frames_per_shard is {older.frames_per_shard} "
                 f"and can't become {self.frames_per_shard}"
             )
-        if self.splits != older.splits:
+        if self.splits != older.splits or self.split_ranges != older.split_ranges:
             return "splits can't change"
         if self.frames < older.frames:
             return f"frames is {older.frames} and can't shrink to {self.frames}"

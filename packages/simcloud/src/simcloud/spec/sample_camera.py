@@ -9,7 +9,15 @@ from statistics import NormalDist
 
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import look_at
-from simcloud.spec.camera_model import Camera, Handheld, InsideVolume, LookAt, Mounted, Orbit
+from simcloud.spec.camera_model import (
+    Camera,
+    Handheld,
+    InsideVolume,
+    LookAt,
+    Mounted,
+    Orbit,
+    UnknownStanding,
+)
 from simcloud.spec.distributions import to_float32
 from simcloud.spec.draws import Draws
 from simcloud.spec.parameters import CameraView, Matrix4, PlacedObject, Vector3
@@ -83,7 +91,8 @@ def _distance(point: Vector3, item: PlacedObject, size_m: Callable[[str], Vector
 def _stand(camera: Camera, draws: Draws, clearance_m: Callable[[Vector3], float]) -> Standing:
     name = f"camera.{camera.name}"
     placement = camera.placement
-    assert not isinstance(placement, Mounted)
+    # Frames of imported runs are never sampled: no generator takes their specs.
+    assert not isinstance(placement, Mounted | UnknownStanding)
     target = None if placement.target is None else draws.vector(f"{name}.target", placement.target)
     match placement:
         case LookAt():
@@ -104,7 +113,8 @@ def _stand(camera: Camera, draws: Draws, clearance_m: Callable[[Vector3], float]
 
 def _looking(camera: Camera, eye: Vector3, target: Vector3, draws: Draws) -> Matrix4:
     placement = camera.placement
-    assert not isinstance(placement, Mounted)
+    # Frames of imported runs are never sampled: no generator takes their specs.
+    assert not isinstance(placement, Mounted | UnknownStanding)
     roll = draws.real(f"camera.{camera.name}.roll_deg", placement.roll_deg)
     try:
         matrix = look_at(eye, target)
