@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from simcloud.s3.requests import Encryption, ObjectLock, added, check_tags, utc_now
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
@@ -48,6 +50,54 @@ class S3Settings(BaseModel):
     quarter of the CPU. Over https this is how S3 clients always work."""
     expected_bucket_owner: str = Field(default="", pattern=r"^([0-9]{12})?$")
     """AWS account that must own every bucket; empty: any."""
+    encryption: Encryption = Encryption.DEFAULT
+    """Server-side encryption of what is written: `AES256`, `aws:kms`, `aws:kms:dsse`; empty: the
+    bucket's own."""
+    kms_key_id: str = ""
+    """KMS key (id, ARN or alias) for `aws:kms`; empty: AWS's key for S3."""
+    bucket_key: bool | None = None
+    """Whether S3 asks KMS once a bucket rather than once an object, which costs a thousandth;
+    unset: as the bucket says."""
+    storage_class: Literal[
+        "", "STANDARD", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR"
+    ] = ""
+    """Storage class of runs and scenes, of those that are read at once; empty: the bucket's. The
+    small objects that say who owns an open shard stay in the bucket's, since the others bill 30
+    days or more of each."""
+    tags: dict[str, str] = {}
+    """Tags of every object written, at most ten; the role needs `s3:PutObjectTagging`."""
+    object_lock: ObjectLock = ObjectLock()
+    """Write-once protection of what is written."""
+    requester_pays: bool = False
+    """Say that we pay for requests to buckets whose owner won't."""
+    dual_stack: bool = False
+    """Use AWS's endpoints that answer over IPv6 too."""
+    fips: bool = False
+    """Use AWS's FIPS 140 validated endpoints."""
+    accelerate: bool = False
+    """Use S3 Transfer Acceleration, which the bucket must have switched on."""
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, value: dict[str, str]) -> dict[str, str]:
+        check_tags(value)
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        kms = self.encryption in {Encryption.SSE_KMS, Encryption.SSE_KMS_TWICE}
+        if self.kms_key_id and not kms:
+            raise ValueError("kms_key_id needs encryption aws:kms or aws:kms:dsse")
+        if self.bucket_key is not None and self.encryption is not Encryption.SSE_KMS:
+            raise ValueError("bucket_key needs encryption aws:kms")
+        if self.endpoint_url and (self.dual_stack or self.fips or self.accelerate):
+            raise ValueError(
+                "dual_stack, fips and accelerate choose among AWS's endpoints: leave "
+                "endpoint_url empty with them"
+            )
+        if self.accelerate and (self.fips or self.path_style):
+            raise ValueError("accelerate goes with neither fips nor path_style")
+        return self
 
 
 @asynccontextmanager
@@ -68,11 +118,20 @@ async def open_client(settings: S3Settings) -> AsyncIterator[S3Client]:
         aws_session_token=token or None,
         config=_config(settings),
     ) as client:
+
+        def add(params: dict[str, Any], model: Any, **_: object) -> None:
+            params.update(added(settings, model, params, now=utc_now()))
+
+        # Before botocore checks the parameters: for every caller of the client, so that no write
+        # can forget what the settings say.
+        client.meta.events.register("provide-client-params.s3.*", add)
         yield client
 
 
 def _config(settings: S3Settings) -> AioConfig:
     s3: dict[str, object] = {"addressing_style": "path" if settings.path_style else "virtual"}
+    if settings.accelerate:
+        s3["use_accelerate_endpoint"] = True
     if settings.endpoint_url.startswith("http://"):
         # Given explicitly it outranks botocore's "payloads are always signed over insecure
         # connections" (botocore/auth.py, botocore/crt/auth.py, S3's _should_sha256_sign_payload),
@@ -89,6 +148,8 @@ def _config(settings: S3Settings) -> AioConfig:
         # checksums are ours, CRC64NVME; the SDK's default CRC32 would be a second pass
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
+        use_dualstack_endpoint=settings.dual_stack,
+        use_fips_endpoint=settings.fips,
         tcp_keepalive=True,
         warm_up_loader_caches=True,
     )
