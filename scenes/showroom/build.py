@@ -72,11 +72,11 @@ def room(stage: Usd.Stage) -> None:
         mesh = box(stage, f"/World/Room/{name}", (*low, 0.0), (*high, SKIRTING_HEIGHT_M))
         bind(stage, mesh.GetPrim(), "skirting")
     for index, (x, z) in enumerate(((-1.9, 0.27), (1.35, 0.27))):
-        low, high = (x, back - 0.012, z), (x + 0.081, back, z + 0.081)
-        bind(stage, box(stage, f"/World/Room/SocketBack{index}", low, high).GetPrim(), "skirting")
+        begin, end = (x, back - 0.012, z), (x + 0.081, back, z + 0.081)
+        bind(stage, box(stage, f"/World/Room/SocketBack{index}", begin, end).GetPrim(), "skirting")
     for name, (y, z) in {"SocketLeft": (0.7, 0.27), "SwitchLeft": (-1.5, 1.05)}.items():
-        low, high = (left, y, z), (left + 0.012, y + 0.081, z + 0.081)
-        bind(stage, box(stage, f"/World/Room/{name}", low, high).GetPrim(), "skirting")
+        begin, end = (left, y, z), (left + 0.012, y + 0.081, z + 0.081)
+        bind(stage, box(stage, f"/World/Room/{name}", begin, end).GetPrim(), "skirting")
 
 
 def _wall(start: tuple[float, float], end: tuple[float, float]) -> list[Corner]:

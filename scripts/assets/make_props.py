@@ -11,9 +11,11 @@ import argparse
 import shutil
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from mesh_ops import FloatArray, crease_normals, index_corners
 from props import PROPS, Prop
 from shapes import Shape
@@ -43,7 +45,7 @@ def make(prop: Prop, assets: Path) -> None:
     (folder / "LICENSE.txt").write_text(LICENCE, "utf-8")
     seed = zlib.crc32(prop.name.encode("ascii"))
     for name, draw in prop.textures.items():
-        picture = np.clip(draw(np.random.default_rng(seed)), 0.0, 1.0)
+        picture: npt.NDArray[Any] = np.clip(draw(np.random.default_rng(seed)), 0.0, 1.0)
         if picture.shape[0] > prop.texture_px:
             picture = cv2.resize(picture, (prop.texture_px,) * 2, interpolation=cv2.INTER_AREA)
         bgr = np.round(picture[..., ::-1] * 255.0).astype(np.uint8)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from room_textures import ROOM_TEXTURES, RoomTexture
 
 JPEG_QUALITY = 85
@@ -21,7 +23,7 @@ def draw(texture: RoomTexture, folder: Path) -> Path:
     # By name, so that adding a texture leaves the others as they are.
     rng = np.random.default_rng(zlib.crc32(texture.name.encode("ascii")))
     drawn_px = texture.size_px * texture.oversampling
-    picture = np.clip(texture.draw(rng, drawn_px, texture.width_m), 0.0, 1.0)
+    picture: npt.NDArray[Any] = np.clip(texture.draw(rng, drawn_px, texture.width_m), 0.0, 1.0)
     if drawn_px != texture.size_px:
         picture = cv2.resize(picture, (texture.size_px,) * 2, interpolation=cv2.INTER_AREA)
     path = folder / f"{texture.name}.jpg"

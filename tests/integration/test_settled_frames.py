@@ -58,6 +58,7 @@ async def test_frames_are_rendered_as_they_settled_alike_from_every_worker(
         items = [item for item in record.objects if item.group == "heap"]
         assert items
         for item in items:
+            assert item.local2world is not None
             assert item.local2world[11] < 0.4  # height of its origin: it no longer hangs
             assert item.scale == 1.0
             assert item.tint_rgb is not None

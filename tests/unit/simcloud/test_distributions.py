@@ -187,7 +187,8 @@ def test_a_sequence_goes_by_the_frame() -> None:
 
 
 def test_grids_with_fitting_strides_go_through_all_pairs() -> None:
-    first, second = GridValues(low=0, high=1, steps=3), GridValues(low=-1, high=1, steps=5, stride=3)
+    first = GridValues(low=0, high=1, steps=3)
+    second = GridValues(low=-1, high=1, steps=5, stride=3)
     pairs = {(first.draw(stream(frame=f)), second.draw(stream(frame=f))) for f in range(15)}
     assert pairs == {(x, y) for x in (0, 0.5, 1) for y in (-1, -0.5, 0, 0.5, 1)}
 

@@ -41,6 +41,14 @@ class SettlingFailed(SimcloudError):
     reason = "SETTLING_FAILED"
 
 
+def _told_by_counters(_: str) -> None:
+    """MuJoCo's warnings are read from its counters after every step (``_check_sanity``)."""
+
+
+# Left alone, MuJoCo appends each warning to MUJOCO_LOG.TXT in whatever folder the process runs in.
+mujoco.set_mju_user_warning(_told_by_counters)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
     """Where things came to rest."""
