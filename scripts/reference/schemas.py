@@ -255,7 +255,8 @@ def _type(body: Json) -> str:
     match body:
         case {"$ref": str() as ref}:
             name = ref.rpartition("/")[2]
-            return f"[{name}](#{name.lower()})"
+            # pydantic's own name for what has no definition beyond itself
+            return "any JSON" if name == "JsonValue" else f"[{name}](#{name.lower()})"
         case {"anyOf": list() as forms} | {"oneOf": list() as forms}:
             return " or ".join(_type(form) for form in forms if form != {"type": "null"})
         case {"const": value}:
