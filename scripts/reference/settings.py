@@ -51,17 +51,25 @@ def settings_page() -> str:
 
 def _flat(schema: Json) -> Json:
     """The schema with the fields of its parts beside its own, joined by dots."""
-    fields: Json = {}
-    for name, body in schema["properties"].items():
+    return {"properties": dict(_fields(schema["properties"], schema.get("$defs", {}), ""))}
+
+
+def _fields(properties: Json, defs: Json, prefix: str) -> Iterator[tuple[str, Json]]:
+    for name, body in properties.items():
         refs = re.findall(r'"#/\$defs/(\w+)"', json.dumps(body))
+        part: Json = defs[refs[0]] if refs else {}
         if "additionalProperties" in body:
-            fields[name] = {"type": "name to a context", "description": body["description"]}
-        elif refs:
-            parts = schema["$defs"][refs[0]]["properties"]
-            fields |= {f"{name}.{inner}": part for inner, part in parts.items()}
+            yield (
+                prefix + name,
+                {"type": "name to a context", "description": body["description"]},
+            )
+        elif "properties" in part:
+            yield from _fields(part["properties"], defs, f"{prefix}{name}.")
+        elif "enum" in part:
+            described = {key: body[key] for key in ("description", "default") if key in body}
+            yield prefix + name, {"enum": part["enum"], **described}
         else:
-            fields[name] = body
-    return {"properties": fields}
+            yield prefix + name, body
 
 
 def _container_settings() -> str:
