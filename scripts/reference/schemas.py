@@ -262,7 +262,7 @@ def _type(body: Json) -> str:
         case {"const": value}:
             return f"`{value}`"
         case {"enum": list() as values}:
-            return ", ".join(f"`{value}`" for value in values)
+            return ", ".join(f"`{value}`" if value else "empty" for value in values)
         case {"prefixItems": list() as items}:
             return f"{len(items)} of {_type(items[0])}"
         case {"type": "array", "items": dict() as item}:

@@ -58,7 +58,7 @@ def _fields(properties: Json, defs: Json, prefix: str) -> Iterator[tuple[str, Js
     for name, body in properties.items():
         refs = re.findall(r'"#/\$defs/(\w+)"', json.dumps(body))
         part: Json = defs[refs[0]] if refs else {}
-        if "additionalProperties" in body:
+        if "$ref" in (body.get("additionalProperties") or {}):
             yield (
                 prefix + name,
                 {"type": "name to a context", "description": body["description"]},
