@@ -9,6 +9,7 @@ import typer
 from simcloud_cli.commands import context, data, infer, preview, runs, scene, score, stack
 from simcloud_cli.commands import run as run_command
 from simcloud_cli.exit_codes import MEANINGS
+from simcloud_cli.import_command import import_source
 from simcloud_cli.state import options
 
 _EXIT_CODES = "  \n".join(f"{code.value}: {meaning}" for code, meaning in MEANINGS.items())
@@ -51,6 +52,7 @@ def root(
 app.command("up")(stack.up)
 app.command("run")(run_command.run)
 app.command("resume")(run_command.resume)
+app.command("import")(import_source)
 app.add_typer(runs.app, name="runs")
 app.command("verify")(data.verify)
 app.command("preview")(preview.preview)

@@ -1,0 +1,1 @@
+"""Pictures with labels from elsewhere, made into a run like any other."""
