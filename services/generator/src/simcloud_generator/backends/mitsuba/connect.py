@@ -96,6 +96,7 @@ def chosen_light(stage: Stage, vertex: Vertex, sample: Any, active: Jit, followe
     weight = dr.select(followed & ~(lamp & delta), _preferred(density, found), 1.0)
     light = value * radiance * (weight / density)
     active = active & (density > 0.0) & (dr.max(light) > 0.0)
+    active &= dr.dot(direction, vertex.point.face) > 0.0
     origin = offset_origin(vertex.position, vertex.hit.normal, direction)
     length = dr.select(lamp, distance, FAR)
     ray = make_ray(origin, direction, length)

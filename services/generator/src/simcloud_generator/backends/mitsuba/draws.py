@@ -47,8 +47,7 @@ class Draws:
         """
         first = mix(self._seed + decision)
         second = mix(first)
-        # the order of the points by bits that y takes no scrambling from
-        number = self._sample ^ (second & mi.UInt32((1 << self._bits) - 1))
+        number = shuffled(self._sample, self._bits, first, second)
         x, y = first, second ^ mi.UInt32(0x68BC21EB)
         direction = 1 << 31
         for bit in range(self._bits):
@@ -66,6 +65,30 @@ class Draws:
     def one(self, decision: Jit) -> Jit:
         """A number in [0, 1), independent of all others."""
         return _unit(mix(self._own + decision))
+
+
+def shuffled(number: Jit, bits: int, first: Jit, second: Jit) -> Jit:
+    """A permutation of the numbers below ``2**bits``, chosen by two words of hash.
+
+    Every decision of a path goes through its points in an order of its own. If the orders differed
+    by an exclusive or only, the leading bits of any two decisions would hang together, and noise
+    would not fall with the number of samples.
+
+    Args:
+        number: below ``2**bits``.
+        bits: how many.
+        first: one word; its lower bits are used.
+        second: another one.
+    """
+    if bits == 0:
+        return number
+    mask, shift = mi.UInt32((1 << bits) - 1), (bits + 1) // 2
+    for key in (first, second, (first >> (2 * bits % 32)) ^ second):
+        # an odd factor is one to one, and so is the shift
+        number = (number * (key | 1) + (key >> bits)) & mask
+        if bits > 1:
+            number ^= number >> shift
+    return number
 
 
 def _unit(word: Jit) -> Jit:

@@ -64,7 +64,7 @@ def light_row(radiance: Vector3) -> UInt32Array:
     """A black surface that shines."""
     row = _empty_row()
     floats = row.view(np.float32)
-    floats[3], floats[5], floats[6] = 1.0, 1.5, 1.0
+    floats[3], floats[5], floats[6] = 1.0, 1.0, 1.0  # an index of 1 mirrors nothing
     floats[8:11] = radiance
     return row
 

@@ -85,8 +85,9 @@ def render_paths(stage: Stage, camera: CameraRays, film: Film, max_depth: int) -
         light += beta * chosen_light(stage, vertex, _light_sample(draws, base), scattered, followed)
         wo = draw(point.surface, share, wi, draws.one(base + _LOBE), draws.pair(base + _DIRECTION))
         value, found = evaluate(point.surface, share, wi, wo)
-        weight = dr.select(found > 0.0, value / found, 0.0)
         direction = point.frame.to_world(wo)
+        outside = (found > 0.0) & (dr.dot(direction, point.face) > 0.0)
+        weight = dr.select(outside, value / found, 0.0)
         if stage.features.see_through:
             mirror = ray.d - point.frame.n * (2.0 * dr.dot(ray.d, point.frame.n))
             direction = dr.select(mirrored, mirror, dr.select(through, ray.d, direction))

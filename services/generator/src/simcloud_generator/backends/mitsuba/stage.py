@@ -28,6 +28,9 @@ RAY_OFFSET = 1e-4
 """How far from a surface a ray begins, in metres near the origin and relative to the distance from
 it elsewhere: float32 positions are not more exact."""
 
+MIN_COSINE = 1e-3
+"""Of the angle between the viewer and a shading normal."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Hit:
@@ -53,6 +56,8 @@ class Point:
     flags: Jit
     frame: Any
     """Shading frame, towards the viewer."""
+    face: Any
+    """Geometric normal, towards the viewer: light comes from this side alone."""
 
 
 class Stage:
@@ -158,12 +163,13 @@ class Stage:
         normal = self._shading_normal(vertices, weights, hit)
         if self.features.normal_maps:
             normal = self._bumped(normal, hit, flags, uv)
-        normal = dr.select(dr.dot(normal, direction) > 0.0, -normal, normal)
+        normal, face = _towards_viewer(normal, hit.normal, direction)
         return Point(
             surface=Surface(base_color=base, roughness=roughness, metallic=metallic, eta=two.y),
             opacity=opacity,
             flags=flags,
             frame=mi.Frame3f(normal),
+            face=face,
         )
 
     def opacity(self, hit: Hit) -> tuple[Jit, Jit, Jit]:
@@ -200,7 +206,8 @@ class Stage:
         v = dr.safe_acos(local.y) * dr.inv_pi
         cell = dr.minimum(mi.UInt32(v * CELLS[0]), CELLS[0] - 1) * CELLS[1]
         cell += dr.minimum(mi.UInt32(u * CELLS[1]), CELLS[1] - 1)
-        sine = dr.safe_sqrt(1.0 - local.y * local.y)
+        # not by local.y, which is 1 to the last bits around the pole
+        sine = dr.sqrt(dr.fma(local.x, local.x, local.z * local.z))
         density = dr.gather(mi.Float, self._cell_density, cell, active)
         density *= dr.rcp(dr.maximum(2.0 * dr.square(dr.pi) * sine, 1e-6))
         return self._around(u, v, active), density
@@ -289,6 +296,19 @@ def offset_origin(position: Any, normal: Any, direction: Any) -> Any:
     """Where a ray leaves a surface, on the side that it goes to."""
     scale = (1.0 + dr.max(dr.abs(position))) * RAY_OFFSET
     return position + normal * _mulsign(scale, dr.dot(normal, direction))
+
+
+def _towards_viewer(normal: Any, face: Any, direction: Any) -> tuple[Any, Any]:
+    """Shading and geometric normal on the side that is looked at.
+
+    A shading normal of that side may still look away, at edges and on bumps: it is bent until it
+    does not, or the pixel would be lit from behind the surface.
+    """
+    face = dr.select(dr.dot(face, direction) > 0.0, -face, face)
+    normal = dr.select(dr.dot(normal, face) < 0.0, -normal, normal)
+    cosine = -dr.dot(normal, direction)
+    bent = dr.normalize(normal - direction * (MIN_COSINE - cosine))
+    return dr.select(cosine < MIN_COSINE, bent, normal), face
 
 
 _mulsign: Any = dr.mulsign  # its stub has no types

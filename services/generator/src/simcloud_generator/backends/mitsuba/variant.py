@@ -2,16 +2,22 @@
 
 Dr.Jit takes the newest LLVM that it finds, and LLVM 15 and 16 abort the whole process at the first
 kernel ("Cannot select: f32 = fmaximum"). So LLVM is chosen here by its version, and the variant is
-tried in a process of its own before this one imports it.
+tried in a process of its own before this one imports it. A trial takes seconds: what one process
+found it hands to those it starts, and success is remembered beside the compiled kernels.
 """
 
 from __future__ import annotations
 
-import functools
+import contextlib
+import hashlib
+import importlib.metadata
 import os
+import platform
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from simcloud.errors import PreconditionFailed
@@ -63,18 +69,83 @@ def _major(path: Path) -> int:
     return int(match.group(1) or match.group(2)) if match else 0
 
 
-@functools.cache
-def usable(variant: str) -> str | None:
-    """None when a variant renders on this machine, else why it does not.
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What trying a variant has shown."""
 
-    Renders a 4x4 picture in a process of its own.
+    variant: str
+    library: str
+    """Path of the LLVM that it was tried with; empty where the variant needs none."""
+    problem: str | None
+    """Why it does not render here; None: it does."""
+
+
+_verdicts: dict[tuple[str, str], Verdict] = {}
+"""Of this process, by variant and library."""
+
+
+def adopt(verdicts: Iterable[Verdict]) -> None:
+    """Takes over what the process that started this one has found out."""
+    _verdicts.update({(each.variant, each.library): each for each in verdicts})
+
+
+def usable(variant: str) -> str | None:
+    """None when a variant renders on this machine, else why it does not."""
+    return judge(variant).problem
+
+
+def judge(variant: str, *, memory: Path | None = None) -> Verdict:
+    """Tries a variant, unless it was tried already: by this process, or by one before it.
+
+    Args:
+        variant: one of ``VARIANTS``.
+        memory: folder in which successes are remembered; None: there is none. A failure is never
+            remembered there, since the next attempt may come after its cause was mended.
     """
-    environment = dict(os.environ)
+    library = ""
     if variant == "llvm_ad_rgb":
         llvm = find_llvm()
         if llvm is None:
-            return f"no LLVM >= {MIN_LLVM}: install Debian's libllvm19"
-        environment["DRJIT_LIBLLVM_PATH"] = str(llvm[0])
+            return Verdict(variant, "", f"no LLVM >= {MIN_LLVM}: install Debian's libllvm19")
+        library = str(llvm[0])
+    known = _verdicts.get((variant, library))
+    if known is not None:
+        return known
+    note = None if memory is None else memory / f"usable-{_machine_key(variant, library)}"
+    if note is not None and note.exists():
+        verdict = Verdict(variant, library, None)
+    else:
+        verdict = Verdict(variant, library, _tried(variant, library))
+        if note is not None and verdict.problem is None:
+            with contextlib.suppress(OSError):  # the next process tries again, no more
+                note.parent.mkdir(parents=True, exist_ok=True)
+                note.touch()
+    adopt([verdict])
+    return verdict
+
+
+def _machine_key(variant: str, library: str) -> str:
+    """Digest of what a trial's outcome may depend on."""
+    parts = [variant, library, platform.python_version(), _cpu_features()]
+    parts += [f"{name}={importlib.metadata.version(name)}" for name in ("mitsuba", "drjit")]
+    if library:
+        status = Path(library).stat()
+        parts += [str(status.st_mtime_ns), str(status.st_size)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _cpu_features() -> str:
+    """What Linux says of the first CPU; the folder may be shared by machines of several kinds."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith(("flags", "Features")):
+                return line
+    return platform.machine()
+
+
+def _tried(variant: str, library: str) -> str | None:
+    """Renders a 4x4 picture in a process of its own; why that failed."""
+    environment = {**os.environ, **({"DRJIT_LIBLLVM_PATH": library} if library else {})}
     try:
         done = subprocess.run(
             [sys.executable, "-c", _PROBE.format(variant=variant)],
@@ -141,3 +212,14 @@ def prepare_process(variant: str, *, threads: int, kernel_cache: Path | None) ->
     drjit.set_thread_count(threads or len(os.sched_getaffinity(0)))
     if current is None:
         mitsuba.set_variant(variant)
+
+
+def kernels_got() -> tuple[int, int]:
+    """Kernels that this process compiled, and those it read from the cache on disk, so far."""
+    if "drjit" not in sys.modules:
+        return 0, 0
+    import drjit
+
+    # Dr.Jit's counters since the start: launches, misses in memory that the disk had, others
+    _, cached, compiled = drjit.detail.launch_stats()
+    return compiled, cached
