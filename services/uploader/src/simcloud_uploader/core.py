@@ -11,9 +11,11 @@ from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.concurrency import ByteBudget
 from simcloud.dataset.layout import RunLocation
 from simcloud.errors import InvalidRequest, SimcloudError
+from simcloud.s3.checking import CheckingStore
 from simcloud.s3.client import S3Client, open_client
 from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import RetryPolicy
+from simcloud_uploader.capable import ServerCheck
 from simcloud_uploader.commit import Committer
 from simcloud_uploader.live import LiveStreams, ShardKey
 from simcloud_uploader.messages import OpenRequest, Request
@@ -42,7 +44,10 @@ class Uploader:
         self, client: S3Client, settings: UploaderSettings, *, clock: Clock = SYSTEM_CLOCK
     ) -> None:
         owner = settings.s3.expected_bucket_owner
-        store = ObjectStore(client, expected_bucket_owner=owner)
+        single = settings.allow_unconditional_writes_single_writer
+        plain = ObjectStore(client, expected_bucket_owner=owner)
+        self.server_check = ServerCheck(plain, enabled=settings.probe_s3, single_writer=single)
+        store = CheckingStore(client, expected_bucket_owner=owner) if single else plain
         # Parts are tried again by PartUploader, which must see each answer.
         once = ObjectStore(client, expected_bucket_owner=owner, retry=RetryPolicy(attempts=1))
         self.instance = secrets.token_hex(8)
@@ -84,6 +89,7 @@ class Uploader:
         Raises:
             SimcloudError: as UploadShard's contract says.
         """
+        await self.server_check.require(request.location)
         self.periodic_sweep.remember(request.location)
         looked = await self._opener.look(request)
         if isinstance(looked, CommittedShard):

@@ -201,7 +201,7 @@ class Completer:
         while True:
             await fence()
             error = await self._try(upload, parts, size_bytes=size_bytes, crc=crc)
-            found = await self._store.find(upload.location.bucket, upload.key)
+            found = await self._found(upload, size_bytes=size_bytes, crc=crc)
             if error is None:
                 return _checked(upload, found, size_bytes=size_bytes, crc=crc)
             verdict = judge(
@@ -228,6 +228,24 @@ class Completer:
         await self._store.abort_multipart(
             upload.location.bucket, upload.key, upload_id=upload.upload_id
         )
+
+    async def _found(self, upload: Upload, *, size_bytes: int, crc: int) -> ObjectInfo | None:
+        """What is under the key, with its CRC; read back where the server keeps none.
+
+        Raises:
+            UploadLost: what was read back is ours and damaged; it is deleted, since an index must
+                never be made from it.
+        """
+        bucket = upload.location.bucket
+        info = await self._store.find(bucket, upload.key)
+        if info is None or info.crc64nvme is not None:
+            return info
+        info = await self._store.with_crc(bucket, info)
+        ours = info.metadata.get(WRITER_METADATA) == upload.writer
+        if ours and (info.size_bytes, info.crc64nvme) != (size_bytes, crc):
+            await self._store.delete_many(bucket, [upload.key])
+            raise UploadLost("READ_BACK")
+        return info
 
     async def _try(
         self, upload: Upload, parts: Sequence[StoredPart], *, size_bytes: int, crc: int

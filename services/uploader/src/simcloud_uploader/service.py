@@ -51,8 +51,10 @@ class UploaderServicer(uploader_pb2_grpc.UploaderServiceServicer):
         self, request: uploader_pb2.CreateRunRequest, context: Context
     ) -> uploader_pb2.CreateRunResponse:
         """Creates or grows a run."""
+        location = self._location(request.run, context)
+        await self._uploader.server_check.require(location)
         created = await self._uploader.runs.create(
-            self._location(request.run, context),
+            location,
             spec=wire.spec_from_wire(request.spec),
             plan=wire.plan_from_wire(request.plan),
             provenance_json=request.provenance_json,

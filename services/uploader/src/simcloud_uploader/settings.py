@@ -57,6 +57,14 @@ class UploaderSettings(ServerSettings):
     sweep_interval_s: float = Field(default=3600.0, gt=0)
     """Time between two sweeps of the runs that this process has served, seconds."""
 
+    probe_s3: bool = True
+    """Try once a bucket what its server can do, with two small objects below `.simcloud-probe/`,
+    and refuse one that can't keep the promises; off: take it to be as AWS's."""
+    allow_unconditional_writes_single_writer: bool = False
+    """Take a server that ignores `If-None-Match` or `If-Match`, asking before each write what is
+    there. Only where never two writers work on one run: of two, each may destroy the other's
+    shard."""
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not self.min_part_bytes <= self.part_size_bytes <= self.max_part_bytes:

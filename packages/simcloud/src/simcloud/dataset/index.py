@@ -202,7 +202,8 @@ async def rebuild_index(store: ObjectStore, location: RunLocation, shard: ShardF
         Corruption: the tar is not this shard's.
     """
     key = location.shard_key(shard.shard)
-    tar = TarObject.of(shard.shard, await store.head(location.bucket, key))
+    info = await store.with_crc(location.bucket, await store.head(location.bucket, key))
+    tar = TarObject.of(shard.shard, info)
     frames = await fetch_shard_frames(store, location, tar)
     return await asyncio.to_thread(build_index, location.run, shard, tar, frames)
 

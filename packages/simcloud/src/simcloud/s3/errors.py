@@ -142,6 +142,16 @@ class BadCredentials(_FromS3, Unauthenticated):
     reason = "S3_BAD_CREDENTIALS"
 
 
+class ExpiredCredentials(_FromS3, StorageError):
+    """The temporary credentials have run out.
+
+    Tried again: the SDK gets new ones before each try, where they come from a role, a web identity
+    or a process.
+    """
+
+    reason = "S3_EXPIRED_CREDENTIALS"
+
+
 class Refused(_FromS3, PreconditionFailed):
     """Another answer of 4xx: the request can't work as it is."""
 
@@ -180,6 +190,7 @@ _BY_CODE: dict[str, _Constructor] = {
     "InvalidPart": InvalidPart,
     "InvalidPartOrder": InvalidPart,
     "EntityTooSmall": EntityTooSmall,
+    "NotImplemented": Refused,
     "BucketAlreadyExists": Refused,
     "BucketAlreadyOwnedByYou": Refused,
     "BadDigest": BadDigest,
@@ -193,7 +204,9 @@ _BY_CODE: dict[str, _Constructor] = {
     "AccountProblem": AccessDenied,
     "InvalidAccessKeyId": BadCredentials,
     "SignatureDoesNotMatch": BadCredentials,
-    "ExpiredToken": BadCredentials,
+    "ExpiredToken": ExpiredCredentials,
+    "ExpiredTokenException": ExpiredCredentials,
+    "TokenRefreshRequired": ExpiredCredentials,
     "InvalidToken": BadCredentials,
     "RequestTimeTooSkewed": BadCredentials,
     "SlowDown": SlowDown,
@@ -216,12 +229,14 @@ _BY_STATUS: dict[int, _Constructor] = {
     409: ConditionalConflict,
     416: RangeBeyondEnd,
     429: SlowDown,
+    501: Refused,
 }
 
 _ADVICE: dict[_Constructor, str] = {
     NoSuchBucket: "create it, or check the S3 endpoint and the bucket's name",
     AccessDenied: "check the role's policy for this action and key",
     BadCredentials: "check the access key, its secret, the region and this machine's clock",
+    ExpiredCredentials: "give new ones, or none and a role, so that they are renewed by themselves",
 }
 
 

@@ -1,6 +1,8 @@
-"""Named faults around the raw S3 client, for tests: errors before, lost answers after, delays.
+"""Named faults of S3, for tests: errors before, lost answers after, delays, broken transfers.
 
-A decorator over the real client, never a patch: what isn't hit by a fault reaches the real server.
+One plan for two places: a decorator over the raw client (``inject``), and the tests' HTTP proxy in
+front of the server, which can also do what only happens on the wire (``WIRE_KINDS``). Neither is a
+patch: what isn't hit by a fault reaches the real server.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
+from simcloud.errors import InvalidRequest
 from simcloud.s3.client import S3Client
 
 
@@ -32,6 +35,20 @@ class FaultKind(StrEnum):
     """The call waits before it is sent until ``Fault.gate`` is set."""
     GATE_AFTER = "gate_after"
     """It was done; the answer waits until ``Fault.gate`` is set."""
+    CUT = "cut"
+    """The connection is reset when half of the body has gone to the server."""
+    DAMAGED = "damaged"
+    """A byte of the body is another when it reaches the server."""
+    THROTTLED = "throttled"
+    """The body goes through at ``Fault.bytes_per_s``."""
+    SHORT_PAGES = "short_pages"
+    """A listing's page holds one row, and says that there is more."""
+
+
+WIRE_KINDS = frozenset(
+    {FaultKind.CUT, FaultKind.DAMAGED, FaultKind.THROTTLED, FaultKind.SHORT_PAGES}
+)
+"""What only a proxy can do."""
 
 
 @dataclass(slots=True)
@@ -51,6 +68,8 @@ class Fault:
     """How many calls it hits; then it is spent."""
     after: int = 0
     """How many matching calls pass unharmed before."""
+    bytes_per_s: int = 1 << 20
+    """Of THROTTLED."""
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """What a gated call waits for."""
     reached: asyncio.Event = field(default_factory=asyncio.Event)
@@ -162,6 +181,8 @@ async def _suffer(fault: Fault, name: str, call: Callable[[], Awaitable[object]]
             answer = await call()
             await fault.gate.wait()
             return answer
+        case _:
+            raise InvalidRequest("fault.kind", f"{fault.kind} happens on the wire: use the proxy")
 
 
 def _error(fault: Fault, name: str) -> ClientError:

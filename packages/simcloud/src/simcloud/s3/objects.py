@@ -6,7 +6,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -37,6 +37,8 @@ __all__ = [
     "open_store",
 ]
 
+READ_BACK_BYTES = 8 << 20
+"""Of one GET where an object is read back."""
 DELETE_BATCH = 1000
 """Keys of one DeleteObjects."""
 _NONCE = "simcloud-put"
@@ -269,6 +271,21 @@ class ObjectStore(Multipart):
         with translating("PutObject", bucket=bucket, key=key, conditional=conditional):
             answer = await self._client.put_object(**arguments)
         return answer["ETag"]
+
+    async def with_crc(self, bucket: str, info: ObjectInfo) -> ObjectInfo:
+        """What HEAD said of an object, with its CRC: read back where the server keeps none.
+
+        Raises:
+            ObjectChanged: it was replaced meanwhile.
+        """
+        if info.crc64nvme is not None:
+            return info
+        crc = 0
+        for start in range(0, info.size_bytes, READ_BACK_BYTES):
+            length = min(READ_BACK_BYTES, info.size_bytes - start)
+            body = await self.get(bucket, info.key, start=start, length=length, if_match=info.etag)
+            crc = checksums.crc64nvme(body.data, crc)
+        return replace(info, crc64nvme=crc)
 
     async def _own_put(self, bucket: str, key: str, nonce: str) -> str:
         """ETag of the object when it was put with ``nonce``, else empty."""

@@ -12,7 +12,7 @@ from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.concurrency.retry import Backoff, RetryBudget
 from simcloud.concurrency.service import single_error
 from simcloud.errors import StorageError
-from simcloud.s3.errors import ConditionalConflict
+from simcloud.s3.errors import BadDigest, ConditionalConflict
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -65,7 +65,9 @@ class Retrier:
         while True:
             try:
                 return await call(attempt)
-            except (StorageError, ConditionalConflict) as error:
+            except (StorageError, ConditionalConflict, BadDigest) as error:
+                if attempt and isinstance(error, BadDigest):
+                    raise  # a line damages a body once; twice, the checksum is wrong
                 if attempt + 1 >= self.policy.attempts or not self._budget.try_spend():
                     raise
                 asked = error.retry_after_s if isinstance(error, StorageError) else None
