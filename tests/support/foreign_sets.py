@@ -35,14 +35,15 @@ def coco(folder: Path, *, pictures: int = 6) -> dict[str, bytes]:
     """instances_train2017.json and instances_val2017.json with their folders; bytes by name."""
     found: dict[str, bytes] = {}
     for split, numbers in (("train", range(pictures - 2)), ("val", range(pictures - 2, pictures))):
-        images, annotations = [], []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for number in numbers:
             name = f"{number:012d}.jpg"
             data = save(folder / f"{split}2017" / name, pixels(number, 32 + number, 24))
             found[f"{split}2017/{name}"] = data
             images.append({"id": number + 1, "file_name": name, "width": 32 + number, "height": 24})
             annotations.append(annotation(len(annotations) + 1, number + 1, [2.0, 3.0, 10.5, 8.0]))
-        crowd = annotation(99, images[0]["id"], [20.0, 10.0, 8.0, 9.0])  # type: ignore[arg-type]
+        crowd = annotation(99, images[0]["id"], [20.0, 10.0, 8.0, 9.0])
         annotations.append({**crowd, "category_id": 18, "iscrowd": 1})
         write_json(
             folder / "annotations" / f"instances_{split}2017.json",
