@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from simcloud.errors import InvalidRequest
 from simcloud.spec.footprint import Footprint
@@ -219,6 +220,36 @@ def test_the_screen_stands_on_the_cabinet(frame: int) -> None:
             footprint(by_name["stand_00"]).top, abs=1e-5
         )
         assert footprint(by_name["screen_00"]).inside(footprint(by_name["stand_00"]))
+
+
+def test_a_support_is_placed_before_what_stands_on_it_whatever_their_names() -> None:
+    tower = [
+        group("c", "cabinet", 1, {"kind": "scatter", "x_m": 0, "y_m": 0}),
+        group("b", "tv", 1, {"kind": "on_top", "support": "c", "along": 0}),
+        group("a", "tv", 1, {"kind": "on_top", "support": "b", "along": 0}) | {"scale": 0.5},
+    ]
+    for groups in itertools.permutations(tower):
+        found = {item.name[0]: item for item in sample(make_spec(list(groups)), SCENE, 0).objects}
+        heights = [found[name].position_m[2] for name in "cba"]
+        assert heights == pytest.approx(
+            [0.0, SIZES["cabinet"][2], SIZES["cabinet"][2] + SIZES["tv"][2]]
+        )
+
+
+@pytest.mark.parametrize(
+    ("supports", "words"),
+    [
+        ({"a": "a"}, "a stands on itself: a -> a"),
+        ({"a": "b", "b": "a"}, "a stands on itself: a -> b -> a"),
+    ],
+)
+def test_what_stands_on_itself_is_refused(supports: dict[str, str], words: str) -> None:
+    groups = [
+        group(name, "tv", 1, {"kind": "on_top", "support": support})
+        for name, support in supports.items()
+    ]
+    with pytest.raises(ValidationError, match=words):
+        make_spec(groups)
 
 
 def test_what_stands_on_a_rug_is_raised_by_its_height() -> None:

@@ -67,7 +67,7 @@ def test_parse_takes_only_the_canonical_form() -> None:
         ({"seed": -1}, "seed", "greater than or equal to 0"),
         ({"encodings": {"rgb": "exr_half"}}, "", "rgb can't be exr_half"),
         ({"encodings": {"normals": "npz"}}, "", "not among the annotators"),
-        ({"sed": 1}, "sed", "not permitted"),
+        ({"sed": 1}, "sed", "no such field"),
     ],
 )
 def test_a_wrong_spec_says_where_and_what(part: dict[str, object], path: str, words: str) -> None:

@@ -269,6 +269,18 @@ def test_a_camera_may_follow_another_camera() -> None:
         ({"joint": [WEATHER | {"weights": [1]}]}, "2 values but 1 weights"),
         ({"joint": [WEATHER, WEATHER]}, "a name is used twice"),
         ({"dome": dome(intensity={"stratified": {"from": "a"}})}, "does not match any"),
+        (
+            {"values": {"daylight": 1}, "dome": dome(intensity={"from": "dailight"})},
+            "is one of these meant: daylight?",
+        ),
+        ({"values": {"a": {"unifrom": [0, 1]}}}, "'unifrom' is no distribution; there are: unif"),
+        ({"values": {"a": {"uniform": [0, 1, 2]}}}, "uniform takes [low, high]"),
+        ({"values": {"a": {"uniform": [0, 1], "choice": [1]}}}, "a value has one distribution"),
+        ({"values": {"a": {}}}, "an empty mapping is no distribution"),
+        (
+            {"values": {"a": {"sequence": [1, 2], "stride": 2}}},
+            "stride must stand inside: {sequence: {values: ..., stride: ...}}",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_reason(randomization: Json, words: str) -> None:

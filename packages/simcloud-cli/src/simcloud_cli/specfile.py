@@ -66,7 +66,7 @@ def read_spec_file(path: Path) -> SpecFile:
     try:
         spec = Spec.model_validate(content)
     except ValidationError as error:
-        found = "; ".join(f"{where}: {what}" for where, what in problems(error))
+        found = "; ".join(_lines(error))
         raise InvalidRequest(str(path), found) from error
     spec = with_source_digests(spec)
     bundle = make_bundle(local_stage(spec.scene.root, path.parent))
@@ -80,13 +80,17 @@ def read_spec_file(path: Path) -> SpecFile:
     )
 
 
+def _lines(error: ValidationError) -> list[str]:
+    return [f"{where}: {what}" if where else what for where, what in problems(error)]
+
+
 def _counting(path: Path) -> CountingRule:
     if not path.exists():
         return CountingRule()
     try:
         return LabelsFile.model_validate(_yaml(path)).counting()
     except ValidationError as error:
-        found = "; ".join(f"{where}: {what}" for where, what in problems(error))
+        found = "; ".join(_lines(error))
         raise InvalidRequest(str(path), found) from error
 
 

@@ -54,7 +54,8 @@ def open_stage(path: Path, root: Path | None = None) -> Any:
 
 def usd_words(error: Exception) -> str:
     """USD's own words, without the places in its source that stand around them."""
-    told = re.findall(r" : '(.*)'\s*$", str(error), flags=re.MULTILINE)
+    # the parser of usda ends its words, the file's line among them, with a line break
+    told = re.findall(r" : '(.*)\n?'\s*$", str(error), flags=re.MULTILINE)
     return "; ".join(dict.fromkeys(told)) or " ".join(str(error).split())
 
 

@@ -63,6 +63,13 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
     return problems(error)[0]
 
 
+_WORDS = {
+    "extra_forbidden": "there is no such field here",
+    "union_tag_not_found": "must say its `kind`",
+}
+"""Where pydantic's own words speak of its machinery."""
+
+
 def problems(error: ValidationError) -> list[tuple[str, str]]:
     """Every problem of a validation: path as ``cameras[0].width_px``, and what is wrong."""
     result = []
@@ -76,6 +83,9 @@ def problems(error: ValidationError) -> list[tuple[str, str]]:
             continue
         path = ""
         for part in item["loc"]:
+            if isinstance(part, str) and part.startswith("function-"):
+                continue  # pydantic's name of a validator among alternatives, no field
             path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-        result.append((path, str(item["msg"]).removeprefix("Value error, ")))
+        words = str(item["msg"]).removeprefix("Value error, ")
+        result.append((path, _WORDS.get(item["type"], words)))
     return result

@@ -65,7 +65,7 @@ class RectLightSpec(SpecModel):
     @model_validator(mode="after")
     def _stands_somewhere(self) -> RectLightSpec:
         if (self.position_m is None) == (self.orbit is None):
-            raise ValueError("give position_m or orbit, not both")
+            raise ValueError("give position_m or orbit, one of them")
         return self
 
 
@@ -109,7 +109,7 @@ class DiskLightSpec(SpecModel):
     @model_validator(mode="after")
     def _stands_somewhere(self) -> DiskLightSpec:
         if (self.position_m is None) == (self.orbit is None):
-            raise ValueError("give position_m or orbit, not both")
+            raise ValueError("give position_m or orbit, one of them")
         return self
 
 

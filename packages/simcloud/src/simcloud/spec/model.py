@@ -158,7 +158,8 @@ class Spec(SpecModel):
             ("randomization.rect_lights and lights", lights),
         ):
             if len(set(names)) != len(names):
-                raise ValueError(f"{kind}: a name is used twice")
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ValueError(f"{kind}: a name is used twice: {twice!r}")
         unknown = {isinstance(camera.placement, UnknownStanding) for camera in self.cameras}
         if unknown != {self.renderer.backend == "imported"}:
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -66,6 +66,27 @@ class ObjectGroup(SpecModel):
         return self
 
 
+def placing_order(groups: Sequence[ObjectGroup]) -> list[ObjectGroup]:
+    """Rugs, what stands on the floor or hangs, what stands on something, what falls on it all.
+
+    Within these by priority, then by name, except that a support comes before what stands on it.
+    """
+    waiting = sorted(groups, key=_placing_rank)
+    result: list[ObjectGroup] = []
+    while waiting:
+        ahead = {group.name for group in waiting}
+        # Circles are refused with the spec, so that one is always free.
+        free = next(group for group in waiting if _support(group.placement)[0] not in ahead)
+        waiting.remove(free)
+        result.append(free)
+    return result
+
+
+def _placing_rank(group: ObjectGroup) -> tuple[int, bool, int, str]:
+    late = {OnTop: 1, Shelf: 1, Drop: 2}.get(type(group.placement), 0)
+    return late, group.solid, group.priority, group.name
+
+
 def support_problems(groups: Sequence[ObjectGroup]) -> Iterator[str]:
     """What is wrong with the groups that others stand on or fall into."""
     by_name = {group.name: group for group in groups}
@@ -78,6 +99,18 @@ def support_problems(groups: Sequence[ObjectGroup]) -> Iterator[str]:
         elif isinstance(by_name[support].placement, Drop):
             # where it comes to rest is not known before all places have been drawn
             yield f"{group.name} {stands} {support!r}, whose own objects are dropped"
+        elif group.name in (chain := _supports(group, by_name)):
+            yield f"{group.name} stands on itself: {' -> '.join((group.name, *chain))}"
+
+
+def _supports(group: ObjectGroup, by_name: Mapping[str, ObjectGroup]) -> list[str]:
+    """What a group stands on, what that stands on and so on, until one comes again."""
+    chain: list[str] = []
+    below = _support(group.placement)[0]
+    while below is not None and below in by_name and below not in chain:
+        chain.append(below)
+        below = _support(by_name[below].placement)[0]
+    return chain
 
 
 def _support(placement: Placement) -> tuple[str | None, str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -92,6 +93,14 @@ def _of_model(model: BaseModel, prefix: str) -> Iterator[tuple[str, Kind]]:
                 yield from _of_model(value, prefix if field in _FLAT else name)
 
 
+def _alternatives(name: str, known: Iterable[str]) -> str:
+    """The names that are alike, else the first of all."""
+    names = sorted(known)
+    if alike := get_close_matches(name, names):
+        return f"is one of these meant: {', '.join(alike)}?"
+    return f"there are: {', '.join(names[:_SHOWN]) or 'none'}"
+
+
 def check_references(spec: Spec) -> None:
     """Refuses names that don't exist, circles, cases that can't be, and values out of range.
 
@@ -104,8 +113,9 @@ def check_references(spec: Spec) -> None:
     for path, one in found:
         for name in referred(one):
             if name not in table:
-                some = ", ".join(sorted(table)[:_SHOWN]) or "none"
-                raise ValueError(f"{path}: there is no value {name!r}; there are: {some}")
+                raise ValueError(
+                    f"{path}: there is no value {name!r}; {_alternatives(name, table)}"
+                )
     reach = _Reach(table)
     for path, one in found:
         _check_cases(path, one, reach)

@@ -15,7 +15,7 @@ from simcloud.spec.distributions import Real
 from simcloud.spec.draws import Draws
 from simcloud.spec.footprint import Footprint
 from simcloud.spec.model import Spec
-from simcloud.spec.object_model import ObjectGroup
+from simcloud.spec.object_model import ObjectGroup, placing_order
 from simcloud.spec.parameters import PlacedObject, Vector3
 from simcloud.spec.placement import candidate
 from simcloud.spec.placement_model import Box, Drop, OnTop, Shelf, Surface, is_prim_path
@@ -77,7 +77,7 @@ def sample_objects(spec: Spec, scene: SceneContents, draws: Draws) -> list[Place
     rugs: list[Footprint] = []
     hanging: list[Hanging] = []
     groups = spec.randomization.objects
-    for group in sorted(groups, key=_placement_order):
+    for group in placing_order(groups):
         if isinstance(group.placement, Drop):
             objects = _dropped(group, group.placement, scene, draws, on=placed, hanging=hanging)
             draws.values[dropped_out(group.name)] = 0
@@ -91,12 +91,6 @@ def sample_objects(spec: Spec, scene: SceneContents, draws: Draws) -> list[Place
         draws.values[SETTLING_ATTEMPTS] = draws.values[SETTLING_FROZEN] = 0
     # By name, so that the instance ids of a frame do not depend on the order of placing.
     return [item for name in sorted(by_group) for item in by_group[name]]
-
-
-def _placement_order(group: ObjectGroup) -> tuple[int, bool, int, str]:
-    """Rugs, what stands on the floor or hangs, what stands on something, what falls on it all."""
-    late = {OnTop: 1, Shelf: 1, Drop: 2}.get(type(group.placement), 0)
-    return late, group.solid, group.priority, group.name
 
 
 def _group(

@@ -111,20 +111,57 @@ _FIELDS_IN_ORDER = {
     "grid": ("low", "high", "steps"),
 }
 """Kinds that may be written as a list, and what its items are."""
+_SHORT_FORMS = {
+    **{kind: ": ..., ".join(fields) for kind, fields in _FIELDS_IN_ORDER.items()},
+    "choice": "values",
+    "weighted": "values",
+    "sequence": "values",
+    "stratified": "of",
+    "from": "name",
+    "constant": "value",
+}
+"""First keys of short forms, and the fields that a mapping below each has."""
+_TAKES = {
+    **{kind: f"[{', '.join(fields)}]" for kind, fields in _FIELDS_IN_ORDER.items()},
+    "weighted": "a mapping of values to weights",
+    "stratified": "a distribution",
+    "from": "the name of a value",
+}
 
 
 def long_form(value: object) -> object:
-    """The explicit form of a distribution's YAML short form; anything else is left to pydantic."""
+    """The explicit form of a distribution's short form; what says its kind is left to pydantic.
+
+    Raises:
+        ValueError: a mapping that is no distribution, with what it might have been.
+    """
     if isinstance(value, bool | int | float | str):
         return {"kind": "constant", "value": value}
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or "kind" in value:
         return value
-    if "given" in value and "kind" not in value:
+    if "given" in value:
         return {"kind": "conditional", **value}
-    if len(value) != 1:
-        return value
-    (kind, body), *_ = value.items()
-    return _one_key(kind, body) or value
+    if len(value) == 1:
+        (kind, body), *_ = value.items()
+        form = _one_key(kind, body)
+        if form is not None and kind in (*_SHORT_FORMS, "reference", "conditional"):
+            return form
+    raise ValueError(_what_is_wrong(value))
+
+
+def _what_is_wrong(value: dict[object, object]) -> str:
+    kinds = [key for key in value if isinstance(key, str) and key in _SHORT_FORMS]
+    if not kinds:
+        keys = ", ".join(repr(key) for key in value) or "an empty mapping"
+        return f"{keys} is no distribution; there are: {', '.join((*_SHORT_FORMS, 'given'))}"
+    if len(kinds) > 1:
+        return f"{' and '.join(kinds)}: a value has one distribution"
+    (kind,) = kinds
+    others = ", ".join(str(key) for key in value if key != kind)
+    if others:
+        first = _SHORT_FORMS[kind]
+        return f"{others} must stand inside: {{{kind}: {{{first}: ..., {others}: ...}}}}"
+    return f"{kind} takes {_TAKES.get(kind, 'a list')}"
 
 
 def _one_key(kind: object, body: object) -> dict[str, object] | None:
