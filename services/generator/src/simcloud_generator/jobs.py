@@ -7,6 +7,7 @@ from pathlib import Path
 
 from simcloud.dataset.frames import EncodedFrame
 from simcloud_generator.backends.isaac.settings import IsaacSettings
+from simcloud_generator.backends.mitsuba.variant import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class WorkerConfiguration:
     """Which of the pool's workers this is; on Isaac it chooses the GPU."""
     preflight: tuple[Preflight, ...] = ()
     """What the service has looked at already."""
+    verdicts: tuple[Verdict, ...] = ()
+    """Variants of the Mitsuba backend that were tried already, so that no worker has to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,20 @@ class InspectJob:
 
 
 @dataclass(frozen=True, slots=True)
+class KernelCounts:
+    """Kernels that a renderer had to get; those in its memory already are not counted."""
+
+    compiled: int = 0
+    """Each took about half a second."""
+    cached: int = 0
+    """Read from the kernel cache on disk."""
+
+    def since(self, earlier: KernelCounts) -> KernelCounts:
+        """What was added to an earlier count of the same process."""
+        return KernelCounts(self.compiled - earlier.compiled, self.cached - earlier.cached)
+
+
+@dataclass(frozen=True, slots=True)
 class SceneReport:
     """What was found in a scene."""
 
@@ -105,6 +122,8 @@ class FrameResult:
     """The rule of label QA that it broke, or ``render``; empty when it was not quarantined."""
     rss_bytes: int
     """The worker's resident memory afterwards."""
+    kernels: KernelCounts = KernelCounts()
+    """What the frame made the renderer get."""
 
 
 Job = RenderJob | InspectJob

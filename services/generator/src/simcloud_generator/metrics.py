@@ -62,6 +62,28 @@ RECYCLED_WORKERS = counter(
         )
     )
 )
+LOST_WORKERS = counter(
+    declare(
+        Metric(
+            name="simcloud_generator_lost_workers",
+            kind="counter",
+            help="Workers that ended in the middle of a job, by cause: died, or hung (ended since "
+            "they took longer than frame_timeout_s).",
+            labels=("cause",),
+        )
+    )
+)
+KERNELS = counter(
+    declare(
+        Metric(
+            name="simcloud_generator_kernels",
+            kind="counter",
+            help="Kernels that a worker, by its place in the pool, had to get: compiled, or cached "
+            "(read from the kernel cache). After a scene's first frames neither should grow.",
+            labels=("worker", "source"),
+        )
+    )
+)
 SHARDS = counter(
     declare(
         Metric(

@@ -1,25 +1,22 @@
 """The worker processes, and the one queue in front of them.
 
 Callers wait at a hand-over without a buffer, so that at most one job per worker is on its way and
-back-pressure reaches whoever asks for frames. A worker that dies is replaced and its job tried once
-more; recycling by frame count or memory is a setting, because renderers leak.
+back-pressure reaches whoever asks for frames. A worker that dies or hangs is replaced and its job
+tried once more; recycling by frame count or memory is a setting, because renderers leak.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 from typing import TypeVar
 
 from simcloud.concurrency import ReceiveEnd, SendEnd, open_channel, single_error
-from simcloud.errors import Bug, NotReady, SimcloudError
+from simcloud.errors import Bug, SimcloudError
 from simcloud_generator.jobs import (
     FrameResult,
     InspectJob,
@@ -29,19 +26,18 @@ from simcloud_generator.jobs import (
     WorkerConfiguration,
     WorkerIdentity,
 )
-from simcloud_generator.metrics import RECYCLED_WORKERS, WORKERS_BUSY
-from simcloud_generator.worker import run_worker
+from simcloud_generator.metrics import KERNELS, LOST_WORKERS, RECYCLED_WORKERS, WORKERS_BUSY
+from simcloud_generator.renderers import try_variants
+from simcloud_generator.worker_process import WorkerProcess, start_worker
 
-_STOP_S = 5.0
-"""A worker that is idle ends at once when its pipe closes; one that renders is killed after this:
-its frame is not needed any more."""
-_SPAWN = multiprocessing.get_context("spawn")
+_START_TIMEOUT_S = 600.0
+"""A start takes seconds; on a machine so busy that it takes minutes it still isn't a hang."""
 
 Answer = TypeVar("Answer", FrameResult, SceneReport)
 
 
 class WorkerDied(SimcloudError):
-    """A worker process ended in the middle of a job, twice."""
+    """A worker process died or hung in the middle of a job, twice."""
 
     reason = "WORKER_DIED"
     retryable = True
@@ -67,14 +63,6 @@ class _Request:
     answer: asyncio.Future[FrameResult | SceneReport]
 
 
-@dataclass(slots=True)
-class _Process:
-    process: SpawnProcess
-    connection: Connection
-    identity: WorkerIdentity
-    frames: int = 0
-
-
 class WorkerPool:
     """Renders jobs on a fixed number of worker processes; use as made by `open_pool`.
 
@@ -93,7 +81,7 @@ class WorkerPool:
         """Makes a frame.
 
         Raises:
-            WorkerDied: the frame killed two workers.
+            WorkerDied: two workers died or hung with the frame.
             SimcloudError: what the worker found wrong with the job.
         """
         return await self._ask(job, FrameResult)
@@ -115,24 +103,45 @@ class WorkerPool:
 
 @contextlib.asynccontextmanager
 async def open_pool(
-    *, workers: int, configuration: WorkerConfiguration, recycling: Recycling
+    *,
+    workers: int,
+    configuration: WorkerConfiguration,
+    recycling: Recycling,
+    frame_timeout_s: float = 0.0,
 ) -> AsyncIterator[WorkerPool]:
-    """Starts the workers; when entered, the first one has said who it is.
+    """Starts the workers; when entered, the first one has said who it is, the others start.
 
     Leaving it closes the pipes: idle workers end at once, a rendering one within five seconds.
+
+    Args:
+        workers: how many.
+        configuration: theirs; variants that it has no verdict on are tried first, once for all.
+        recycling: when they are replaced.
+        frame_timeout_s: seconds for each job, after which its worker is killed and replaced; 0:
+            jobs and starts take as long as they take.
 
     Raises:
         SimcloudError: a worker could not start, with its own words.
     """
+    if not configuration.verdicts:
+        configuration = await asyncio.to_thread(try_variants, configuration)
     ends: tuple[SendEnd[_Request], ReceiveEnd[_Request]] = open_channel(0, name="render_jobs")
     send, receive = ends
     with ThreadPoolExecutor(workers, thread_name_prefix="worker-pipe") as threads:
-        first = await _start(threads, configuration)
-        pool = WorkerPool(send=send, identity=first.identity, workers=workers)
+        tenders = [
+            _Tender(
+                threads=threads,
+                configuration=replace(configuration, place=place),
+                recycling=recycling,
+                timeout_s=frame_timeout_s,
+            )
+            for place in range(workers)
+        ]
+        identity = await tenders[0].start()
+        pool = WorkerPool(send=send, identity=identity, workers=workers)
         async with single_error(), asyncio.TaskGroup() as group:
-            for number in range(workers):
-                tender = _Tender(pool, threads, replace(configuration, place=number), recycling)
-                group.create_task(tender.tend(receive, first if number == 0 else None))
+            for tender in tenders:
+                group.create_task(tender.tend(receive, pool))
             try:
                 yield pool
             finally:
@@ -144,52 +153,84 @@ class _Tender:
 
     def __init__(
         self,
-        pool: WorkerPool,
+        *,
         threads: ThreadPoolExecutor,
         configuration: WorkerConfiguration,
         recycling: Recycling,
+        timeout_s: float,
     ) -> None:
-        self._pool = pool
         self._threads = threads
         self._configuration = configuration
         self._recycling = recycling
-        self._worker: _Process | None = None
+        self._timeout_s = timeout_s
+        self._worker: WorkerProcess | None = None
 
-    async def tend(self, receive: ReceiveEnd[_Request], worker: _Process | None) -> None:
+    async def start(self) -> WorkerIdentity:
+        """Fills the place.
+
+        Raises:
+            SimcloudError: the worker could not start.
+        """
+        self._worker, identity = await start_worker(
+            threads=self._threads,
+            configuration=self._configuration,
+            timeout_s=_START_TIMEOUT_S if self._timeout_s else 0.0,
+        )
+        return identity
+
+    async def tend(self, receive: ReceiveEnd[_Request], pool: WorkerPool) -> None:
         """Serves requests until the hand-over is closed."""
-        self._worker = worker
         try:
+            if self._worker is None:
+                # Scenes are fetched and looked at meanwhile. The first job starts it again if it
+                # can't, and is told why.
+                with contextlib.suppress(SimcloudError):
+                    await self.start()
             async for request in receive:
                 begin = time.monotonic()
                 with WORKERS_BUSY.track_inprogress():
                     await self._serve(request)
-                self._pool.busy_s += time.monotonic() - begin
+                pool.busy_s += time.monotonic() - begin
         finally:
             await self._stop()
 
     async def _serve(self, request: _Request) -> None:
+        ends = []
         for _attempt in range(2):
             if request.answer.cancelled():
                 return
             try:
                 if self._worker is None:
-                    self._worker = await _start(self._threads, self._configuration)
-                reply = await _exchange(self._threads, self._worker.connection, request.job)
+                    await self.start()
+                assert self._worker is not None
+                reply = await self._worker.ask(request.job, self._timeout_s)
             except (EOFError, OSError):
-                await self._stop()
+                ends.append(await self._lost())
                 continue
             except SimcloudError as error:
                 _settle(request, error)
                 return
             _settle(request, reply)
-            await self._recycle(reply)
+            await self._count_and_recycle(reply)
             return
-        frame = request.job.frame if isinstance(request.job, RenderJob) else None
-        _settle(request, WorkerDied(f"a renderer process died twice on frame {frame}"))
+        _settle(request, WorkerDied(f"{_what(request.job)}: {' and '.join(ends)}"))
 
-    async def _recycle(self, reply: object) -> None:
+    async def _lost(self) -> str:
+        """Counts a worker that is no more, and says how it ended."""
+        worker = self._worker
+        assert worker is not None
+        await self._stop()
+        LOST_WORKERS.labels("hung" if worker.hung else "died").inc()
+        if worker.hung:
+            return f"a renderer process took more than {self._timeout_s:g} s (frame_timeout_s)"
+        return f"a renderer process ended with code {worker.exit_code}"
+
+    async def _count_and_recycle(self, reply: object) -> None:
         if self._worker is None or not isinstance(reply, FrameResult):
             return
+        place = str(self._configuration.place)
+        KERNELS.labels(place, "compiled").inc(reply.kernels.compiled)
+        KERNELS.labels(place, "cached").inc(reply.kernels.cached)
         self._worker.frames += 1
         if self._recycling.is_due(self._worker.frames, reply.rss_bytes):
             RECYCLED_WORKERS.inc()
@@ -198,8 +239,11 @@ class _Tender:
     async def _stop(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
-            worker.connection.close()
-            await asyncio.to_thread(_reap, worker.process)
+            await worker.stop()
+
+
+def _what(job: Job) -> str:
+    return f"frame {job.frame}" if isinstance(job, RenderJob) else f"scene {job.stage.name}"
 
 
 def _settle(request: _Request, reply: object) -> None:
@@ -211,41 +255,3 @@ def _settle(request: _Request, reply: object) -> None:
         request.answer.set_result(reply)
     else:
         request.answer.set_exception(Bug(f"a worker answered {type(reply).__name__}"))
-
-
-async def _start(threads: ThreadPoolExecutor, configuration: WorkerConfiguration) -> _Process:
-    ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(
-        target=run_worker, args=(theirs, configuration), name="simcloud-renderer", daemon=True
-    )
-    process.start()
-    theirs.close()
-    loop = asyncio.get_running_loop()
-    try:
-        identity = await loop.run_in_executor(threads, ours.recv)
-    except (EOFError, OSError) as error:
-        await asyncio.to_thread(_reap, process)
-        raise NotReady(
-            f"a renderer process ended with code {process.exitcode} before it was ready"
-        ) from error
-    if isinstance(identity, Exception):
-        await asyncio.to_thread(_reap, process)
-        raise identity
-    if not isinstance(identity, WorkerIdentity):
-        raise Bug(f"a worker began with {type(identity).__name__}")
-    return _Process(process, ours, identity)
-
-
-async def _exchange(threads: ThreadPoolExecutor, connection: Connection, job: Job) -> object:
-    def exchange() -> object:
-        connection.send(job)
-        return connection.recv()
-
-    return await asyncio.get_running_loop().run_in_executor(threads, exchange)
-
-
-def _reap(process: SpawnProcess) -> None:
-    process.join(_STOP_S)
-    if process.is_alive():
-        process.kill()
-        process.join()

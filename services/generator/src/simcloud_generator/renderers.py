@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,8 +17,14 @@ from simcloud_generator.backends.isaac.hardware import check_hardware, list_gpus
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.backends.mitsuba.backend import MitsubaBackend
 from simcloud_generator.backends.mitsuba.settings import MitsubaSettings
-from simcloud_generator.backends.mitsuba.variant import usable
-from simcloud_generator.jobs import Preflight, WorkerConfiguration, WorkerIdentity
+from simcloud_generator.backends.mitsuba.variant import (
+    VARIANTS,
+    adopt,
+    judge,
+    kernels_got,
+    usable,
+)
+from simcloud_generator.jobs import KernelCounts, Preflight, WorkerConfiguration, WorkerIdentity
 from simcloud_generator.settling.settler import physics_versions
 
 _SCALAR_COST = "pictures take about three times as long without it (variant scalar_rgb)"
@@ -43,6 +49,10 @@ class Renderers(Protocol):
             PreconditionFailed: the spec wants a renderer that this worker is not.
             InvalidRequest: the stage can't be read.
         """
+        ...
+
+    def kernels(self) -> KernelCounts:
+        """Kernels that this process had to get since its start."""
         ...
 
     def close(self) -> None:
@@ -92,6 +102,24 @@ def choose_backend(wanted: str, settings: IsaacSettings) -> BackendChoice:
     )
 
 
+def try_variants(configuration: WorkerConfiguration) -> WorkerConfiguration:
+    """The configuration with what need not be found out by each worker; takes seconds.
+
+    Imports nothing of a renderer: variants are tried in processes of their own.
+    """
+    asked = configuration.variant
+    if configuration.backend != "mitsuba" or asked not in ("auto", *VARIANTS):
+        return configuration
+    if asked == "scalar_rgb":  # such a worker tells what LLVM's absence costs
+        variants: tuple[str, ...] = ("scalar_rgb", "llvm_ad_rgb")
+    else:
+        variants = ("llvm_ad_rgb",) if asked == "auto" else (asked,)
+    memory = configuration.kernel_cache
+    return replace(
+        configuration, verdicts=tuple(judge(variant, memory=memory) for variant in variants)
+    )
+
+
 def open_renderers(configuration: WorkerConfiguration) -> Renderers:
     """The renderer that a worker process is; called on its main thread.
 
@@ -116,6 +144,7 @@ class MitsubaRenderers:
     """
 
     def __init__(self, configuration: WorkerConfiguration) -> None:
+        adopt(configuration.verdicts)
         self._configuration = configuration
         backend = MitsubaBackend(self._settings(Renderer()))
         self._variant = backend.variant
@@ -125,6 +154,11 @@ class MitsubaRenderers:
     def stopping(self) -> bool:
         """Never: SIGTERM ends such a process at once."""
         return False
+
+    def kernels(self) -> KernelCounts:
+        """Kernels that this process had to get since its start."""
+        compiled, cached = kernels_got()
+        return KernelCounts(compiled=compiled, cached=cached)
 
     def close(self) -> None:
         """Nothing outlives the process."""

@@ -41,12 +41,19 @@ async def open_generator(settings: GeneratorSettings) -> AsyncIterator[Generator
         preflight=choice.preflight,
     )
     workers, recycling = settings.worker_count, _recycling(settings)
+    frame_timeout_s = settings.frame_timeout_s
     if choice.backend == "isaac":
         workers, recycling = len(settings.isaac.gpus), _recycling(settings.isaac)
+        frame_timeout_s = 0.0  # a worker ends itself by limits that know what it waits for
     async with (
         open_store(settings.s3) as s3,
         Uploaders(default_target=settings.uploader_target, tls=settings.uploader_tls) as uploaders,
-        open_pool(workers=workers, configuration=configuration, recycling=recycling) as pool,
+        open_pool(
+            workers=workers,
+            configuration=configuration,
+            recycling=recycling,
+            frame_timeout_s=frame_timeout_s,
+        ) as pool,
     ):
         cache = settings.cache_dir / "scenes"
         limit = settings.scene_cache_mib * _MIB

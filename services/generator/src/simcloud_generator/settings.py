@@ -56,6 +56,10 @@ class GeneratorSettings(ServerSettings):
     """Frames after which a renderer is replaced; 0: never."""
     recycle_rss_mib: int = Field(default=4096, ge=0)
     """Resident memory above which a renderer is replaced after its frame, MiB; 0: never."""
+    frame_timeout_s: float = Field(default=600.0, ge=0)
+    """Time for one frame, all cameras, seconds; 0: no limit. A renderer that takes longer is killed
+    and replaced; its frame is tried once more, then quarantined. Isaac Sim has limits of its own,
+    `isaac.step_timeout_s` and its like."""
     cache_dir: Path = Field(default_factory=_default_cache)
     """Folder of scenes and compiled kernels."""
     scene_cache_mib: int = Field(default=8192, ge=1)

@@ -107,6 +107,7 @@ class _Worker:
         self.renderers = renderers
         self._key: tuple[Path, str] | None = None
         self._scene: _OpenScene | None = None
+        self._known: tuple[Path, Catalog] | None = None
 
     def answer(self, job: Job) -> Reply:
         """Does a job."""
@@ -118,6 +119,7 @@ class _Worker:
 
     def _render(self, job: RenderJob) -> FrameResult:
         cpu_before = time.process_time()
+        kernels_before = self.renderers.kernels()
         watch = Stopwatch()
         with watch.stage("build"):
             scene = self._open(job.stage, job.spec_json)
@@ -142,16 +144,18 @@ class _Worker:
             quarantine=reason.detail if reason else "",
             quarantine_rule=reason.rule if reason else "",
             rss_bytes=_resident_bytes(),
+            kernels=self.renderers.kernels().since(kernels_before),
         )
 
     def _inspect(self, job: InspectJob) -> SceneReport:
         try:
             spec = parse(Spec, job.spec_json, field="spec")
-            problems = [*check_plugins(spec), *check_against_scene(spec, read_catalog(job.stage))]
+            catalog = self._catalog(job.stage)
+            problems = [*check_plugins(spec), *check_against_scene(spec, catalog)]
             warnings: tuple[str, ...] = ()
             if not problems:
                 scene = self._open(job.stage, job.spec_json)
-                sample(scene.spec, scene.catalog, 0)
+                sample(scene.spec, catalog, 0)
                 warnings = tuple(scene.session.unsupported)
         except InvalidRequest as error:
             return SceneReport(problems=((error.field, error.problem),), warnings=())
@@ -175,9 +179,15 @@ class _Worker:
             stochastic=identity.stochastic,
         )
         settler = Settler(stage) if drops_something(spec) else None
-        self._scene = _OpenScene(spec, read_catalog(stage), session, maker, settler)
+        self._scene = _OpenScene(spec, self._catalog(stage), session, maker, settler)
         self._key = (stage, spec_digest)
         return self._scene
+
+    def _catalog(self, stage: Path) -> Catalog:
+        """A stage's catalog, read once: specs of the same scene come in a row, too."""
+        if self._known is None or self._known[0] != stage:
+            self._known = (stage, read_catalog(stage))
+        return self._known[1]
 
 
 def _resident_bytes() -> int:

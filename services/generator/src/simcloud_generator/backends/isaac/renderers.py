@@ -12,7 +12,7 @@ from simcloud_generator.backends.isaac.application import start
 from simcloud_generator.backends.isaac.backend import IsaacBackend
 from simcloud_generator.backends.isaac.hardware import list_gpus
 from simcloud_generator.backends.isaac.preflight import look_for_assets, try_frame
-from simcloud_generator.jobs import WorkerConfiguration, WorkerIdentity
+from simcloud_generator.jobs import KernelCounts, WorkerConfiguration, WorkerIdentity
 from simcloud_generator.settling.settler import physics_versions
 
 
@@ -85,6 +85,10 @@ class IsaacRenderers:
                 "to a generator of backend mitsuba, or set the mode to full"
             )
         return self._backend.open(stage, samples_per_pixel=renderer.samples_per_pixel)
+
+    def kernels(self) -> KernelCounts:
+        """None: Isaac Sim keeps its shaders to itself."""
+        return KernelCounts()
 
     def close(self) -> None:
         """Ends Isaac Sim, and with it the process."""

@@ -1,0 +1,138 @@
+"""One worker process as the pool sees it: started, asked, ended when it hangs, reaped."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import TypeVar
+
+from simcloud.errors import Bug, NotReady
+from simcloud_generator.jobs import Job, WorkerConfiguration, WorkerIdentity
+from simcloud_generator.worker import run_worker
+
+_STOP_S = 5.0
+"""A worker that is idle ends at once when its pipe closes; one that renders is killed after this:
+its frame is not needed any more."""
+_SPAWN = multiprocessing.get_context("spawn")
+
+T = TypeVar("T")
+
+
+class WorkerProcess:
+    """A worker that has said who it is; made by :func:`start_worker`."""
+
+    def __init__(
+        self,
+        *,
+        process: SpawnProcess,
+        connection: Connection,
+        threads: ThreadPoolExecutor,
+    ) -> None:
+        self._process = process
+        self._connection = connection
+        self._threads = threads
+        self.frames = 0
+        """Rendered so far; the pool counts."""
+        self.hung = False
+        """Whether it was killed because it took too long."""
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it lives; minus the signal that ended it."""
+        return self._process.exitcode
+
+    async def ask(self, job: Job, timeout_s: float) -> object:
+        """The worker's answer to a job.
+
+        Args:
+            job: what is to be done.
+            timeout_s: after which it is killed; 0: never.
+
+        Raises:
+            EOFError: it ended, or was ended since it took longer than the timeout.
+            OSError: likewise.
+        """
+
+        def exchange() -> object:
+            self._connection.send(job)
+            return self._connection.recv()
+
+        return await self._watched(exchange, timeout_s)
+
+    async def identity(self, timeout_s: float) -> object:
+        """Its first message: who it is, or why it can't render; raises as :meth:`ask`."""
+        return await self._watched(self._connection.recv, timeout_s)
+
+    async def _watched(self, exchange: Callable[[], T], timeout_s: float) -> T:
+        """Runs a blocking exchange in a thread.
+
+        A worker that takes too long is killed, which closes its pipe: a hang ends as a death does.
+        """
+        loop = asyncio.get_running_loop()
+        watchdog = loop.call_later(timeout_s, self._end_hang) if timeout_s else None
+        try:
+            return await loop.run_in_executor(self._threads, exchange)
+        finally:
+            if watchdog is not None:
+                watchdog.cancel()
+
+    def _end_hang(self) -> None:
+        self.hung = True
+        self._process.kill()  # SIGKILL ends a stopped process as well
+
+    async def stop(self) -> None:
+        """Ends it, within five seconds."""
+        self._connection.close()
+        await asyncio.to_thread(self._reap)
+
+    def _reap(self) -> None:
+        self._process.join(_STOP_S)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+async def start_worker(
+    *, threads: ThreadPoolExecutor, configuration: WorkerConfiguration, timeout_s: float
+) -> tuple[WorkerProcess, WorkerIdentity]:
+    """Starts a worker and waits until it can render.
+
+    Args:
+        threads: in which its pipe is waited for.
+        configuration: the worker's.
+        timeout_s: seconds for its start, after which it is killed; 0: never.
+
+    Raises:
+        NotReady: it ended before it was ready.
+        SimcloudError: why it can't render, in its own words.
+    """
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(
+        target=run_worker, args=(theirs, configuration), name="simcloud-renderer", daemon=True
+    )
+    process.start()
+    theirs.close()
+    worker = WorkerProcess(process=process, connection=ours, threads=threads)
+    try:
+        identity = await worker.identity(timeout_s)
+    except asyncio.CancelledError:
+        process.kill()  # nobody waits for it any more; the thread at its pipe ends with it
+        raise
+    except (EOFError, OSError) as error:
+        await worker.stop()
+        found = (
+            f"was not ready within {timeout_s:g} s"
+            if worker.hung
+            else f"ended with code {worker.exit_code} before it was ready"
+        )
+        raise NotReady(f"a renderer process {found}") from error
+    if isinstance(identity, Exception):
+        await worker.stop()
+        raise identity
+    if not isinstance(identity, WorkerIdentity):
+        raise Bug(f"a worker began with {type(identity).__name__}")
+    return worker, identity
