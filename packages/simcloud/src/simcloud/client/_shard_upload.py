@@ -223,6 +223,11 @@ class ShardUpload:
                 await self._wait_for_more()
                 continue
             except _Reopen as reopen:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    # A task group whose child fails while it is cancelled raises the child's error
+                    # in place of the cancel (CPython 3.11, TaskGroup.__aexit__): not lost here.
+                    raise asyncio.CancelledError from reopen
                 error: SimcloudError = reopen.cause
             except SimcloudError as fatal:
                 await self._fail(fatal)
