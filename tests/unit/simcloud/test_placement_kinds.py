@@ -216,7 +216,7 @@ def test_goods_stand_on_a_level_within_their_rack(frame: int) -> None:
     parameters = sample(make_spec(RACK, SHELF), SCENE, frame)
     racks = [outline(item) for item in of_group(parameters, "racks")]
     goods = of_group(parameters, "goods")
-    assert len(goods) >= 6
+    assert len(goods) >= 3  # of 12; the tall ones fit on one level alone, 4 was the least of 2500
     for item in goods:
         assert any(outline(item).inside(rack, margin=0.02) for rack in racks), item.name
         level = item.position_m[2]
