@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from simcloud_cli.commands import context, data, infer, preview, runs, scene, score, stack
+from simcloud_cli.commands import context, data, infer, preview, runs, scene, score, stack, sync
 from simcloud_cli.commands import run as run_command
 from simcloud_cli.exit_codes import MEANINGS
 from simcloud_cli.import_command import import_source
@@ -55,6 +55,7 @@ app.command("resume")(run_command.resume)
 app.command("import")(import_source)
 app.add_typer(runs.app, name="runs")
 app.command("verify")(data.verify)
+app.command("sync")(sync.sync)
 app.command("preview")(preview.preview)
 app.command("infer")(infer.infer)
 app.command("score")(score.score)

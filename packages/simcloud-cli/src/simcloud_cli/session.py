@@ -176,6 +176,26 @@ async def in_session(needs: frozenset[Part], work: Callable[[Session], Awaitable
         return await stack.supervise(_connected(name, _filled_in(context, stack.info), needs, work))
 
 
+def s3_of(name: str | None) -> S3Settings:
+    """How S3 of a context is reached; without a name of the one in force.
+
+    Raises:
+        NotFound: no such context.
+        NotReady: it is an embedded one and its stack doesn't run.
+    """
+    config = load_config()
+    chosen = name or current_name(config, options.context)
+    context = config.named(chosen)
+    if not context.embedded:
+        return context.s3
+    if options.state_dir is not None:
+        context = context.model_copy(update={"state_dir": options.state_dir})
+    info = state_dir(context).running()
+    if info is None:
+        raise NotReady(f"the stack of context {chosen} doesn't run: start it with `simcloud up`")
+    return _filled_in(context, info).s3
+
+
 def check_run_name(run: str) -> None:
     """Returns when a run can have this name or URI: known before anything is started.
 
