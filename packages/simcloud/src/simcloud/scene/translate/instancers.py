@@ -215,7 +215,7 @@ def _determinants(matrices: Float64) -> Float64:
 
 
 def _cross(a: Float64, b: Float64) -> Float64:
-    """``np.cross`` of (N, 3), which costs more than twice as much where N is 1, as it is for labelled instances."""
+    """``np.cross`` of (N, 3), which takes twice as long where N is 1: for labelled instances."""
     (ax, ay, az), (bx, by, bz) = a.T, b.T
     product: Float64 = np.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), axis=1)
     return product
