@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from simcloud.concurrency.ahead import run_ahead
 from simcloud.dataset.encode import Array
@@ -103,7 +103,8 @@ async def scan(
     given = await _given(checked, options, limits, problems)
     form, seen_by = options.format, "--format"
     if form == "auto":
-        form, seen_by = await detect(given)
+        # Past the checked source: what only tells the format is no part of the digest.
+        form, seen_by = await detect(replace(given, source=source))
     labels = await READERS[form](given)
     _check_names(labels, problems)
     _refuse(source.label, problems, options.skip_bad)
