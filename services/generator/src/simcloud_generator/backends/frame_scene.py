@@ -160,7 +160,8 @@ class FrameResolver:
         if asset is None:
             known = ", ".join(sorted(self.scene.assets)) or "none"
             raise InvalidRequest(
-                f"objects[{index}].asset", f"the scene has no {placed.asset}; it has {known}"
+                f"objects[{index}].asset",
+                f"{placed.name}: the scene has no {placed.asset}; it has {known}",
             )
         values = (*placed.position_m, *placed.orientation_wxyz, placed.scale)
         if not np.isfinite(values).all() or placed.scale <= 0:
