@@ -6,17 +6,19 @@ import json
 
 import pytest
 
+from simcloud.accounting.reconcile import reconcile
 from simcloud.client.uploader import RunState
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.manifest import load_manifest
 from simcloud.errors import AlreadyExists, InvalidRequest, NotFound, PreconditionFailed
 from simcloud.s3.objects import ObjectStore
+from simcloud.spec.canonical import canonical_json
 from simcloud.spec.plan import Plan
 from simcloud_uploader.sweeper import Sweeper
 from support.dataset_frames import SPEC
 from support.s3_server import S3Server
-from support.uploading import PLAN, frame_of, send_shard, small_settings, uploader_client
+from support.uploading import PLAN, frame_of, send_shard, small_settings, until, uploader_client
 
 
 def small(frame: int, camera: str) -> EncodedFrame:
@@ -100,6 +102,64 @@ async def test_runs_are_listed_by_name_in_pages(
         assert rest.next_page_token == ""
         with pytest.raises(InvalidRequest, match="page_token"):
             await client.list_runs(bucket, "runs", page_token="nonsense")
+
+
+async def test_a_manifest_whose_counts_are_not_those_of_the_indexes_does_not_verify(
+    s3_server: S3Server, store: ObjectStore, location: RunLocation
+) -> None:
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        await client.create_run(location, spec=SPEC, plan=PLAN)
+        for shard in PLAN.shards():
+            await send_shard(client, location, shard, make=small)
+        await client.publish_run(location)
+    assert (await reconcile(store, location)).problems == ()
+    key = location.manifest_key(1)
+    manifest = await load_manifest(store, location)
+    wrong = manifest.model_copy(update={"stored_frames": 31})
+    await store.put(location.bucket, key, canonical_json(wrong))
+    problems = (await reconcile(store, location)).problems
+    assert [(item.where, item.detail) for item in problems] == [
+        (key, "its stored_frames is 31, the indexes have 32")
+    ]
+
+
+async def test_a_damaged_run_is_listed_as_such_and_hides_no_other(
+    s3_server: S3Server, store: ObjectStore, bucket: str
+) -> None:
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        for name in ("a", "b", "c"):
+            run = RunLocation(bucket=bucket, prefix="runs", run=name)
+            await client.create_run(run, spec=SPEC, plan=PLAN)
+        broken = RunLocation(bucket=bucket, prefix="runs", run="b")
+        await store.put(bucket, broken.plan_key(1), b"{}")
+        await store.put(bucket, run.index_key(0), b"no Parquet", content_type="x/y")
+        page = await client.list_runs(bucket, "runs")
+    problems = {item.location.run: item.problem for item in page.runs}
+    assert list(problems) == ["a", "b", "c"]
+    assert problems["a"] == ""
+    assert "plans/0001.json" in problems["b"]
+    assert problems["c"]
+
+
+async def test_what_a_dead_process_left_below_a_prefix_is_found_by_another(
+    s3_server: S3Server, store: ObjectStore, bucket: str
+) -> None:
+    left = RunLocation(bucket=bucket, prefix="team/a", run="left")
+    settings = small_settings(
+        s3_server.settings, upload_ttl_s=0.001, sweep_prefixes=[f"{bucket}/team/a"]
+    )
+    async with uploader_client(settings) as (client, uploader):
+        await client.create_run(left, spec=SPEC, plan=PLAN)
+        key = left.shard_key(0)
+        await store.create_multipart(bucket, key, metadata={}, content_type="x/y")
+        await store.create_multipart(bucket, "team/a/Else/x", metadata={}, content_type="x/y")
+        assert await uploader.periodic_sweep.due() == [left]
+
+        async def gone() -> bool:
+            await uploader.periodic_sweep.sweep_all([left])
+            return [row.key async for row in store.list_uploads(bucket, "")] == ["team/a/Else/x"]
+
+        await until(gone)
 
 
 async def test_a_purged_run_leaves_nothing_and_its_name_is_free(

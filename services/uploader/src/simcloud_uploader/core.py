@@ -57,7 +57,14 @@ class Uploader:
         self._sweeper = Sweeper(
             store, upload_ttl_s=settings.upload_ttl_s, stale_after_s=settings.stale_after_s
         )
-        self.periodic_sweep = PeriodicSweep(self._sweeper, interval_s=settings.sweep_interval_s)
+        self.periodic_sweep = PeriodicSweep(
+            self._sweeper,
+            interval_s=settings.sweep_interval_s,
+            prefixes=[
+                (bucket, prefix)
+                for bucket, _, prefix in (name.partition("/") for name in settings.sweep_prefixes)
+            ],
+        )
         committer = Committer(store)
         self._means = Means(
             settings=settings,

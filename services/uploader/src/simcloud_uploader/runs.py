@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import cast
 
 from pydantic import JsonValue
@@ -32,11 +34,13 @@ from simcloud.dataset.rundoc import (
 )
 from simcloud.errors import (
     AlreadyExists,
+    Corruption,
     InvalidRequest,
     NotFound,
     PreconditionFailed,
 )
 from simcloud.s3.objects import ObjectStore
+from simcloud.s3.retrying import for_each
 from simcloud.spec.canonical import canonical_json, digest
 from simcloud.spec.model import Spec, differing_fields
 from simcloud.spec.plan import Plan, ShardFrames
@@ -44,7 +48,10 @@ from simcloud_uploader.ownership import RunIsAborted
 
 MAX_MISSING = 1000
 """Shards of ``RunSummary.missing`` (dataset.proto)."""
+MAX_PROBLEM_CHARS = 1000
 _PLAN_TRIES = 5
+_LOOKED_AT_ONCE = 8
+"""Runs of a page that are looked at at once."""
 
 
 class SpecDiffers(AlreadyExists):
@@ -202,13 +209,15 @@ class Runs:
         folders = self._store.list_folders(
             bucket, f"{prefix}/" if prefix else "", start_after=after
         )
-        async for name in folders:
-            summary = await self._listed(bucket, prefix, name)
-            if summary is None:
-                continue
-            if len(found) == size:
-                return Page(tuple(found), _encode_token(found[-1].location.run))
-            found.append(summary)
+
+        async def look(name: str) -> RunSummary | None:
+            return await self._listed(bucket, prefix, name)
+
+        async for names in _batches(folders, _LOOKED_AT_ONCE):
+            looked = await for_each(names, look, limit=_LOOKED_AT_ONCE)
+            found.extend(summary for summary in looked if summary is not None)
+            if len(found) > size:
+                return Page(tuple(found[:size]), _encode_token(found[size - 1].location.run))
         return Page(tuple(found), "")
 
     async def _listed(self, bucket: str, prefix: str, name: str) -> RunSummary | None:
@@ -216,12 +225,20 @@ class Runs:
             return None
         try:
             check_run(name)
-            documents = await load_run(
-                self._store, RunLocation(bucket=bucket, prefix=prefix, run=name)
-            )
-        except (InvalidRequest, NotFound):
-            return None  # a folder of someone else's
-        summary = await self.summary(documents, rules=False)
+            location = RunLocation(bucket=bucket, prefix=prefix, run=name)
+            spec = await self._store.find(bucket, location.spec_key)
+            if spec is None:
+                return None  # a folder of someone else's, or a run that is being made or purged
+        except InvalidRequest:
+            return None
+        try:
+            documents = await load_run(self._store, location)
+            summary = await self.summary(documents, rules=False)
+        except NotFound:
+            return None
+        except Corruption as error:
+            # One damaged run must not hide the others.
+            return _damaged(location, error.message, created=spec.last_modified)
         return replace(summary, missing=())
 
     async def publish(
@@ -244,8 +261,33 @@ class Runs:
         return await self.summary(documents), created
 
 
-def _without_missing(summary: RunSummary) -> RunSummary:
-    return replace(summary, missing=())
+def _damaged(location: RunLocation, problem: str, *, created: datetime) -> RunSummary:
+    return RunSummary(
+        location=location,
+        spec_digest="",
+        state=RunState.OPEN,
+        plan_generation=0,
+        planned_frames=0,
+        stored_frames=0,
+        quarantined_frames=0,
+        planned_shards=0,
+        committed_shards=0,
+        stored_bytes=0,
+        manifest_key="",
+        create_time=created,
+        problem=problem[:MAX_PROBLEM_CHARS],
+    )
+
+
+async def _batches(items: AsyncIterator[str], size: int) -> AsyncIterator[list[str]]:
+    batch: list[str] = []
+    async for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def _provenance(data: bytes) -> dict[str, JsonValue]:

@@ -12,7 +12,7 @@ from simcloud.concurrency import BackgroundService
 from simcloud.dataset.layout import KeyKind, RunLocation
 from simcloud.dataset.manifest import committed_shards
 from simcloud.dataset.rundoc import is_aborted, load_spec
-from simcloud.errors import Bug, SimcloudError
+from simcloud.errors import Bug, InvalidRequest, SimcloudError
 from simcloud.s3.multipart import ListedUpload
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_bytes
@@ -90,6 +90,23 @@ class Sweeper:
         uploads = await self._sweep_uploads(location, committed, aborted=aborted)
         epochs = await self._sweep_epochs(location, committed)
         return Swept(uploads, epochs)
+
+    async def runs_with_uploads(self, bucket: str, prefix: str) -> list[RunLocation]:
+        """Runs directly below a prefix that have open uploads, at most a thousand: one LIST."""
+        below = f"{prefix}/" if prefix else ""
+        found: dict[RunLocation, None] = {}
+        async for upload in self._store.list_uploads(bucket, below):
+            try:
+                run = upload.key[len(below) :].partition("/")[0]
+                location = RunLocation(bucket=bucket, prefix=prefix, run=run)
+            except InvalidRequest:
+                continue  # somebody else's
+            key = location.parse(upload.key)
+            if key is not None and key.kind is KeyKind.SHARD:
+                found[location] = None
+            if len(found) >= _MAX_RUNS:
+                break
+        return list(found)
 
     async def _sweep_uploads(
         self, location: RunLocation, committed: set[int], *, aborted: bool
@@ -219,12 +236,22 @@ def _aborted_epoch(newest: Epoch) -> Epoch:
 
 
 class PeriodicSweep(BackgroundService):
-    """Sweeps the runs that this process has served, every ``interval_s`` seconds."""
+    """Sweeps runs every ``interval_s`` seconds: those served, and what dead processes left."""
 
-    def __init__(self, sweeper: Sweeper, *, interval_s: float) -> None:
+    def __init__(
+        self, sweeper: Sweeper, *, interval_s: float, prefixes: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Makes it; to be entered as a context manager.
+
+        Args:
+            sweeper: what sweeps one run.
+            interval_s: between two sweeps, seconds.
+            prefixes: bucket and prefix of runs that are swept though they were never served.
+        """
         super().__init__()
         self._sweeper = sweeper
         self._interval_s = interval_s
+        self._prefixes = tuple(prefixes)
         # Bounded: the run served longest ago is forgotten first; another replica, the lifecycle
         # rule or its next request remembers it.
         self._runs: OrderedDict[RunLocation, None] = OrderedDict()
@@ -241,7 +268,20 @@ class PeriodicSweep(BackgroundService):
         self.started()
         while True:
             await asyncio.sleep(self._interval_s)
-            await self.sweep_all(list(self._runs))
+            await self.sweep_all(await self.due())
+
+    async def due(self) -> list[RunLocation]:
+        """The runs served, and those with open uploads below the prefixes: of dead processes."""
+        runs = dict(self._runs)
+        prefixes = dict.fromkeys([*self._prefixes, *((run.bucket, run.prefix) for run in runs)])
+        for bucket, prefix in prefixes:
+            try:
+                found = await self._sweeper.runs_with_uploads(bucket, prefix)
+            except SimcloudError as error:
+                _log.warning("listing of uploads failed", bucket=bucket, error=error.message)
+                continue
+            runs |= dict.fromkeys(found)
+        return list(runs)
 
     async def sweep_all(self, locations: Iterable[RunLocation]) -> None:
         """Sweeps these runs; a failure of one is logged and the next is tried."""

@@ -17,7 +17,7 @@ def list_runs(json: JsonOption = False) -> None:
     from simcloud.client.uploader import RunSummary
     from simcloud_cli.embedded import Part
     from simcloud_cli.interrupt import run_async
-    from simcloud_cli.output import human_bytes, print_json, print_table
+    from simcloud_cli.output import console, human_bytes, print_json, print_table
     from simcloud_cli.session import Session, in_session
 
     async def work(session: Session) -> list[RunSummary]:
@@ -42,7 +42,7 @@ def list_runs(json: JsonOption = False) -> None:
         [
             (
                 item.location.run,
-                item.state.value,
+                "damaged" if item.problem else item.state.value,
                 item.stored_frames,
                 item.planned_frames,
                 item.quarantined_frames,
@@ -53,6 +53,9 @@ def list_runs(json: JsonOption = False) -> None:
             for item in summaries
         ],
     )
+    for item in summaries:
+        if item.problem:
+            console(stderr=True).print(f"{item.location.run}: {item.problem}", markup=False)
 
 
 @app.command("show")
@@ -186,4 +189,5 @@ def summary_json(summary: object) -> dict[str, object]:
         "manifest_key": summary.manifest_key,
         "create_time": summary.create_time.isoformat(),
         "missing_shards": [item.shard for item in summary.missing],
+        "problem": summary.problem,
     }

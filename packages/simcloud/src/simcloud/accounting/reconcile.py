@@ -226,6 +226,22 @@ def _manifest_difference(
         found = (record.tar.size_bytes, checksums.to_hex(record.tar.crc64nvme))
         if named[finding.shard.shard] != found:
             return f"it names another object for shard {finding.shard.shard} than the index"
+    return _count_difference(manifest, findings)
+
+
+def _count_difference(manifest: Manifest, findings: list[ShardFinding]) -> str:
+    """Where the manifest's own numbers are not those of the indexes that it stands for."""
+    records = [finding.record for finding in findings if finding.record is not None]
+    if len(records) != len(manifest.shards):
+        return ""  # said of the shard already
+    for name, counted in (
+        ("stored_frames", sum(record.stored_frames for record in records)),
+        ("quarantined_frames", sum(record.quarantined_frames for record in records)),
+        ("stored_bytes", sum(record.tar.size_bytes for record in records)),
+    ):
+        said = getattr(manifest, name)
+        if said != counted:
+            return f"its {name} is {said}, the indexes have {counted}"
     return ""
 
 

@@ -80,6 +80,8 @@ class RunSummary:
     """Shards that are not committed, ascending, at most 1000."""
     quarantined_by_rule: Mapping[str, int] = field(default_factory=dict)
     """Quarantined frame keys by the rule that they broke; empty where runs are listed."""
+    problem: str = ""
+    """What of a listed run can't be read; its counts are then zero."""
 
 
 _STATES = {
@@ -226,6 +228,7 @@ def summary_from_wire(message: dataset_pb2.RunSummary) -> RunSummary:
             ShardFrames(item.shard, item.first_frame, item.end_frame) for item in message.missing
         ),
         quarantined_by_rule=dict(sorted(message.quarantined_by_rule.items())),
+        problem=message.problem,
     )
 
 
@@ -245,6 +248,7 @@ def summary_to_wire(summary: RunSummary) -> dataset_pb2.RunSummary:
         manifest_key=summary.manifest_key,
         missing=[frames_to_wire(frames) for frames in summary.missing],
         quarantined_by_rule=dict(summary.quarantined_by_rule),
+        problem=summary.problem,
     )
     message.create_time.FromDatetime(summary.create_time.astimezone(UTC))
     return message

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from simcloud.v1 import frame_pb2 as simcloud_dot_v1_dot_frame__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19simcloud/v1/dataset.proto\x12\x0bsimcloud.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17simcloud/v1/frame.proto\"C\n\nShardRange\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x13\n\x0b\x66irst_frame\x18\x02 \x01(\x04\x12\x11\n\tend_frame\x18\x03 \x01(\x04\"\xde\x01\n\x0e\x43ommittedShard\x12&\n\x05range\x18\x01 \x01(\x0b\x32\x17.simcloud.v1.ShardRange\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x11\n\tcrc64nvme\x18\x05 \x01(\x06\x12\x15\n\rstored_frames\x18\x06 \x01(\x04\x12\x1a\n\x12quarantined_frames\x18\x07 \x01(\x04\x12\x14\n\x0c\x66ingerprints\x18\x08 \x03(\t\x12\x19\n\x11\x61lready_committed\x18\t \x01(\x08\"\x8d\x04\n\nRunSummary\x12 \n\x03run\x18\x01 \x01(\x0b\x32\x13.simcloud.v1.RunRef\x12\x13\n\x0bspec_digest\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.simcloud.v1.RunState\x12\x17\n\x0fplan_generation\x18\x04 \x01(\r\x12\x16\n\x0eplanned_frames\x18\x05 \x01(\x04\x12\x15\n\rstored_frames\x18\x06 \x01(\x04\x12\x1a\n\x12quarantined_frames\x18\x07 \x01(\x04\x12\x16\n\x0eplanned_shards\x18\x08 \x01(\r\x12\x18\n\x10\x63ommitted_shards\x18\t \x01(\r\x12\x14\n\x0cstored_bytes\x18\n \x01(\x04\x12\x14\n\x0cmanifest_key\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07missing\x18\r \x03(\x0b\x32\x17.simcloud.v1.ShardRange\x12K\n\x13quarantined_by_rule\x18\x0e \x03(\x0b\x32..simcloud.v1.RunSummary.QuarantinedByRuleEntry\x1a\x38\n\x16QuarantinedByRuleEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*i\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUN_STATE_OPEN\x10\x01\x12\x17\n\x13RUN_STATE_PUBLISHED\x10\x02\x12\x15\n\x11RUN_STATE_ABORTED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19simcloud/v1/dataset.proto\x12\x0bsimcloud.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17simcloud/v1/frame.proto\"C\n\nShardRange\x12\r\n\x05shard\x18\x01 \x01(\r\x12\x13\n\x0b\x66irst_frame\x18\x02 \x01(\x04\x12\x11\n\tend_frame\x18\x03 \x01(\x04\"\xde\x01\n\x0e\x43ommittedShard\x12&\n\x05range\x18\x01 \x01(\x0b\x32\x17.simcloud.v1.ShardRange\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x0c\n\x04\x65tag\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x11\n\tcrc64nvme\x18\x05 \x01(\x06\x12\x15\n\rstored_frames\x18\x06 \x01(\x04\x12\x1a\n\x12quarantined_frames\x18\x07 \x01(\x04\x12\x14\n\x0c\x66ingerprints\x18\x08 \x03(\t\x12\x19\n\x11\x61lready_committed\x18\t \x01(\x08\"\x9e\x04\n\nRunSummary\x12 \n\x03run\x18\x01 \x01(\x0b\x32\x13.simcloud.v1.RunRef\x12\x13\n\x0bspec_digest\x18\x02 \x01(\t\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.simcloud.v1.RunState\x12\x17\n\x0fplan_generation\x18\x04 \x01(\r\x12\x16\n\x0eplanned_frames\x18\x05 \x01(\x04\x12\x15\n\rstored_frames\x18\x06 \x01(\x04\x12\x1a\n\x12quarantined_frames\x18\x07 \x01(\x04\x12\x16\n\x0eplanned_shards\x18\x08 \x01(\r\x12\x18\n\x10\x63ommitted_shards\x18\t \x01(\r\x12\x14\n\x0cstored_bytes\x18\n \x01(\x04\x12\x14\n\x0cmanifest_key\x18\x0b \x01(\t\x12/\n\x0b\x63reate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x07missing\x18\r \x03(\x0b\x32\x17.simcloud.v1.ShardRange\x12K\n\x13quarantined_by_rule\x18\x0e \x03(\x0b\x32..simcloud.v1.RunSummary.QuarantinedByRuleEntry\x12\x0f\n\x07problem\x18\x0f \x01(\t\x1a\x38\n\x16QuarantinedByRuleEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*i\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRUN_STATE_OPEN\x10\x01\x12\x17\n\x13RUN_STATE_PUBLISHED\x10\x02\x12\x15\n\x11RUN_STATE_ABORTED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,14 +35,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RUNSUMMARY_QUARANTINEDBYRULEENTRY']._loaded_options = None
   _globals['_RUNSUMMARY_QUARANTINEDBYRULEENTRY']._serialized_options = b'8\001'
-  _globals['_RUNSTATE']._serialized_start=922
-  _globals['_RUNSTATE']._serialized_end=1027
+  _globals['_RUNSTATE']._serialized_start=939
+  _globals['_RUNSTATE']._serialized_end=1044
   _globals['_SHARDRANGE']._serialized_start=100
   _globals['_SHARDRANGE']._serialized_end=167
   _globals['_COMMITTEDSHARD']._serialized_start=170
   _globals['_COMMITTEDSHARD']._serialized_end=392
   _globals['_RUNSUMMARY']._serialized_start=395
-  _globals['_RUNSUMMARY']._serialized_end=920
-  _globals['_RUNSUMMARY_QUARANTINEDBYRULEENTRY']._serialized_start=864
-  _globals['_RUNSUMMARY_QUARANTINEDBYRULEENTRY']._serialized_end=920
+  _globals['_RUNSUMMARY']._serialized_end=937
+  _globals['_RUNSUMMARY_QUARANTINEDBYRULEENTRY']._serialized_start=881
+  _globals['_RUNSUMMARY_QUARANTINEDBYRULEENTRY']._serialized_end=937
 # @@protoc_insertion_point(module_scope)

@@ -55,7 +55,7 @@ class CommittedShard(_message.Message):
     def __init__(self, range: _Optional[_Union[ShardRange, _Mapping]] = ..., key: _Optional[str] = ..., etag: _Optional[str] = ..., size_bytes: _Optional[int] = ..., crc64nvme: _Optional[int] = ..., stored_frames: _Optional[int] = ..., quarantined_frames: _Optional[int] = ..., fingerprints: _Optional[_Iterable[str]] = ..., already_committed: bool = ...) -> None: ...
 
 class RunSummary(_message.Message):
-    __slots__ = ("run", "spec_digest", "state", "plan_generation", "planned_frames", "stored_frames", "quarantined_frames", "planned_shards", "committed_shards", "stored_bytes", "manifest_key", "create_time", "missing", "quarantined_by_rule")
+    __slots__ = ("run", "spec_digest", "state", "plan_generation", "planned_frames", "stored_frames", "quarantined_frames", "planned_shards", "committed_shards", "stored_bytes", "manifest_key", "create_time", "missing", "quarantined_by_rule", "problem")
     class QuarantinedByRuleEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -77,6 +77,7 @@ class RunSummary(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     MISSING_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_BY_RULE_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     run: _frame_pb2.RunRef
     spec_digest: str
     state: RunState
@@ -91,4 +92,5 @@ class RunSummary(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     missing: _containers.RepeatedCompositeFieldContainer[ShardRange]
     quarantined_by_rule: _containers.ScalarMap[str, int]
-    def __init__(self, run: _Optional[_Union[_frame_pb2.RunRef, _Mapping]] = ..., spec_digest: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., plan_generation: _Optional[int] = ..., planned_frames: _Optional[int] = ..., stored_frames: _Optional[int] = ..., quarantined_frames: _Optional[int] = ..., planned_shards: _Optional[int] = ..., committed_shards: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., manifest_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., missing: _Optional[_Iterable[_Union[ShardRange, _Mapping]]] = ..., quarantined_by_rule: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    problem: str
+    def __init__(self, run: _Optional[_Union[_frame_pb2.RunRef, _Mapping]] = ..., spec_digest: _Optional[str] = ..., state: _Optional[_Union[RunState, str]] = ..., plan_generation: _Optional[int] = ..., planned_frames: _Optional[int] = ..., stored_frames: _Optional[int] = ..., quarantined_frames: _Optional[int] = ..., planned_shards: _Optional[int] = ..., committed_shards: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., manifest_key: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., missing: _Optional[_Iterable[_Union[ShardRange, _Mapping]]] = ..., quarantined_by_rule: _Optional[_Mapping[str, int]] = ..., problem: _Optional[str] = ...) -> None: ...
