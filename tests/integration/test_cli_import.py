@@ -61,7 +61,7 @@ def simcloud(folder: Path, *arguments: str) -> tuple[int, Any, str]:
         env={**kept, "SIMCLOUD_CONFIG": str(folder / "config.yaml")},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
     )
     answer = json.loads(result.stdout) if result.stdout.strip() else None
@@ -74,6 +74,7 @@ def configure(folder: Path, uploader: UploaderProcess, s3: S3Server, bucket: str
     save_config(Config(current="test", contexts={"test": context}), folder / "config.yaml")
 
 
+@pytest.mark.timeout(300)
 async def test_a_folder_becomes_a_run_that_verifies_and_again_sends_nothing(
     s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
@@ -201,6 +202,7 @@ class Gated(Content):
         return await self._inner.rgb(frame)
 
 
+@pytest.mark.timeout(300)
 async def test_after_a_kill_the_import_goes_on_where_it_was_durable(
     store: ObjectStore, s3_server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
