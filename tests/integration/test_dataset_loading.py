@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -201,6 +202,24 @@ async def test_parts_share_an_epoch_without_a_frame_twice(source: Source) -> Non
     assert sorted(seen) == sorted(STORED)
     with pytest.raises(InvalidRequest, match="3 is not one of 3 parts"):
         FrameStream(source, part=3, parts=3)
+
+
+async def test_the_workers_of_a_data_loader_share_their_part(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(source, ahead=ReadAhead(block_bytes=4000))
+    seen: list[Key] = []
+    for part in range(2):
+        for worker in range(2):
+            # torch's own module says so in a worker's process; torch is not installed here
+            loaders = ModuleType("torch.utils.data")
+            information = SimpleNamespace(id=worker, num_workers=2)
+            monkeypatch.setattr(loaders, "get_worker_info", lambda x=information: x, raising=False)
+            monkeypatch.setitem(sys.modules, "torch.utils.data", loaders)
+            stream = FrameStream(small, part=part, parts=2)
+            seen += await asyncio.to_thread(keys_of, stream)
+            stream.close()
+    assert sorted(seen) == sorted(STORED)
 
 
 async def test_a_condition_on_sampled_parameters_selects_frames(source: Source) -> None:

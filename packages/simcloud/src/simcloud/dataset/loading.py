@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
@@ -198,8 +199,9 @@ class FrameStream(_Run):
 
     Each ``iter()`` is one epoch and sets the next. ``state_dict`` between two frames says where the
     iteration stands; ``load_state_dict`` in a new process goes on from there, without reading what
-    was taken. Several readers share an epoch by ``part`` of ``parts`` (ranks times workers):
-    together they see every frame once.
+    was taken. Several readers share an epoch by ``part`` of ``parts``, for example one a rank:
+    together they see every frame once. The workers of a ``DataLoader`` share their reader's part
+    among them by themselves.
 
     Args:
         source: which frames of which run.
@@ -227,7 +229,7 @@ class FrameStream(_Run):
         self._taken = 0
 
     def set_part(self, part: int, parts: int) -> None:
-        """Which share of every epoch is read here; a ``worker_init_fn`` calls it.
+        """Which share of every epoch is read here.
 
         Raises:
             InvalidRequest: there is no such part.
@@ -310,7 +312,15 @@ class FrameStream(_Run):
             epoch=self.epoch,
             ahead=self.source.ahead,
         )
-        return blocks[self._part :: self._parts]
+        worker, workers = _worker()
+        return blocks[self._part * workers + worker :: self._parts * workers]
+
+
+def _worker() -> tuple[int, int]:
+    """Number of this process among a ``DataLoader``'s workers, and how many there are."""
+    loaders = sys.modules.get("torch.utils.data")
+    information = None if loaders is None else loaders.get_worker_info()
+    return (0, 1) if information is None else (information.id, information.num_workers)
 
 
 async def _following(frames: AsyncGenerator[EncodedFrame, None]) -> EncodedFrame | None:
