@@ -46,7 +46,7 @@ async def test_shards_are_rendered_committed_and_never_rendered_again(
         assert all(not shard.already_committed for shard in committed.values())
         assert sum(shard.stored_frames for shard in committed.values()) == 6
         opened = [event for event in events if isinstance(event, ShardOpened)]
-        assert [event.resume_frame for event in opened] == [0, 3]
+        assert sorted(event.resume_frame for event in opened) == [0, 3]  # both open at once
         moved = [event for event in events if isinstance(event, ShardMoved)]
         assert sorted(event.frame for event in moved) == list(range(6))
         assert all(event.timings is not None and event.timings.render > 0 for event in moved)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import platform
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from simcloud_generator.call import GenerateCall
 from simcloud_generator.frame import max_frame_bytes
 from simcloud_generator.jobs import FrameResult, InspectJob, RenderJob, SceneReport
 from simcloud_generator.pool import WorkerPool
+from simcloud_generator.renderers import resolved_digest
 from simcloud_generator.requests import (
     GenerateEvent,
     GenerateRequest,
@@ -31,6 +32,8 @@ from simcloud_generator.uploaders import Uploaders
 
 _RETRY_BUSY_S = 5.0
 _DEFAULT_PLAN = Plan(frames=1)
+_REMEMBERED = 256
+"""Specs known to fit their scene: neither changes, both are content-addressed."""
 
 
 class Generator:
@@ -46,6 +49,7 @@ class Generator:
         self._calls = 0
         self._draining = False
         self._generating: set[GenerateCall] = set()
+        self._fitting: OrderedDict[tuple[Path, str], None] = OrderedDict()
 
     @property
     def calls(self) -> int:
@@ -62,7 +66,7 @@ class Generator:
         except PreconditionFailed as error:
             return SceneReport(problems=(("renderer", str(error)),), warnings=())
         try:
-            return await self.pool.inspect(InspectJob(stage=stage, spec_json=ask.spec_json))
+            return await self._inspect(stage, ask)
         except PreconditionFailed as error:
             return SceneReport(problems=(("randomization.plugins", str(error)),), warnings=())
 
@@ -194,10 +198,26 @@ class Generator:
 
     async def _open(self, ask: SpecRequest) -> Path:
         stage = await self._scenes.fetch(ask.bucket, ask.prefix, ask.spec.scene)
-        report = await self.pool.inspect(InspectJob(stage=stage, spec_json=ask.spec_json))
-        for field, problem in report.problems:
-            raise InvalidRequest(f"spec.{field}", problem)
+        if self._key(stage, ask) not in self._fitting:
+            report = await self._inspect(stage, ask)
+            for field, problem in report.problems:
+                raise InvalidRequest(f"spec.{field}", problem)
         return stage
+
+    async def _inspect(self, stage: Path, ask: SpecRequest) -> SceneReport:
+        """Tries a spec on a scene, and remembers it if it fits.
+
+        Where plug-ins take part it does not: they are what is installed now.
+        """
+        report = await self.pool.inspect(InspectJob(stage=stage, spec_json=ask.spec_json))
+        if not report.problems and not ask.spec.randomization.plugins:
+            self._fitting[self._key(stage, ask)] = None
+            while len(self._fitting) > _REMEMBERED:
+                self._fitting.popitem(last=False)
+        return report
+
+    def _key(self, stage: Path, ask: SpecRequest) -> tuple[Path, str]:
+        return stage, resolved_digest(ask.spec, self.pool.identity)
 
 
 def _context(ask: GenerateRequest, stage: Path, plan: Plan) -> RunContext:

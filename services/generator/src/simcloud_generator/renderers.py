@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Protocol
 
 from simcloud.errors import PreconditionFailed, Violation
+from simcloud.spec.canonical import canonical_json, digest
 from simcloud.spec.fingerprint import make_fingerprint
-from simcloud.spec.model import Renderer
+from simcloud.spec.model import Renderer, Spec
 from simcloud_generator.backends.base import Session
 from simcloud_generator.backends.compositing.session import open_compositing
 from simcloud_generator.backends.compositing.settings import CompositingSettings
@@ -118,6 +119,17 @@ def try_variants(configuration: WorkerConfiguration) -> WorkerConfiguration:
     return replace(
         configuration, verdicts=tuple(judge(variant, memory=memory) for variant in variants)
     )
+
+
+def resolved_digest(spec: Spec, identity: WorkerIdentity) -> str:
+    """Digest of a spec as this renderer reads it: what is ``auto`` is what it has.
+
+    A spec is validated before ``auto`` is filled in and rendered afterwards; both are one scene.
+    """
+    own = {"backend": identity.backend, "variant": identity.variant}
+    filled = {name: value for name, value in own.items() if getattr(spec.renderer, name) == "auto"}
+    renderer = spec.renderer.model_copy(update=filled)
+    return digest(canonical_json(spec.model_copy(update={"renderer": renderer})))
 
 
 def open_renderers(configuration: WorkerConfiguration) -> Renderers:

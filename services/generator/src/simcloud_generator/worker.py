@@ -35,7 +35,7 @@ from simcloud_generator.jobs import (
     SceneReport,
     WorkerConfiguration,
 )
-from simcloud_generator.renderers import Renderers, open_renderers
+from simcloud_generator.renderers import Renderers, open_renderers, resolved_digest
 from simcloud_generator.settling.settler import Settler, drops_something
 from simcloud_generator.settling.simulation import SettlingFailed
 
@@ -93,6 +93,7 @@ class _OpenScene:
     """The scene and spec that the last job was about."""
 
     spec: Spec
+    spec_digest: str
     catalog: Catalog
     session: Session
     maker: FrameMaker
@@ -105,7 +106,8 @@ class _Worker:
 
     def __init__(self, renderers: Renderers) -> None:
         self.renderers = renderers
-        self._key: tuple[Path, str] | None = None
+        self._key: tuple[Path, str] = (Path(), "")
+        """Stage and resolved digest of the scene that is open."""
         self._scene: _OpenScene | None = None
         self._known: tuple[Path, Catalog] | None = None
 
@@ -163,14 +165,20 @@ class _Worker:
 
     def _open(self, stage: Path, spec_json: bytes) -> _OpenScene:
         spec_digest = digest(spec_json)
-        if self._scene is not None and self._key == (stage, spec_digest):
-            return self._scene
+        known = self._scene
+        if known is not None and (self._key[0], known.spec_digest) == (stage, spec_digest):
+            return known
         spec = parse(Spec, spec_json, field="spec")
-        if self._scene is not None:
-            self._scene.session.close()
-            self._scene = self._key = None
-        session = self.renderers.open(spec.renderer, stage)
         identity = self.renderers.identity()
+        key = (stage, resolved_digest(spec, identity))
+        if known is None or key != self._key:
+            self._scene = None
+            if known is not None:
+                known.session.close()
+            session = self.renderers.open(spec.renderer, stage)
+            settler = Settler(stage) if drops_something(spec) else None
+        else:  # as it was validated, before `auto` was filled in
+            session, settler = known.session, known.settler
         maker = FrameMaker(
             spec=spec,
             spec_digest=spec_digest,
@@ -178,9 +186,15 @@ class _Worker:
             session=session,
             stochastic=identity.stochastic,
         )
-        settler = Settler(stage) if drops_something(spec) else None
-        self._scene = _OpenScene(spec, self._catalog(stage), session, maker, settler)
-        self._key = (stage, spec_digest)
+        self._key = key
+        self._scene = _OpenScene(
+            spec=spec,
+            spec_digest=spec_digest,
+            catalog=self._catalog(stage),
+            session=session,
+            maker=maker,
+            settler=settler,
+        )
         return self._scene
 
     def _catalog(self, stage: Path) -> Catalog:
