@@ -37,7 +37,7 @@ LIBRARIES = (
 )
 """Packages that pixels or labels depend on."""
 
-PICTURE_REVISION = "3"
+PICTURE_REVISION = "4"
 """Raised by every change of this package after which the same libraries draw other pixels."""
 
 MAX_FACES = 20_000_000

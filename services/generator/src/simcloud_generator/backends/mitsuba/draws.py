@@ -83,7 +83,8 @@ def shuffled(number: Jit, bits: int, first: Jit, second: Jit) -> Jit:
     if bits == 0:
         return number
     mask, shift = mi.UInt32((1 << bits) - 1), (bits + 1) // 2
-    for key in (first, second, (first >> (2 * bits % 32)) ^ second):
+    keys = (first, second, (first >> (2 * bits % 32)) ^ second)
+    for key in keys if bits > 2 else keys[:2]:  # two reach most orders of four
         # an odd factor is one to one, and so is the shift
         number = (number * (key | 1) + (key >> bits)) & mask
         if bits > 1:

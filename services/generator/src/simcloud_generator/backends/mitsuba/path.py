@@ -1,7 +1,8 @@
 """Path tracing over a stage's tables, and the denoiser's guides: one kernel each.
 
 Light is looked for at every surface twice, by choosing a light and by following the surface. The
-last surface only chooses a light, which saves a ray.
+last surface only chooses a light, which saves a ray, unless it mirrors: chosen lights are hardly
+ever where a sharp lobe looks.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from simcloud_generator.backends.mitsuba.surface import Jit, draw, evaluate, spe
 
 ROULETTE_DEPTH = 3
 """Surfaces after which dark paths begin to end by chance."""
+
+SHARP_ROUGHNESS = 0.3
+"""Surfaces less rough than this are followed even if they are a path's last."""
 
 DRAWS_PER_SURFACE = 8
 _LIGHT, _JITTER, _LOBE, _DIRECTION, _ROULETTE, _OPACITY = range(6)
@@ -67,7 +71,9 @@ def render_paths(stage: Stage, camera: CameraRays, film: Film, max_depth: int) -
         light += beta * found_light(
             stage, hit, ray.d, density=density, distance=hit.distance + way, active=active
         )
-        active = hit.valid & (depth + 1 < max_depth)
+        more = depth + 1 < max_depth
+        # past the last surface rays only find light, straight on
+        active = hit.valid if stage.features.see_through else hit.valid & more
         hit = _only(hit, active)
         point = stage.point(hit, ray.d)
         base = (depth * 16 + passed) * DRAWS_PER_SURFACE + DRAWS_PER_SURFACE
@@ -76,12 +82,13 @@ def render_paths(stage: Stage, camera: CameraRays, film: Film, max_depth: int) -
         if stage.features.see_through:
             through, mirrored = passes(point, ray.d, draws.one(base + _OPACITY))
             through &= active
-            mirrored &= active
-        scattered = active & ~through & ~mirrored
+            mirrored &= active & more
+        scattered = active & more & ~through & ~mirrored
+        sharp = scattered & (point.surface.roughness < SHARP_ROUGHNESS)
         wi = point.frame.to_local(-ray.d)
         share = specular_share(point.surface, wi)
         vertex = Vertex(position, hit, point, wi, share)
-        followed = depth + 2 < max_depth
+        followed = (depth + 2 < max_depth) | sharp
         light += beta * chosen_light(stage, vertex, _light_sample(draws, base), scattered, followed)
         wo = draw(point.surface, share, wi, draws.one(base + _LOBE), draws.pair(base + _DIRECTION))
         value, found = evaluate(point.surface, share, wi, wo)
@@ -103,12 +110,9 @@ def render_paths(stage: Stage, camera: CameraRays, film: Film, max_depth: int) -
             active &= passed < MAX_PASSED
         ray = make_ray(offset_origin(position, hit.normal, direction), direction, FAR)
         # the last surface has looked for light already
-        active &= (depth + 1 < max_depth) | mirrored
-        brightest = dr.max(beta)
-        active &= brightest > 0.0
-        chance = dr.select(depth >= ROULETTE_DEPTH, dr.minimum(brightest, 0.95), 1.0)
-        active &= draws.one(base + _ROULETTE) < chance
-        beta = beta * dr.rcp(chance)
+        active &= (depth + 1 < max_depth) | mirrored | sharp | through
+        survives, beta = _roulette(beta, depth, draws.one(base + _ROULETTE))
+        active &= survives
         return ray, beta, light, depth, passed, density, way, active
 
     result: Any = dr.while_loop(
@@ -179,6 +183,13 @@ def _film_rays(camera: CameraRays, film: Film) -> tuple[Draws, Any]:
     place = draws.pair(mi.UInt32(_FILM))
     lens = draws.pair(mi.UInt32(_LENS)) if camera.lens else None
     return draws, camera.ray(mi.Float(column) + place.x, mi.Float(row) + place.y, lens)
+
+
+def _roulette(beta: Any, depth: Jit, sample: Jit) -> tuple[Jit, Any]:
+    """Which paths go on, and what they carry then."""
+    brightest = dr.max(beta)
+    chance = dr.select(depth >= ROULETTE_DEPTH, dr.minimum(brightest, 0.95), 1.0)
+    return (brightest > 0.0) & (sample < chance), beta * dr.rcp(chance)
 
 
 def _only(hit: Hit, active: Jit) -> Hit:
