@@ -103,14 +103,6 @@ class Bench:
         return len(history), sum(not entry.get("cache_hit", True) for entry in history)
 
 
-def resident_mb() -> float:
-    """Resident memory of this process now."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return float("nan")
-
-
 def measure(bench: Bench, frames: int, rounds: int) -> list[Stages]:
     """For each frame the least that each stage took in any round, after one that is not counted."""
     best: list[Stages] = []
@@ -145,28 +137,16 @@ def print_launches(bench: Bench, frames: int) -> None:
     print(f"kernels: {min(counts)} to {max(counts)} a frame, {compiled} compiled after warm-up")
 
 
-def print_memory(bench: Bench, frames: int) -> None:
-    """Resident memory over many frames."""
-    for index in range(frames):
-        bench.stages(index)
-        if index % 25 == 24:
-            print(f"frame {index}: {resident_mb():.0f} MB", flush=True)
-
-
 def main() -> None:
-    """Prints what frames cost; with ``--memory`` what a long row of them leaves behind."""
+    """Prints what frames cost."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", default="640x480", help="WIDTHxHEIGHT of the picture")
-    parser.add_argument("--memory", type=int, default=0, metavar="FRAMES")
     parser.add_argument("--kernels", type=Path, default=Path(tempfile.gettempdir()) / "kernels")
     arguments = parser.parse_args()
     width, height = (int(side) for side in arguments.size.split("x"))
     bench = Bench(width=width, height=height, kernels=arguments.kernels)
-    if arguments.memory:
-        print_memory(bench, arguments.memory)
-        return
     print_stages(measure(bench, arguments.frames, arguments.rounds))
     print_launches(bench, arguments.frames)
 
