@@ -42,8 +42,8 @@ class RenderedView:
     camera: CameraView
     arrays: dict[str, Array]
     """By annotator name, as the annotator table says: :data:`LABEL_ARRAYS` always, ``rgb``,
-    ``normals``, ``motion_vectors`` and ``pointcloud`` (rows of :data:`POINT_DTYPE`) where asked for; a point cloud
-    brings ``normals`` with it."""
+    ``normals``, ``motion_vectors`` and ``pointcloud`` (rows of :data:`POINT_DTYPE`) where asked
+    for; a point cloud brings ``normals`` with it."""
     objects: tuple[ObjectLabel, ...]
     """Every labelled object of the frame, in the picture or not, by instance id."""
     timings: dict[str, float]
