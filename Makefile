@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 CODE := packages services model-container scenes scripts tests bench
 FRAMES ?= 48
+JOBS ?= 2
 
 .PHONY: help
 help: ## This list
@@ -49,8 +50,8 @@ clean: ## Removes the demo's data and what tools have cached; keeps the virtual 
 # --- checking, in the order of speed and of likely failure ---------------------------------------
 
 .PHONY: test
-test: setup ## Every test that needs no Docker
-	$(BIN)/python -m pytest tests
+test: setup ## Every test that needs no Docker, a file a process, JOBS of them at once
+	$(BIN)/python -m pytest tests -n $(JOBS) --dist loadfile
 
 .PHONY: test-unit
 test-unit: $(INSTALLED) ## Unit tests alone: no sockets, no processes
@@ -92,8 +93,15 @@ ci: check docs-check test ## What CI runs
 # --- measuring: on an idle machine; bench/README.md says how to read the ratios ---------------------
 
 .PHONY: bench
-bench: setup ## Benchmarks beside their peers: CPU per frame, CPU per request
+bench: setup ## Benchmarks beside their peers: frames, labels, reading, requests
 	$(BIN)/python bench/generator/frame_cost.py
+	$(BIN)/python bench/generator/labels_agree.py
+	$(BIN)/python bench/generator/cycles_cost.py
+	$(BIN)/python bench/generator/compositing.py
+	$(BIN)/python bench/generator/settling_cost.py
+	$(BIN)/python bench/generator/overlap.py
+	$(BIN)/python bench/generator/memory.py
+	$(BIN)/python bench/dataset/reading.py
 	$(BIN)/python bench/router/cpu_per_request.py
 
 # --- on a machine with an RT GPU ----------------------------------------------------------------
