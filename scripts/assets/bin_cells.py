@@ -47,7 +47,9 @@ def pod(straps: tuple[tuple[float, float], ...]) -> Callable[[np.random.Generato
             _cloth(rng, (x, y, 0.0), (0, -2 * y, 0), (0, 0, HEIGHT_M), (0.008, 0, 0)),
         ]
         # The floor is a cloth over a board: flat, with a seam along its front.
-        floor = box((-x - 0.004, -y, 0.0), (x + 0.004, y + 0.012, FLOOR_M), repeat_m=0.12)
+        # It reaches beyond the walls, which bulge outwards: no slit shows between them.
+        low, high = (-x - 0.012, -y, 0.0), (x + 0.012, y + 0.03, FLOOR_M)
+        floor = box(low, high, repeat_m=0.12)
         seams = [
             _edge((-x, -y, FLOOR_M), (x, -y, FLOOR_M), 0.0045),
             _edge((-x, -y, 0.0), (-x, -y, HEIGHT_M), 0.0045),
