@@ -53,6 +53,10 @@ def json_schema(model: type[BaseModel], title: str) -> Json:
                 body["description"] = docs[field].replace("``", "`")
         if "description" in part:
             part["description"] = prose(part["description"])
+    for name in _told_apart(schema):
+        # The loader tells the forms of a union apart by it, default or not.
+        part = schema["$defs"][name]
+        part["required"] = sorted({*part.get("required", []), "kind"})
     result = _with_short_forms(schema)
     assert isinstance(result, dict)
     if "Constant" in result.get("$defs", {}):
@@ -65,6 +69,20 @@ def json_schema(model: type[BaseModel], title: str) -> Json:
         **result,
         "title": f"Simcloud {title.lower()}",
     }
+
+
+def _told_apart(part: object) -> set[str]:
+    """Names of the models that are forms of a union, distributions apart: these have short forms
+    without ``kind``."""
+    if isinstance(part, list):
+        return set().union(*(_told_apart(item) for item in part))
+    if not isinstance(part, dict):
+        return set()
+    mapping = part.get("discriminator", {}).get("mapping", {})
+    if _is_union(part) or _is_independent(part):
+        return set()
+    own = {ref.rpartition("/")[2] for ref in mapping.values()}
+    return own.union(*(_told_apart(item) for key, item in part.items() if key != "discriminator"))
 
 
 def _with_short_forms(part: object) -> object:
