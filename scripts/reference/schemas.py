@@ -72,8 +72,10 @@ def json_schema(model: type[BaseModel], title: str) -> Json:
 
 
 def _told_apart(part: object) -> set[str]:
-    """Names of the models that are forms of a union, distributions apart: these have short forms
-    without ``kind``."""
+    """Names of the models that are forms of a union.
+
+    Distributions apart: they have short forms without ``kind``.
+    """
     if isinstance(part, list):
         return set().union(*(_told_apart(item) for item in part))
     if not isinstance(part, dict):
