@@ -60,7 +60,7 @@ def _simcloud(folder: Path, *arguments: str) -> tuple[int, Any, str]:
 def test_a_run_ends_complete_and_the_same_command_again_renders_nothing(workplace: Path) -> None:
     arguments = ("run", "small.yaml", "--frames", "4", "--frames-per-shard", "2")
     code, answer, errors = _simcloud(workplace, *arguments)
-    assert code == ExitCode.COMPLETE, errors
+    assert code == ExitCode.COMPLETE, (answer, errors)
     assert answer["accounting"]["ok"]
     counts = answer["accounting"]
     assert (counts["planned"], counts["stored"], counts["scored"]) == (4, 4, 4)
@@ -72,13 +72,13 @@ def test_a_run_ends_complete_and_the_same_command_again_renders_nothing(workplac
     assert (report.parent / "first.png").read_bytes()[:4] == b"\x89PNG"
 
     code, again, errors = _simcloud(workplace, *arguments)
-    assert code == ExitCode.COMPLETE, errors
+    assert code == ExitCode.COMPLETE, (again, errors)
     assert again["run"] == answer["run"]
     assert again["generation"]["rendered_frames"] == 0
     assert again["metrics"] == answer["metrics"]
 
     code, verified, errors = _simcloud(workplace, "verify", answer["run"], "--deep")
-    assert code == ExitCode.COMPLETE, errors
+    assert code == ExitCode.COMPLETE, (verified, errors)
     assert verified["bytes_checked"] >= answer["stored_bytes"]
 
 
@@ -86,11 +86,11 @@ def test_a_run_ends_complete_and_the_same_command_again_renders_nothing(workplac
 def test_a_part_of_a_run_is_no_failure_and_the_rest_completes_it(workplace: Path) -> None:
     run = ("run", "small.yaml", "--name", "parts", "--frames", "2", "--frames-per-shard", "1")
     code, first, errors = _simcloud(workplace, *run, "--shards", "1", "--no-score", "--no-preview")
-    assert code == ExitCode.COMPLETE, errors
+    assert code == ExitCode.COMPLETE, (first, errors)
     assert not first["published"]
     assert first["missing_shards"] == [0]
     code, rest, errors = _simcloud(workplace, "resume", "parts", "--no-score")
-    assert code == ExitCode.COMPLETE, errors
+    assert code == ExitCode.COMPLETE, (rest, errors)
     assert rest["published"]
     assert rest["generation"]["rendered_frames"] == 1
 
