@@ -43,7 +43,7 @@ async def send_some(upload: ShardUpload, end: int, *, durable: int) -> None:
 async def test_a_writer_whose_frames_took_too_long_opens_its_shard_again_when_they_come(
     s3_server: S3Server, store: ObjectStore, location: RunLocation
 ) -> None:
-    settings = small_settings(s3_server.settings, idle_timeout_s=0.3, stale_after_s=60.0)
+    settings = small_settings(s3_server.settings, idle_timeout_s=1.5, stale_after_s=60.0)
 
     async def is_released() -> bool:
         newest = await newest_epoch(store, location, 0)
