@@ -47,7 +47,8 @@ def main(request: dict) -> dict:
         scene.cycles.filter_width = 0.01
         scene.cycles.use_adaptive_sampling = False
         scene.cycles.use_denoising = False
-        layer.pass_alpha_threshold = 0.5
+        # Glass is a surface to a label, a hole cut by an opacity mask is none.
+        layer.pass_alpha_threshold = 0.02
     else:
         scene.cycles.samples = request["samples"]
         scene.cycles.max_bounces = request["bounces"]
