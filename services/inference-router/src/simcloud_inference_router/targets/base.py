@@ -21,6 +21,9 @@ class Invocation:
     """The caller's id; travels as InferenceId where it is a valid one."""
     attributes: Sequence[tuple[str, str]] = ()
     """Names and values for CustomAttributes, the trace context among them."""
+    session: str = ""
+    """Key of the caller's session: invocations with the same one go to the same target; empty: it
+    belongs to none."""
 
 
 @dataclass(frozen=True, slots=True)
