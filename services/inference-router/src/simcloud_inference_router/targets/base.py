@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from simcloud.errors import SimcloudError
+
+NEW_SESSION = "NEW_SESSION"
+"""``Invocation.session`` that asks the model for a session (InvokeEndpoint's SessionId)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetAnswer:
+    """The model's answer."""
+
+    body: bytes
+    content_type: str
+    variant: str = ""
+    """Production variant that answered; empty where there is none."""
+    session: str = ""
+    """Session that the model has just made; empty: none."""
+    closed_session: str = ""
+    """Session that the model has just closed; empty: none."""
+    attributes: str = ""
+    """CustomAttributes that the container set; empty: none."""
+
+
+TakePart: TypeAlias = Callable[[TargetAnswer], Awaitable[None]]
+"""Takes one part of an answer that comes in parts; the target waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +45,14 @@ class Invocation:
     attributes: Sequence[tuple[str, str]] = ()
     """Names and values for CustomAttributes, the trace context among them."""
     session: str = ""
-    """Key of the caller's session: invocations with the same one go to the same target; empty: it
-    belongs to none."""
-
-
-@dataclass(frozen=True, slots=True)
-class TargetAnswer:
-    """The model's answer."""
-
-    body: bytes
-    content_type: str
-    variant: str = ""
-    """Production variant that answered; empty where there is none."""
+    """Session at the model (SessionId): an id, ``NEW_SESSION`` to open one, or empty. A request of
+    a session goes to the target that made it, and is never sent twice at once."""
+    target_model: str = ""
+    """Model of a multi-model endpoint, in place of the catalogue's; empty: the catalogue's."""
+    on_part: TakePart | None = None
+    """Where parts go as they come, for a model that answers several times; the answer then has an
+    empty body. Such a request is never sent twice at once, and not again after its first part.
+    None: the answer is wanted whole."""
 
 
 @dataclass(frozen=True, slots=True)
