@@ -9,7 +9,7 @@ from typing import Protocol, TypeAlias
 from simcloud.errors import SimcloudError
 
 NEW_SESSION = "NEW_SESSION"
-"""``Invocation.session`` that asks the model for a session (InvokeEndpoint's SessionId)."""
+"""``Invocation.session_id`` that asks the model for a session (InvokeEndpoint's SessionId)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,10 @@ class Invocation:
     attributes: Sequence[tuple[str, str]] = ()
     """Names and values for CustomAttributes, the trace context among them."""
     session: str = ""
-    """Session at the model (SessionId): an id, ``NEW_SESSION`` to open one, or empty. A request of
-    a session goes to the target that made it, and is never sent twice at once."""
+    """Key of the caller's session: invocations with the same one go to the same target, and are
+    never sent twice at once; empty: it belongs to none."""
+    session_id: str = ""
+    """Session at the endpoint (SessionId): an id, ``NEW_SESSION`` to open one, or empty."""
     target_model: str = ""
     """Model of a multi-model endpoint, in place of the catalogue's; empty: the catalogue's."""
     on_part: TakePart | None = None
