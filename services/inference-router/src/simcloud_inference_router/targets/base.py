@@ -70,6 +70,8 @@ class Failure:
     """Seconds that the target asked to be left alone; None: it did not say."""
     refresh: bool = False
     """Whether new credentials may help."""
+    no_capacity: bool = False
+    """Whether the target is scaled to zero: it was not asked in vain, for asking wakes it up."""
 
 
 class Target(Protocol):

@@ -236,8 +236,8 @@ def _model_failure(wire: WireError, status: int) -> Failure:
 def _validation_failure(wire: WireError) -> Failure:
     lowered = wire.message.lower()
     if "no capacity" in lowered:
-        # Scaled to zero. Not retried by us: provisioning takes minutes.
-        return Failure(_not_ready(wire, NO_CAPACITY_RETRY_S))
+        # Scaled to zero. Provisioning takes minutes: whether to wait for it is the model's choice.
+        return Failure(_not_ready(wire, NO_CAPACITY_RETRY_S), no_capacity=True)
     if "not found" in lowered or "could not find" in lowered:
         return Failure(NotFound(wire.text, target=wire.target))
     return Failure(_invalid(wire))
