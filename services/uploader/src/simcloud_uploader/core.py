@@ -17,6 +17,7 @@ from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import RetryPolicy
 from simcloud_uploader.capable import ServerCheck
 from simcloud_uploader.commit import Committer
+from simcloud_uploader.facts import Facts
 from simcloud_uploader.live import LiveStreams, ShardKey
 from simcloud_uploader.messages import OpenRequest, Request
 from simcloud_uploader.multipart import Completer, PartUploader
@@ -26,6 +27,7 @@ from simcloud_uploader.session import Means, Send, ShardSession
 from simcloud_uploader.settings import UploaderSettings
 from simcloud_uploader.shard_open import ShardOpener
 from simcloud_uploader.slots import AdaptiveSlots
+from simcloud_uploader.summaries import Summaries
 from simcloud_uploader.sweeper import PeriodicSweep, Stopped, Sweeper
 
 MAX_REASON_BYTES = 256
@@ -53,7 +55,7 @@ class Uploader:
         self.instance = secrets.token_hex(8)
         self.budget = ByteBudget(settings.budget_bytes, name="uploader")
         self.live = LiveStreams(patience_s=settings.cleanup_s)
-        self.runs = Runs(store)
+        self.runs = Runs(store, Summaries(store, Facts(settings.facts_bytes)))
         self._sweeper = Sweeper(
             store, upload_ttl_s=settings.upload_ttl_s, stale_after_s=settings.stale_after_s
         )

@@ -98,3 +98,19 @@ SWEPT: Final = declare(
         labels=("what",),
     )
 )
+FACTS: Final = declare(
+    Metric(
+        name="simcloud_uploader_facts",
+        kind="counter",
+        help="Specs, plans, manifests and index footers that looks at runs needed: known already, "
+        "read from S3, or dropped for want of room.",
+        labels=("outcome",),
+    )
+)
+FACT_BYTES: Final = declare(
+    Metric(
+        name="simcloud_uploader_fact_bytes",
+        kind="gauge",
+        help="Memory for what looks at runs have read, about.",
+    )
+)

@@ -15,13 +15,9 @@ from simcloud.client._wire import MAX_PROVENANCE_BYTES, RunState, RunSummary
 from simcloud.dataset.layout import SCENES, RunLocation, check_bucket, check_prefix, check_run
 from simcloud.dataset.manifest import (
     build_manifest,
-    by_rule,
-    collect_shards,
     committed_shards,
-    load_manifest,
     newest_generation,
     publish_manifest,
-    quarantined_in,
 )
 from simcloud.dataset.rundoc import (
     RunDocuments,
@@ -45,9 +41,8 @@ from simcloud.spec.canonical import canonical_json, digest
 from simcloud.spec.model import Spec, differing_fields
 from simcloud.spec.plan import Plan, ShardFrames
 from simcloud_uploader.ownership import RunIsAborted
+from simcloud_uploader.summaries import Summaries
 
-MAX_MISSING = 1000
-"""Shards of ``RunSummary.missing`` (dataset.proto)."""
 MAX_PROBLEM_CHARS = 1000
 _PLAN_TRIES = 5
 _LOOKED_AT_ONCE = 8
@@ -79,10 +74,16 @@ class Page:
 
 
 class Runs:
-    """The runs of one S3, nothing kept in memory."""
+    """The runs of one S3, no state of them in memory.
 
-    def __init__(self, store: ObjectStore) -> None:
+    Args:
+        store: S3.
+        summaries: looks at runs.
+    """
+
+    def __init__(self, store: ObjectStore, summaries: Summaries) -> None:
         self._store = store
+        self._summaries = summaries
 
     async def create(
         self, location: RunLocation, *, spec: Spec, plan: Plan, provenance_json: bytes
@@ -142,60 +143,7 @@ class Runs:
         Raises:
             NotFound: there is no such run.
         """
-        documents = await load_run(self._store, location)
-        return await self.summary(documents), documents
-
-    async def summary(self, documents: RunDocuments, *, rules: bool = True) -> RunSummary:
-        """A run, counted in S3.
-
-        Args:
-            documents: the run's spec and plan.
-            rules: whether to tell the rules that quarantined frames broke; while a run is open,
-                this reads an index for each shard that has such frames.
-        """
-        location = documents.location
-        aborted = await is_aborted(self._store, location)
-        generation = await newest_generation(self._store, location)
-        published = generation == documents.generation
-        if published:
-            # The manifest of the newest plan names every shard: no need to ask each index.
-            manifest = await load_manifest(self._store, location, generation=generation)
-            counts = (
-                manifest.stored_frames,
-                manifest.quarantined_frames,
-                len(manifest.shards),
-                manifest.stored_bytes,
-            )
-            missing: tuple[ShardFrames, ...] = ()
-            quarantine = manifest.quarantine if rules else ()
-        else:
-            collected = await collect_shards(self._store, documents)
-            counts = (
-                collected.stored_frames,
-                collected.quarantined_frames,
-                len(collected.records),
-                collected.stored_bytes,
-            )
-            missing = collected.missing[:MAX_MISSING]
-            records = list(collected.records.values()) if rules else []
-            quarantine = await quarantined_in(self._store, location, records)
-        state = RunState.PUBLISHED if published else RunState.OPEN
-        return RunSummary(
-            location=location,
-            spec_digest=documents.spec_digest,
-            state=RunState.ABORTED if aborted else state,
-            stored_frames=counts[0],
-            quarantined_frames=counts[1],
-            committed_shards=counts[2],
-            stored_bytes=counts[3],
-            manifest_key=location.manifest_key(generation) if generation else "",
-            create_time=documents.created_at,
-            missing=missing,
-            quarantined_by_rule=by_rule(quarantine),
-            plan_generation=documents.generation,
-            planned_frames=documents.planned_frames,
-            planned_shards=documents.plan.shard_count,
-        )
+        return await self._summaries.look(location)
 
     async def list_page(self, bucket: str, prefix: str, *, page_size: int, page_token: str) -> Page:
         """The runs below a prefix, by name, without what they miss."""
@@ -232,8 +180,7 @@ class Runs:
         except InvalidRequest:
             return None
         try:
-            documents = await load_run(self._store, location)
-            summary = await self.summary(documents, rules=False)
+            summary, _ = await self._summaries.look(location, spec=spec, rules=False)
         except NotFound:
             return None
         except Corruption as error:
@@ -258,7 +205,7 @@ class Runs:
         if await newest_generation(self._store, location) < documents.generation:
             manifest = await build_manifest(self._store, documents, provenance=provenance)
             created = await publish_manifest(self._store, location, manifest)
-        return await self.summary(documents), created
+        return await self._summaries.summary(documents), created
 
 
 def _damaged(location: RunLocation, problem: str, *, created: datetime) -> RunSummary:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from simcloud import failpoints
 from simcloud.client._wire import CommittedShard
 from simcloud.clock import Clock
 from simcloud.concurrency import ByteBudget, run_cleanup, single_error
@@ -24,6 +25,7 @@ from simcloud.errors import (
     SimcloudError,
     StorageError,
 )
+from simcloud.failpoints import Failpoint
 from simcloud.s3 import checksums
 from simcloud.s3.objects import ObjectStore
 from simcloud.telemetry import metrics
@@ -223,6 +225,7 @@ class ShardSession:
             return
         self._stream.ledger.stored(stored)
         if self._stream.ledger.unwritten:
+            failpoints.reached(Failpoint.AFTER_PART)
             self._unwritten.set()
         self._credit.free(payload_bytes)
         await self._send_credit()
@@ -249,6 +252,8 @@ class ShardSession:
             return  # a restart waits for this lock; these parts are gone
         after = ledger.written(len(parts))
         if after > before:
+            self._tell("frames are durable", epoch=self._ownership.document.epoch, before=after)
+            failpoints.reached(Failpoint.AFTER_EPOCH)
             await self._send(Durable(after))
 
     # The end.
@@ -262,12 +267,15 @@ class ShardSession:
         except UploadLost as lost:
             await self._restart(lost.reason, generation)
             return
+        failpoints.reached(Failpoint.AFTER_COMPLETE)
         expected = (self._stream.size_bytes, self._stream.crc64nvme)
         # Another's tar is made of other renderings: its rows must be read from it.
         rows = self._stream.rows if (tar.size_bytes, tar.crc64nvme) == expected else None
         committed = await self._means.committer.commit(
             self._opened.run, self._opened.expected.frames, tar, rows
         )
+        self._tell("shard committed", epoch=self._ownership.document.epoch)
+        failpoints.reached(Failpoint.AFTER_INDEX)
         self._end(committed)
 
     def _end(self, committed: CommittedShard) -> None:
@@ -355,6 +363,12 @@ class ShardSession:
     async def _send(self, event: Event) -> None:
         async with self._sending:
             await self._sink(event)
+
+    def _tell(self, event: str, *, epoch: int, before: int | None = None) -> None:
+        """A step of the shard, for whoever has to find out what happened when."""
+        shard = self._opened.expected.frames.shard
+        details = {} if before is None else {"durable_before": before}
+        _log.debug(event, run=str(self._opened.run.location), shard=shard, epoch=epoch, **details)
 
     async def _leave(self) -> None:
         """The undo of owning a shard: a checkpoint, never an abort; others can go on from it."""

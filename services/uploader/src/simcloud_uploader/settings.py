@@ -60,6 +60,10 @@ class UploaderSettings(ServerSettings):
     sweep_prefixes: tuple[str, ...] = ()
     """`bucket` or `bucket/prefix` of runs that are swept though this process never served them."""
 
+    facts_bytes: int = Field(default=32 * MIB, ge=0)
+    """Memory for what looks at runs have read of objects that never change, beside `budget_bytes`:
+    2 KiB a committed shard, so that following a run costs its new shards; 0: all is read again at
+    each look."""
     probe_s3: bool = True
     """Try once a bucket what its server can do, with two small objects below `.simcloud-probe/`,
     and refuse one that can't keep the promises; off: take it to be as AWS's."""

@@ -173,6 +173,13 @@ async def load_shard_record(store: ObjectStore, location: RunLocation, shard: in
         NoSuchKey: the shard is not committed.
         Corruption: not an index of this shard.
     """
+    return (await read_shard_record(store, location, shard))[0]
+
+
+async def read_shard_record(
+    store: ObjectStore, location: RunLocation, shard: int
+) -> tuple[ShardRecord, str]:
+    """As ``load_shard_record``, with the ETag of the object that said it, quotes included."""
     key = location.index_key(shard)
     body = await store.get_tail(location.bucket, key, _TAIL_BYTES)
     footer = _footer_bytes(body.data, key)
@@ -182,7 +189,7 @@ async def load_shard_record(store: ObjectStore, location: RunLocation, shard: in
     record = shard_record(_MAGIC + body.data[-footer:])
     if record.shard.shard != shard or record.tar.path != shard_path(shard):
         raise Corruption(f"{key} is the index of shard {record.shard.shard} ({record.tar.path})")
-    return record
+    return record, body.info.etag
 
 
 async def load_index(store: ObjectStore, location: RunLocation, shard: int) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -20,7 +20,7 @@ from simcloud.dataset.rundoc import RunDocuments
 from simcloud.errors import Corruption, NotFound, PreconditionFailed, Violation
 from simcloud.s3 import checksums
 from simcloud.s3.errors import NoSuchKey
-from simcloud.s3.objects import ObjectStore
+from simcloud.s3.objects import Body, ObjectStore
 from simcloud.s3.retrying import for_each
 from simcloud.spec.canonical import canonical_json, first_problem
 from simcloud.spec.plan import ShardFrames
@@ -29,6 +29,10 @@ _CONCURRENCY = 16
 """Indexes looked at at once."""
 _NAMED_IN_MESSAGE = 10
 _MAX_VIOLATIONS = 1000
+
+
+ReadRecord = Callable[[int, str], Awaitable[ShardRecord]]
+"""What an index says of its shard: by the shard's number and the index's ETag."""
 
 
 class _Model(BaseModel):
@@ -181,29 +185,46 @@ class Collected:
 
 async def committed_shards(store: ObjectStore, location: RunLocation) -> list[int]:
     """Numbers of the shards that have an index, ascending: one LIST."""
-    found = []
+    return list(await listed_indexes(store, location))
+
+
+async def listed_indexes(store: ObjectStore, location: RunLocation) -> dict[int, str]:
+    """ETags of the indexes there are, by the shard's number, ascending: one LIST."""
+    found = {}
     async for row in store.list_keys(location.bucket, location.index_prefix):
         key = location.parse(row.key)
         if key is not None and key.kind is KeyKind.INDEX:
-            found.append(key.shard)
+            found[key.shard] = row.etag
     return found
 
 
-async def collect_shards(store: ObjectStore, documents: RunDocuments) -> Collected:
+async def collect_shards(
+    store: ObjectStore, documents: RunDocuments, *, read: ReadRecord | None = None
+) -> Collected:
     """The committed shards of the newest plan, from a LIST of indexes and their footers.
+
+    Args:
+        store: S3.
+        documents: the run's spec and plan.
+        read: what an index says, by its shard's number and its ETag in the LIST; None: its footer
+            is read.
 
     Raises:
         Corruption: an index is not of this run's spec or plan.
     """
     location = documents.location
     count = documents.plan.shard_count
-    present = [number for number in await committed_shards(store, location) if number < count]
+    listed = await listed_indexes(store, location)
 
     async def load(number: int) -> ShardRecord:
-        record = await load_shard_record(store, location, number)
+        if read is None:
+            record = await load_shard_record(store, location, number)
+        else:
+            record = await read(number, listed[number])
         check_record(record, documents)
         return record
 
+    present = [number for number in listed if number < count]
     records = await for_each(present, load, limit=_CONCURRENCY)
     by_number = {record.shard.shard: record for record in records}
     missing = tuple(item for item in documents.plan.shards() if item.shard not in by_number)
@@ -336,10 +357,22 @@ async def load_manifest(
     try:
         if number == 0:
             raise NotFound(f"{location} has no manifest: no such run, or it is not published yet")
-        body = await store.get(location.bucket, location.manifest_key(number))
-        return Manifest.model_validate(json.loads(body.data))
+        return manifest_of(
+            location, await store.get(location.bucket, location.manifest_key(number))
+        )
     except NoSuchKey as error:
         raise NotFound(f"{where} does not exist") from error
+
+
+def manifest_of(location: RunLocation, body: Body) -> Manifest:
+    """The manifest in the bytes of an object.
+
+    Raises:
+        Corruption: it can't be read.
+    """
+    where = f"s3://{location.bucket}/{body.info.key}"
+    try:
+        return Manifest.model_validate(json.loads(body.data))
     except ValidationError as error:
         path, problem = first_problem(error)
         raise Corruption(f"{where}: {path}: {problem}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from simcloud.dataset.layout import KeyKind, RunLocation
 from simcloud.errors import Corruption, InvalidRequest, NotFound
 from simcloud.s3.errors import NoSuchKey
-from simcloud.s3.objects import ObjectStore
+from simcloud.s3.objects import Body, ObjectStore
 from simcloud.spec.canonical import canonical_bytes, canonical_json, digest, first_problem, parse
 from simcloud.spec.model import Spec
 from simcloud.spec.plan import Plan
@@ -112,10 +113,24 @@ async def load_spec(store: ObjectStore, location: RunLocation) -> SpecOfRun:
     try:
         body = await store.get(location.bucket, location.spec_key)
     except NoSuchKey as error:
-        raise NotFound(
-            f"there is no run {location}: {location.spec_key} does not exist; create it or list "
-            "the runs below the prefix"
-        ) from error
+        raise no_such_run(location) from error
+    return spec_of(location, body)
+
+
+def no_such_run(location: RunLocation) -> NotFound:
+    """The error of who asks for a run that has no spec.json."""
+    return NotFound(
+        f"there is no run {location}: {location.spec_key} does not exist; create it or list "
+        "the runs below the prefix"
+    )
+
+
+def spec_of(location: RunLocation, body: Body) -> SpecOfRun:
+    """The spec in the bytes of spec.json.
+
+    Raises:
+        Corruption: they are not what their digest says.
+    """
     where = f"s3://{location.bucket}/{location.spec_key}"
     document = _document(body.data, where)
     spec_json = canonical_bytes(document.spec)
@@ -145,12 +160,20 @@ async def newest_plan(store: ObjectStore, location: RunLocation) -> tuple[int, P
         key = location.parse(row.key)
         if key is not None and key.kind is KeyKind.PLAN:
             generations.append(key.number)
-    if not generations:
-        return None
-    newest = max(generations)
-    if sorted(generations) != list(range(1, newest + 1)):
-        raise Corruption(f"{location}: plans {sorted(generations)} are not 1 to {newest}")
-    return newest, await load_plan(store, location, newest)
+    newest = newest_of(location, generations)
+    return (newest, await load_plan(store, location, newest)) if newest else None
+
+
+def newest_of(location: RunLocation, generations: Iterable[int]) -> int:
+    """The newest of the plans that are there; 0 when there is none.
+
+    Raises:
+        Corruption: a gap in the generations.
+    """
+    found = sorted(generations)
+    if found != list(range(1, len(found) + 1)):
+        raise Corruption(f"{location}: plans {found} are not 1 to {found[-1]}")
+    return len(found)
 
 
 async def load_plan(store: ObjectStore, location: RunLocation, generation: int) -> Plan:
@@ -160,12 +183,19 @@ async def load_plan(store: ObjectStore, location: RunLocation, generation: int) 
         NoSuchKey: there is none.
         Corruption: it can't be read.
     """
-    key = location.plan_key(generation)
-    body = await store.get(location.bucket, key)
+    return plan_of(location, await store.get(location.bucket, location.plan_key(generation)))
+
+
+def plan_of(location: RunLocation, body: Body) -> Plan:
+    """The plan in the bytes of an object.
+
+    Raises:
+        Corruption: it can't be read.
+    """
     try:
         return parse(Plan, body.data, field="plan")
     except InvalidRequest as error:
-        raise Corruption(f"s3://{location.bucket}/{key}: {error}") from error
+        raise Corruption(f"s3://{location.bucket}/{body.info.key}: {error}") from error
 
 
 async def load_run(store: ObjectStore, location: RunLocation) -> RunDocuments:
@@ -178,8 +208,20 @@ async def load_run(store: ObjectStore, location: RunLocation) -> RunDocuments:
     spec = await load_spec(store, location)
     found = await newest_plan(store, location)
     if found is None:
-        raise NotFound(f"run {location} has a spec and no plan: create it again with its plan")
+        raise no_plan(location)
     generation, plan = found
+    return documents_of(location, spec, plan, generation)
+
+
+def no_plan(location: RunLocation) -> NotFound:
+    """The error of a run that was created half."""
+    return NotFound(f"run {location} has a spec and no plan: create it again with its plan")
+
+
+def documents_of(
+    location: RunLocation, spec: SpecOfRun, plan: Plan, generation: int
+) -> RunDocuments:
+    """A run's documents together."""
     return RunDocuments(
         location=location,
         spec=spec.spec,
