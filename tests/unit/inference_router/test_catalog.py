@@ -77,7 +77,7 @@ def test_labels_come_from_a_file_beside_the_catalogue(tmp_path: Path) -> None:
         ({"targets": []}, "targets"),
         ({"targets": [{"name": "a", "kind": "sagemaker"}]}, "needs `endpoint`"),
         ({"targets": [{"name": "a", "kind": "container"}]}, "needs `url`"),
-        ({"targets": [{**TARGET, "kind": "container", "url": "http://h:1"}]}, "mean nothing"),
+        ({"targets": [{**TARGET, "kind": "container", "url": "http://h:1"}]}, "endpoint means nothing"),
         ({"targets": [{**TARGET, "kind": "lambda"}]}, "kind"),
         ({"targets": [{**TARGET, "variant": "a b"}]}, "variant"),
         ({"targets": [{**TARGET, "max_request_bytes": 0}]}, "max_request_bytes"),

@@ -9,6 +9,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
+from simcloud_inference_router.target_entry import NAME, TargetEntry
+
+__all__ = ["Catalog", "Datatype", "ModelEntry", "TargetEntry", "TensorSignature", "load_catalog"]
 
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
@@ -18,9 +21,6 @@ Datatype = Literal[
 
 TensorCodecName = Literal["triton_binary", "npy", "json_v2"]
 PictureCodecName = Literal["raw_image"]
-
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._/@-]{0,127}$"
-_HEADER_VALUE = r"^[\x21-\x7e]*$"
 
 
 class _Entry(BaseModel):
@@ -38,51 +38,10 @@ class TensorSignature(_Entry):
     """Shape, the batch included; -1 for a dimension of any size."""
 
 
-class TargetEntry(_Entry):
-    """One place that serves a model."""
-
-    name: str = Field(pattern=_NAME)
-    """Unique in the catalogue; appears in answers, metrics and messages."""
-    kind: Literal["sagemaker", "container"]
-    """`sagemaker`: an endpoint, or what speaks its protocol. `container`: plain `/invocations`."""
-    endpoint: str = Field(default="", pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$|^$")
-    """Endpoint's name. Required for `sagemaker`."""
-    url: str = Field(default="", pattern=r"^https?://[^/?#\s]+/?$|^$")
-    """Base address. Required for `container`; for `sagemaker` the region's runtime by default."""
-    region: str = Field(default="", pattern=r"^[a-z0-9-]*$")
-    """Region of the endpoint; the service's own by default."""
-    variant: str = Field(default="", max_length=63, pattern=_HEADER_VALUE)
-    """Production variant; overrides the endpoint's weights."""
-    component: str = Field(default="", max_length=63, pattern=_HEADER_VALUE)
-    """Inference component; needed where the endpoint hosts components."""
-    target_model: str = Field(default="", max_length=1024, pattern=_HEADER_VALUE)
-    """Model on a multi-model endpoint."""
-    weight: float = Field(default=1.0, ge=0)
-    """Share of the traffic among the model's targets."""
-    timeout_s: float = Field(default=60.0, gt=0, le=3600)
-    """Longest time for one attempt; 60 s is the runtime's own limit."""
-    max_request_bytes: int = Field(default=6_291_456, ge=1, le=26_214_400)
-    """Largest body; 6,291,456 in InvokeEndpoint's model. Raise it where a limit of 25 MB holds."""
-
-    @model_validator(mode="after")
-    def _kind_has_its_address(self) -> Self:
-        if self.kind == "sagemaker" and not self.endpoint:
-            raise ValueError(f"target {self.name}: kind sagemaker needs `endpoint`")
-        if self.kind == "container":
-            if not self.url:
-                raise ValueError(f"target {self.name}: kind container needs `url`")
-            if self.endpoint or self.variant or self.component or self.target_model:
-                raise ValueError(
-                    f"target {self.name}: endpoint, variant, component and target_model mean "
-                    "nothing for kind container; remove them"
-                )
-        return self
-
-
 class ModelEntry(_Entry):
     """One model as callers see it."""
 
-    name: str = Field(pattern=_NAME)
+    name: str = Field(pattern=NAME)
     """Name that callers use."""
     versions: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ("1",)
     """Versions, the default first."""

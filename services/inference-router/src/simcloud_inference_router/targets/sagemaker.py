@@ -11,6 +11,13 @@ from yarl import URL
 from simcloud.clock import Clock
 from simcloud.errors import Unauthenticated
 from simcloud_inference_router.catalog import TargetEntry
+from simcloud_inference_router.targets.addressing import (
+    SESSION_HEADER,
+    TARGET_MODEL_HEADER,
+    host_header,
+    path_of,
+    selection,
+)
 from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
 from simcloud_inference_router.targets.credentials import CredentialSource
 from simcloud_inference_router.targets.errors import (
@@ -34,7 +41,7 @@ _INFERENCE_ID = re.compile(r"[\x21-\x7e]{1,64}")
 
 
 class SageMakerTarget:
-    """One endpoint, with its variant, inference component or target model.
+    """One endpoint, with its variant, inference component or target model; or AWS's own router.
 
     Args:
         entry: the catalogue's description.
@@ -56,13 +63,13 @@ class SageMakerTarget:
         clock: Clock,
     ) -> None:
         self._name = entry.name
-        self._path = f"/endpoints/{entry.endpoint}/invocations"
+        self._path = path_of(entry)
         self._url = URL(base_url + self._path, encoded=True)
         self._pool = pool
         self._credentials = credentials
         self._signer = SigV4Signer(region=region)
         self._clock = clock
-        self._headers = {"host": _host_header(self._url), **_selection(entry)}
+        self._headers = {"host": host_header(self._url), **selection(entry)}
 
     @property
     def name(self) -> str:
@@ -124,11 +131,7 @@ class SageMakerTarget:
         if isinstance(answer, Failure):
             return answer
         if answer.status == 200:
-            return TargetAnswer(
-                body=answer.body,
-                content_type=wire_text(answer.headers.get("content-type", "")),
-                variant=wire_text(answer.headers.get("x-amzn-invoked-production-variant", "")),
-            )
+            return read_answer(answer)
         wire = read_error(self._name, answer.status, answer.headers, answer.body)
         return sagemaker_failure(wire)
 
@@ -141,7 +144,30 @@ class SageMakerTarget:
             headers["x-amzn-sagemaker-inference-id"] = invocation.request_id
         if attributes := custom_attributes(invocation):
             headers["x-amzn-sagemaker-custom-attributes"] = attributes
+        if invocation.session_id:
+            headers[SESSION_HEADER] = invocation.session_id
+        if invocation.target_model:
+            headers[TARGET_MODEL_HEADER] = invocation.target_model
         return headers
+
+
+def read_answer(answer: HttpAnswer) -> TargetAnswer:
+    """The answer of an invocation that succeeded."""
+    headers = answer.headers
+    variant = headers.get("x-amzn-invoked-production-variant", "")
+    if not variant:
+        # AWS's own router says whom it asked, as an ARN: account and region are not for callers.
+        variant = headers.get("x-amzn-sagemaker-invoked-routed-resource-arn", "").rpartition("/")[2]
+    # The id, then when it expires: "<id>; Expires=<ISO 8601>".
+    session = headers.get("x-amzn-sagemaker-new-session-id", "").partition(";")[0].strip()
+    return TargetAnswer(
+        body=answer.body,
+        content_type=wire_text(headers.get("content-type", "")),
+        variant=wire_text(variant),
+        session=wire_text(session),
+        closed_session=wire_text(headers.get("x-amzn-sagemaker-closed-session-id", "")),
+        attributes=wire_text(headers.get("x-amzn-sagemaker-custom-attributes", "")),
+    )
 
 
 def custom_attributes(invocation: Invocation) -> str:
@@ -159,20 +185,3 @@ def custom_attributes(invocation: Invocation) -> str:
         size += 1 + len(pair)
         pairs.append(pair)
     return ",".join(pairs)
-
-
-def _selection(entry: TargetEntry) -> dict[str, str]:
-    wanted = {
-        "x-amzn-sagemaker-target-variant": entry.variant,
-        "x-amzn-sagemaker-inference-component": entry.component,
-        "x-amzn-sagemaker-target-model": entry.target_model,
-    }
-    return {name: value for name, value in wanted.items() if value}
-
-
-def _host_header(url: URL) -> str:
-    """As aiohttp sends it: with the port unless it is the scheme's own."""
-    host = url.raw_host or ""
-    if url.is_default_port():
-        return host
-    return f"{host}:{url.port}"

@@ -1,0 +1,81 @@
+"""Targets by the catalogue's words, over pools and credentials that they share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from simcloud.clock import Clock
+from simcloud_inference_router.settings import RouterSettings, SageMakerSettings
+from simcloud_inference_router.target_entry import TargetEntry
+from simcloud_inference_router.targets.addressing import base_url
+from simcloud_inference_router.targets.base import Target
+from simcloud_inference_router.targets.container import ContainerTarget
+from simcloud_inference_router.targets.credentials import (
+    CredentialSource,
+    FixedCredentials,
+    ProviderChain,
+)
+from simcloud_inference_router.targets.http_pool import HttpPool, open_pool
+from simcloud_inference_router.targets.sagemaker import SageMakerTarget
+from simcloud_inference_router.targets.sigv4 import Credentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetFactory:
+    """Makes targets; from ``open_factory``, which also closes what they share."""
+
+    settings: RouterSettings
+    pool: HttpPool
+    credentials: CredentialSource
+    clock: Clock
+
+    def make(self, entry: TargetEntry) -> Target:
+        """The target of a catalogue's entry."""
+        if entry.kind == "container":
+            return ContainerTarget(entry, pool=self.pool)
+        region = entry.region or self.settings.region
+        url = base_url(entry, region=region, override=self.settings.sagemaker_endpoint_url)
+        return SageMakerTarget(
+            entry,
+            base_url=url,
+            region=region,
+            pool=self.pool,
+            credentials=self.credentials,
+            clock=self.clock,
+        )
+
+
+@asynccontextmanager
+async def open_factory(settings: RouterSettings, *, clock: Clock) -> AsyncIterator[TargetFactory]:
+    """A factory with its pools open; they are closed on exit.
+
+    Args:
+        settings: of the process.
+        clock: the process's.
+    """
+    async with open_pool(
+        connect_timeout_s=settings.connect_timeout_s,
+        keepalive_s=settings.keepalive_idle_s,
+        max_answer_bytes=settings.answer_limit,
+    ) as pool:
+        yield TargetFactory(
+            settings=settings,
+            pool=pool,
+            credentials=credentials_of(settings.sagemaker, clock),
+            clock=clock,
+        )
+
+
+def credentials_of(settings: SageMakerSettings, clock: Clock) -> CredentialSource:
+    """Those of the settings, or the provider chain's."""
+    if not settings.access_key_id:
+        return ProviderChain(clock)
+    return FixedCredentials(
+        Credentials(
+            access_key_id=settings.access_key_id,
+            secret_access_key=settings.secret_access_key.get_secret_value(),
+            session_token=settings.session_token.get_secret_value(),
+        )
+    )
