@@ -107,6 +107,13 @@ def test_the_specs_of_the_guides_are_specs() -> None:
     assert LabelsFile.model_validate(yaml.safe_load(labels)).counting().labels
 
 
+def test_the_parts_of_specs_of_the_guides_fit_into_one() -> None:
+    whole = yaml.safe_load(_yaml_blocks("guides/own-scene.md")[0])
+    for block in _yaml_blocks("guides/materials-and-cameras.md"):
+        part = yaml.safe_load(block)
+        assert Spec.model_validate(whole | part).model_dump(mode="json")
+
+
 def test_the_catalogue_of_the_guide_is_one() -> None:
     (catalogue,) = _yaml_blocks("guides/score-a-model.md")
     filled_in = catalogue.replace("8f0c...", "8f0c" * 16)

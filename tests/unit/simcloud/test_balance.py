@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,14 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from simcloud.errors import InvalidRequest
 from simcloud.spec.balance import class_of_object, quota_sequence
 from simcloud.spec.check import check_against_scene
 from simcloud.spec.draws import Draws
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import Vector3
 from simcloud.spec.sample import sample
-from simcloud.spec.surface import Triangle
+from support.scene_contents import EmptyScene
 
 LABELS = {"sofa": "couch", "couch": "couch", "stool": "chair", "bunk": "bed", "vase": None}
 CAMERA = {
@@ -37,36 +35,16 @@ GROUP: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(EmptyScene):
     """A scene with assets of three classes."""
 
     asset_names = frozenset(LABELS)
-    environment_names = frozenset[str]()
-    background_names = frozenset[str]()
-    material_paths = frozenset[str]()
-    geometry_paths = frozenset[str]()
-
-    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
-        return ()
-
-    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
-        return ()
 
     def asset_label(self, name: str) -> str | None:
         return LABELS[name]
 
     def asset_size_m(self, name: str) -> Vector3:
         return (0.4, 0.4, 0.4)
-
-    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
-        raise InvalidRequest("randomization.objects", f"no prim {path}")
-
-    def environment_texture(self, name: str) -> str:
-        raise InvalidRequest("randomization.dome", f"no environment {name}")
-
-    def background_picture(self, name: str) -> str:
-        raise InvalidRequest("randomization.backgrounds", f"no background {name}")
 
 
 SCENE = Contents()

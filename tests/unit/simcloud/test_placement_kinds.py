@@ -20,6 +20,7 @@ from simcloud.spec.parameters import FrameParameters, PlacedObject, Vector3
 from simcloud.spec.sample import sample
 from simcloud.spec.streams import RandomStream
 from simcloud.spec.surface import Triangle, upper_side
+from support.scene_contents import EmptyScene
 
 SIZES: dict[str, Vector3] = {
     "rack": (1.6, 0.6, 1.8),
@@ -37,7 +38,7 @@ GROUND: list[Triangle] = [
 ]
 
 
-class Contents:
+class Contents(EmptyScene):
     """A scene of boxes with a rack, a roof and a bin."""
 
     def asset_label(self, name: str) -> str | None:
@@ -56,12 +57,6 @@ class Contents:
     def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
         assert path == "/World/Bin"
         return (0.0, 0.0, 0.5), (0.6, 0.4, 0.8)
-
-    def environment_texture(self, name: str) -> str:
-        return name
-
-    def background_picture(self, name: str) -> str:
-        return name
 
 
 SCENE = Contents()

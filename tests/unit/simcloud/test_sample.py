@@ -6,8 +6,6 @@ import itertools
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,7 @@ from simcloud.spec.footprint import Footprint
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import FrameParameters, PlacedObject, Vector3
 from simcloud.spec.sample import sample
-from simcloud.spec.surface import Triangle
+from support.scene_contents import EmptyScene
 
 SIZES: dict[str, Vector3] = {
     "couch": (2.0, 0.9, 0.8),
@@ -35,24 +33,14 @@ PRIMS: dict[str, tuple[Vector3, Vector3]] = {
 }
 
 
-@dataclass(frozen=True)
-class Contents:
+class Contents(EmptyScene):
     """A scene as far as the sampler knows it."""
-
-    def asset_label(self, name: str) -> str | None:
-        return None
 
     def asset_size_m(self, name: str) -> Vector3:
         try:
             return SIZES[name]
         except KeyError:
             raise InvalidRequest("randomization.objects", f"no asset {name!r}") from None
-
-    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
-        return ()
-
-    def prim_triangles(self, path: str) -> Sequence[Triangle]:
-        return ()
 
     def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
         return PRIMS[path]

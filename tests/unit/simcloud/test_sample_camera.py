@@ -23,7 +23,7 @@ from simcloud.spec.model import Spec
 from simcloud.spec.parameters import CameraView, PlacedObject, Vector3
 from simcloud.spec.pose import distance_to_box
 from simcloud.spec.sample import sample
-from simcloud.spec.surface import Triangle
+from support.scene_contents import EmptyScene
 
 LOOK_AT = {"kind": "look_at", "eye": [0, -3, 1], "target": [0, 0, 0.5]}
 INSIDE = {
@@ -38,31 +38,13 @@ CHAIR_M: Vector3 = (0.5, 0.55, 0.9)
 
 
 @dataclass(frozen=True)
-class Contents:
+class Contents(EmptyScene):
     """A scene of chairs."""
 
     sizes: dict[str, Vector3] = field(default_factory=lambda: {"chair": CHAIR_M})
 
-    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
-        return ()
-
-    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
-        return ()
-
-    def asset_label(self, name: str) -> str | None:
-        return None
-
     def asset_size_m(self, name: str) -> Vector3:
         return self.sizes[name]
-
-    def environment_texture(self, name: str) -> str:
-        return name
-
-    def background_picture(self, name: str) -> str:
-        return name
-
-    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
-        raise InvalidRequest("randomization", f"no prim {path}")
 
 
 def camera(placement: Mapping[str, object] = LOOK_AT, **fields: Any) -> dict[str, object]:

@@ -11,32 +11,9 @@ from simcloud.spec.draws import facing_quaternion
 from simcloud.spec.footprint import Footprint
 from simcloud.spec.light_model import RectLightSpec
 from simcloud.spec.model import Spec
-from simcloud.spec.parameters import RectLight, Vector3
+from simcloud.spec.parameters import RectLight
 from simcloud.spec.sample import sample
-from simcloud.spec.surface import Triangle
-
-
-class _Empty:
-    def asset_label(self, name: str) -> str | None:
-        return None
-
-    def asset_size_m(self, name: str) -> Vector3:
-        raise AssertionError(name)
-
-    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
-        raise AssertionError(name)
-
-    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
-        raise AssertionError(path)
-
-    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
-        raise AssertionError(path)
-
-    def environment_texture(self, name: str) -> str:
-        raise AssertionError(name)
-
-    def background_picture(self, name: str) -> str:
-        raise AssertionError(name)
+from support.scene_contents import EmptyScene
 
 
 def light(**fields: object) -> dict[str, object]:
@@ -58,7 +35,7 @@ def drawn(frame: int, **fields: object) -> RectLight:
             "randomization": {"rect_lights": [light(**fields)]},
         }
     )
-    (found,) = sample(spec, _Empty(), frame).rect_lights
+    (found,) = sample(spec, EmptyScene(), frame).rect_lights
     return found
 
 

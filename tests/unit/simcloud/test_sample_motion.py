@@ -10,43 +10,24 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from simcloud.errors import InvalidRequest
 from simcloud.geometry import pose_matrix, previous_pose
 from simcloud.spec.check import check_against_scene
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import Quaternion, StepMotion, Vector3
 from simcloud.spec.sample import sample
-from simcloud.spec.surface import Triangle
+from support.scene_contents import EmptyScene
 
 
 @dataclass(frozen=True)
-class Contents:
+class Contents(EmptyScene):
     """A scene with one asset and one background."""
 
     asset_names: frozenset[str] = frozenset({"crate"})
-    environment_names: frozenset[str] = frozenset()
     background_names: frozenset[str] = frozenset({"hall"})
-    material_paths: frozenset[str] = frozenset()
-    geometry_paths: frozenset[str] = frozenset()
-
-    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
-        return ()
-
-    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
-        return ()
-
-    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
-        raise InvalidRequest("randomization.objects", f"no prim {path}")
-
-    def asset_label(self, name: str) -> str | None:
-        return None
 
     def asset_size_m(self, name: str) -> Vector3:
         del name
         return 0.5, 0.5, 0.5
-
-    def environment_texture(self, name: str) -> str:
-        raise InvalidRequest("environment", name)
 
     def background_picture(self, name: str) -> str:
         return f"pictures/{name}.jpg"

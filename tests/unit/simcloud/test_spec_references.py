@@ -14,47 +14,33 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from simcloud.errors import InvalidRequest
 from simcloud.spec.canonical import problems
 from simcloud.spec.check import check_against_scene
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import FrameParameters, Scalar, Vector3
 from simcloud.spec.references import named_draws, resolved
 from simcloud.spec.sample import sample
-from simcloud.spec.surface import Triangle
+from support.scene_contents import EmptyScene
 
 Json = dict[str, Any]
 
 
-class Contents:
+class Contents(EmptyScene):
     """A scene of two environments and one asset."""
 
     asset_names = frozenset({"crate"})
     environment_names = frozenset({"lab", "lobby"})
     material_paths = frozenset({"/Looks/a", "/Looks/b"})
     geometry_paths = frozenset({"/Floor"})
-    background_names = frozenset[str]()
 
     def asset_size_m(self, name: str) -> Vector3:
         return (0.4, 0.4, 0.4)
-
-    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
-        return ()
-
-    def prim_triangles(self, path: str) -> tuple[Triangle, ...]:
-        return ()
 
     def asset_label(self, name: str) -> str | None:
         return "crate"
 
     def environment_texture(self, name: str) -> str:
         return f"hdri/{name}.exr"
-
-    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
-        raise InvalidRequest("randomization.objects", f"no prim {path}")
-
-    def background_picture(self, name: str) -> str:
-        raise InvalidRequest("randomization.backgrounds", f"no background {name}")
 
 
 SCENE = Contents()

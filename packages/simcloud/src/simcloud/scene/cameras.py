@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,22 +9,7 @@ import numpy as np
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import Float64, as_matrix4, float32
 from simcloud.scene.stage import value
-from simcloud.spec.parameters import Matrix4
-
-
-@dataclass(frozen=True, slots=True)
-class SceneCamera:
-    """A camera of the stage."""
-
-    path: str
-    cam2world: Matrix4
-    focal_length_mm: float
-    horizontal_aperture_mm: float
-    vertical_aperture_mm: float
-    horizontal_aperture_offset_mm: float
-    vertical_aperture_offset_mm: float
-    near_m: float
-    far_m: float
+from simcloud.spec.scene_camera import SceneCamera
 
 
 def read_camera(prim: Any, local2world: Float64, metres_per_unit: float) -> SceneCamera:

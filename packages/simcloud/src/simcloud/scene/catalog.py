@@ -16,7 +16,7 @@ import numpy as np
 
 from simcloud.errors import Corruption, InvalidRequest
 from simcloud.geometry import Float64, float32, transform_points
-from simcloud.scene.cameras import SceneCamera, read_camera
+from simcloud.scene.cameras import read_camera
 from simcloud.scene.semantics import nearest_label, own_label
 from simcloud.scene.stage import (
     background_prims,
@@ -31,6 +31,7 @@ from simcloud.scene.stage import (
 from simcloud.scene.surfaces import read_triangles
 from simcloud.spec.canonical import canonical_bytes
 from simcloud.spec.parameters import Vector3
+from simcloud.spec.scene_camera import SceneCamera
 from simcloud.spec.surface import Triangle
 
 ROOM_ROOT = "/World/Room"
@@ -149,6 +150,23 @@ class Catalog:
     def geometry_paths(self) -> frozenset[str]:
         """Paths of prims that a material can be bound to."""
         return frozenset(self.geometry)
+
+    @property
+    def camera_paths(self) -> frozenset[str]:
+        """Paths of the stage's cameras, without those that cannot see."""
+        return frozenset(camera.path for camera in self.cameras)
+
+    def scene_camera(self, path: str) -> SceneCamera:
+        """A camera of the stage by the path of its prim.
+
+        Raises:
+            InvalidRequest: there is none; those that there are are listed.
+        """
+        for camera in self.cameras:
+            if camera.path == path:
+                return camera
+        known = ", ".join(sorted(self.camera_paths)) or "none"
+        raise InvalidRequest("cameras", f"the stage has no camera {path}; it has {known}")
 
     def asset(self, name: str) -> CatalogAsset:
         """An asset by name.

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, model_validator
 
 from simcloud.spec.base import Coordinates, Name, SpecModel
-from simcloud.spec.distributions import Constant, Real, Uniform, between
+from simcloud.spec.distributions import Constant, Real, Text, Uniform, between
 from simcloud.spec.motion_model import Motion
 from simcloud.spec.sensor_model import Sensor
 
@@ -95,6 +95,21 @@ class Mounted(SpecModel):
     through the camera); all 0: it looks where the carrier looks."""
 
 
+class OfStage(SpecModel):
+    """A camera that the stage brings along: where it stands, and how it sees.
+
+    Of a camera that moves, the pose at the earliest time sample counts.
+    """
+
+    kind: Literal["stage"] = "stage"
+    prim: Text
+    """Absolute path of a camera of the stage, for example `/World/Cameras/Door`; a choice of
+    several draws one of them for each frame. With neither `horizontal_fov_deg` nor
+    `focal_length_mm` its own lens counts: focal length, horizontal aperture, and aperture offsets
+    on top of the spec's. Pixels are square, so that the height of its picture follows from
+    `width_px` and `height_px`. Clipping range, focus and exposure are the spec's."""
+
+
 class UnknownStanding(SpecModel):
     """Where a photograph's camera stood nobody knows; only imported runs have such cameras."""
 
@@ -114,7 +129,7 @@ class Handheld(SpecModel):
 
 
 Standing = Annotated[
-    LookAt | Orbit | InsideVolume | Mounted | UnknownStanding, Discriminator("kind")
+    LookAt | Orbit | InsideVolume | Mounted | OfStage | UnknownStanding, Discriminator("kind")
 ]
 
 
@@ -128,7 +143,8 @@ class Camera(SpecModel):
     height_px: int = Field(ge=1, le=8192)
     """Height of the picture."""
     horizontal_fov_deg: Annotated[Real, between(1, 170)] | None = None
-    """Horizontal field of view, 1 to 170; 60 where no focal length is given either."""
+    """Horizontal field of view, 1 to 170; 60 where no focal length is given either, but for a
+    camera of the stage, which has a lens of its own."""
     focal_length_mm: Annotated[Real, between(0.1, 10_000)] | None = None
     """Focal length, instead of the field of view."""
     horizontal_aperture_mm: float = Field(default=20.955, gt=0, le=1000)
@@ -166,7 +182,7 @@ class Camera(SpecModel):
             not isinstance(data, dict)
             or data.get("horizontal_fov_deg") is not None
             or data.get("focal_length_mm") is not None
-            or _is_unknown(data.get("placement"))
+            or _has_no_default_lens(data.get("placement"))
         ):
             return data
         return {**data, "horizontal_fov_deg": DEFAULT_FOV_DEG}
@@ -185,10 +201,11 @@ class Camera(SpecModel):
         return self
 
 
-def _is_unknown(placement: object) -> bool:
+def _has_no_default_lens(placement: object) -> bool:
+    """Whether the camera has a lens of its own, or one that nobody knows."""
     if isinstance(placement, dict):
-        return placement.get("kind") == "unknown"
-    return isinstance(placement, UnknownStanding)
+        return placement.get("kind") in ("unknown", "stage")
+    return isinstance(placement, UnknownStanding | OfStage)
 
 
 def check_rigs(cameras: Sequence[Camera]) -> None:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from simcloud.errors import InvalidRequest
 from simcloud.spec.balance import assets_of_classes
+from simcloud.spec.camera_model import OfStage
 from simcloud.spec.model import Spec
 from simcloud.spec.object_model import ObjectGroup
 from simcloud.spec.placement_model import stage_prims
@@ -48,6 +49,11 @@ class SceneNames(Protocol):
         """Paths of prims that a material can be bound to."""
         ...
 
+    @property
+    def camera_paths(self) -> frozenset[str]:
+        """Paths of cameras that can see."""
+        ...
+
 
 def check_against_scene(spec: Spec, scene: SceneNames) -> list[tuple[str, str]]:
     """Every reason why a spec does not fit its scene, as (field, what is wrong)."""
@@ -56,6 +62,12 @@ def check_against_scene(spec: Spec, scene: SceneNames) -> list[tuple[str, str]]:
 
 def _problems(spec: Spec, scene: SceneNames) -> Iterator[tuple[str, str]]:
     part = spec.randomization
+    for index, camera in enumerate(spec.cameras):
+        if isinstance(camera.placement, OfStage):
+            field = f"cameras[{index}].placement.prim"
+            yield from _missing(
+                field, "camera", camera.placement.prim.support(), scene.camera_paths
+            )
     if part.dome is not None:
         names = part.dome.environments.support()
         yield from _missing(

@@ -67,7 +67,9 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
         lights=sample_lights(randomization.lights, draws),
         bindings=tuple(bindings),
         objects=tuple(objects),
-        cameras=sample_cameras(spec.cameras, draws, objects=objects, size_m=scene.asset_size_m),
+        cameras=sample_cameras(
+            spec.cameras, draws, stage=scene, objects=objects, size_m=scene.asset_size_m
+        ),
     )
     return _completed(parameters, spec, scene, draws)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
+from typing import Protocol
 
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import look_at
@@ -15,6 +16,7 @@ from simcloud.spec.camera_model import (
     InsideVolume,
     LookAt,
     Mounted,
+    OfStage,
     Orbit,
     UnknownStanding,
 )
@@ -22,7 +24,9 @@ from simcloud.spec.distributions import to_float32
 from simcloud.spec.draws import Draws
 from simcloud.spec.parameters import CameraView, Matrix4, PlacedObject, Vector3
 from simcloud.spec.pose import depth, distance_to_box, shifted, turned
+from simcloud.spec.sample_lens import sample_lens
 from simcloud.spec.sample_sensor import sample_sensor
+from simcloud.spec.scene_camera import SceneCamera
 from simcloud.spec.streams import RandomStream
 
 _STANDARD_NORMAL = NormalDist()
@@ -36,12 +40,23 @@ class Standing:
 
     cam2world: Matrix4
     target: Vector3 | None
+    own: SceneCamera | None = None
+    """Camera of the stage that it is."""
+
+
+class StageCameras(Protocol):
+    """What the sampler must know of a stage's cameras."""
+
+    def scene_camera(self, path: str) -> SceneCamera:
+        """A camera of the stage by the path of its prim."""
+        ...
 
 
 def sample_cameras(
     cameras: Sequence[Camera],
     draws: Draws,
     *,
+    stage: StageCameras | None = None,
     objects: Sequence[PlacedObject] = (),
     size_m: Callable[[str], Vector3] | None = None,
 ) -> tuple[CameraView, ...]:
@@ -50,11 +65,13 @@ def sample_cameras(
     Args:
         cameras: of the spec.
         draws: of the frame.
+        stage: where cameras of the stage are looked up; needed where the spec names one.
         objects: what has been placed: cameras inside a volume keep clear of it.
         size_m: extent of an asset by name; needed where there are objects.
 
     Raises:
-        InvalidRequest: a camera looks at its own place, or focuses on a point behind it.
+        InvalidRequest: a camera looks at its own place, or focuses on a point behind it, or the
+            stage has no such camera.
     """
 
     def clearance_m(point: Vector3) -> float:
@@ -62,7 +79,7 @@ def sample_cameras(
         return min(distances, default=math.inf)
 
     own = {
-        camera.name: _steadied(camera, _stand(camera, draws, clearance_m), draws)
+        camera.name: _steadied(camera, _stand(camera, draws, clearance_m, stage), draws)
         for camera in cameras
         if not isinstance(camera.placement, Mounted)
     }
@@ -88,9 +105,22 @@ def _distance(point: Vector3, item: PlacedObject, size_m: Callable[[str], Vector
     )
 
 
-def _stand(camera: Camera, draws: Draws, clearance_m: Callable[[Vector3], float]) -> Standing:
+def _stand(
+    camera: Camera,
+    draws: Draws,
+    clearance_m: Callable[[Vector3], float],
+    stage: StageCameras | None,
+) -> Standing:
     name = f"camera.{camera.name}"
     placement = camera.placement
+    if isinstance(placement, OfStage):
+        path = draws.text(f"{name}.prim", placement.prim)
+        if stage is None:
+            raise InvalidRequest(
+                f"cameras[{camera.name}].placement", f"there is no stage of {path}"
+            )
+        own = stage.scene_camera(path)
+        return Standing(own.cam2world, None, own)
     # Frames of imported runs are never sampled: no generator takes their specs.
     assert not isinstance(placement, Mounted | UnknownStanding)
     target = None if placement.target is None else draws.vector(f"{name}.target", placement.target)
@@ -114,7 +144,7 @@ def _stand(camera: Camera, draws: Draws, clearance_m: Callable[[Vector3], float]
 def _looking(camera: Camera, eye: Vector3, target: Vector3, draws: Draws) -> Matrix4:
     placement = camera.placement
     # Frames of imported runs are never sampled: no generator takes their specs.
-    assert not isinstance(placement, Mounted | UnknownStanding)
+    assert not isinstance(placement, Mounted | OfStage | UnknownStanding)
     roll = draws.real(f"camera.{camera.name}.roll_deg", placement.roll_deg)
     try:
         matrix = look_at(eye, target)
@@ -198,7 +228,7 @@ def _steadied(camera: Camera, standing: Standing, draws: Draws) -> Standing:
     pitch, yaw, roll, right, up, back = jitter
     moved = shifted(standing.cam2world, (right / 1e3, up / 1e3, back / 1e3))
     matrix = turned(moved, pitch_deg=pitch, yaw_deg=yaw, roll_deg=roll)
-    return Standing(matrix, standing.target)
+    return replace(standing, cam2world=matrix)
 
 
 def _drift(handheld: Handheld, name: str, draws: Draws) -> float:
@@ -224,19 +254,16 @@ def _view(camera: Camera, standing: Standing, draws: Draws) -> CameraView:
     name = f"camera.{camera.name}"
     exposure = camera.exposure_ev
     f_stop = None if camera.f_stop is None else draws.real(f"{name}.f_stop", camera.f_stop)
+    lens = sample_lens(camera, standing.own, draws)
     return CameraView(
         name=camera.name,
         width=camera.width_px,
         height=camera.height_px,
         cam2world=standing.cam2world,
-        focal_length_mm=_focal_length_mm(camera, draws),
-        horizontal_aperture_mm=to_float32(camera.horizontal_aperture_mm),
-        horizontal_aperture_offset_mm=draws.real(
-            f"{name}.horizontal_aperture_offset_mm", camera.horizontal_aperture_offset_mm
-        ),
-        vertical_aperture_offset_mm=draws.real(
-            f"{name}.vertical_aperture_offset_mm", camera.vertical_aperture_offset_mm
-        ),
+        focal_length_mm=lens.focal_length_mm,
+        horizontal_aperture_mm=lens.horizontal_aperture_mm,
+        horizontal_aperture_offset_mm=lens.offsets_mm[0],
+        vertical_aperture_offset_mm=lens.offsets_mm[1],
         near_m=to_float32(camera.near_m),
         far_m=to_float32(camera.far_m),
         exposure_ev=None if exposure is None else draws.real(f"{name}.exposure_ev", exposure),
@@ -244,15 +271,6 @@ def _view(camera: Camera, standing: Standing, draws: Draws) -> CameraView:
         focus_distance_m=None if f_stop is None else _focus_m(camera, standing, draws),
         sensor=None if camera.sensor is None else sample_sensor(camera.sensor, name, draws),
     )
-
-
-def _focal_length_mm(camera: Camera, draws: Draws) -> float:
-    name = f"camera.{camera.name}"
-    if camera.focal_length_mm is not None:
-        return draws.real(f"{name}.focal_length_mm", camera.focal_length_mm)
-    assert camera.horizontal_fov_deg is not None  # the model fills one of the two in
-    fov_deg = draws.real(f"{name}.horizontal_fov_deg", camera.horizontal_fov_deg)
-    return to_float32(camera.horizontal_aperture_mm / (2 * math.tan(math.radians(fov_deg) / 2)))
 
 
 def _focus_m(camera: Camera, standing: Standing, draws: Draws) -> float:

@@ -20,6 +20,7 @@ from simcloud.spec.parameters import PlacedObject, Vector3
 from simcloud.spec.placement import candidate
 from simcloud.spec.placement_model import Box, Drop, OnTop, Shelf, Surface, is_prim_path
 from simcloud.spec.sample_drop import Hanging, bounds_region, box_region, hang
+from simcloud.spec.scene_camera import SceneCamera
 from simcloud.spec.surface import Triangle, UpperSide, upper_side
 
 SETTLING_ATTEMPTS = "settling.attempts"
@@ -54,6 +55,10 @@ class SceneContents(Protocol):
 
     def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
         """Corners of the box around a prim of the stage, world frame, metres."""
+        ...
+
+    def scene_camera(self, path: str) -> SceneCamera:
+        """A camera of the stage by the path of its prim."""
         ...
 
     def environment_texture(self, name: str) -> str:

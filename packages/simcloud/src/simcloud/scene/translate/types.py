@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from simcloud.scene.cameras import SceneCamera
 from simcloud.spec.parameters import Matrix4, Vector3
+from simcloud.spec.scene_camera import SceneCamera
 
 Float32Array = npt.NDArray[np.float32]
 UInt32Array = npt.NDArray[np.uint32]

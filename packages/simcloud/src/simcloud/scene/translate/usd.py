@@ -10,7 +10,7 @@ import numpy as np
 
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import Float64, affine_inverse, as_matrix4
-from simcloud.scene.cameras import SceneCamera, read_camera
+from simcloud.scene.cameras import read_camera
 from simcloud.scene.catalog import PICTURE_ATTRIBUTE, asset_label
 from simcloud.scene.limits import SceneLimits
 from simcloud.scene.semantics import nearest_label, own_label
@@ -44,6 +44,7 @@ from simcloud.scene.translate.types import (
     NeutralScene,
     SceneMesh,
 )
+from simcloud.spec.scene_camera import SceneCamera
 
 SILENT_TYPES = frozenset(
     {"", "Xform", "Scope", "Material", "Shader", "NodeGraph", "GeomSubset", "RenderSettings"}
