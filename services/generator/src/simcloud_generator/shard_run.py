@@ -14,6 +14,7 @@ from simcloud.client.uploader import ResumeMismatch, ShardUpload, UploaderClient
 from simcloud.concurrency import single_error
 from simcloud.dataset.layout import RunLocation
 from simcloud.spec.plan import Plan, ShardFrames
+from simcloud.telemetry.logging import get_logger
 from simcloud_generator.jobs import FrameResult, RenderJob
 from simcloud_generator.metrics import (
     CPU_SECONDS,
@@ -23,6 +24,8 @@ from simcloud_generator.metrics import (
     STAGE_SECONDS,
 )
 from simcloud_generator.pool import WorkerDied, WorkerPool
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,13 @@ class ShardRun:
             upcoming = first
             while window or upcoming < self._shard.end:
                 while upcoming < self._shard.end and len(window) < self._lookahead:
+                    _log.debug(
+                        "frame begun",
+                        run=str(self._context.run),
+                        shard=self._shard.shard,
+                        epoch=upload.epoch,
+                        frame=upcoming,
+                    )
                     window.append(group.create_task(self._make(upcoming)))
                     upcoming += 1
                 result = await window.popleft()

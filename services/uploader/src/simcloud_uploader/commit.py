@@ -17,7 +17,7 @@ from simcloud.dataset.index import (
     shard_record,
 )
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.rundoc import RunDocuments
+from simcloud.dataset.rundoc import RunDocuments, is_still_there
 from simcloud.dataset.tar import StoredFrame
 from simcloud.errors import Corruption
 from simcloud.s3.errors import NoSuchKey
@@ -26,6 +26,7 @@ from simcloud.spec.plan import ShardFrames
 from simcloud.telemetry import metrics
 from simcloud.telemetry.logging import get_logger
 from simcloud_uploader.metrics import COMMITTED
+from simcloud_uploader.ownership import RunIsAborted
 
 _log = get_logger(__name__)
 
@@ -41,6 +42,7 @@ class Committer:
 
         Raises:
             Corruption: what is there is not this shard of this spec.
+            RunIsAborted: the run was purged meanwhile.
         """
         location = run.location
         try:
@@ -67,6 +69,9 @@ class Committer:
             frames: the shard.
             tar: the tar as S3 has it.
             rows: its frames, when the tar is what they were packed into; None: read from the tar.
+
+        Raises:
+            RunIsAborted: the run was purged meanwhile; index and tar are deleted again.
         """
         record = await self._write_index(run, frames, rows=rows, tar=tar)
         metrics.counter(COMMITTED).inc()
@@ -94,7 +99,21 @@ class Committer:
         if not outcome.created:
             # Whoever wrote it made it from the same tar.
             record = await load_shard_record(self._store, location, frames.shard)
+        if not await is_still_there(self._store, run):
+            await self._take_back(location, record)
+            raise RunIsAborted(f"{location} was aborted and purged")
+        _log.debug("shard committed", run=str(location), shard=frames.shard)
         return record
+
+    async def _take_back(self, location: RunLocation, record: ShardRecord) -> None:
+        """Deletes what was written into a run that a purge had already left."""
+        bucket, shard = location.bucket, record.shard.shard
+        keys = [location.index_key(shard)]
+        tar = await self._store.find(bucket, location.shard_key(shard))
+        if tar is not None and tar.etag == record.tar.etag:
+            keys.append(tar.key)
+        _log.warning("the run was purged; its shard is deleted", run=str(location), shard=shard)
+        await self._store.delete_many(bucket, keys)
 
 
 def _check(run: RunDocuments, record: ShardRecord) -> None:

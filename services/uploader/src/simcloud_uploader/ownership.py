@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from simcloud import failpoints
 from simcloud.dataset.layout import KeyKind, RunLocation
 from simcloud.errors import Conflict, NotReady, PreconditionFailed
+from simcloud.failpoints import Failpoint
 from simcloud.s3.errors import NoSuchKey, NoSuchUpload, ObjectChanged
 from simcloud.s3.objects import ObjectStore
 from simcloud.telemetry import metrics
@@ -132,8 +134,32 @@ class Ownership:
         lost = self.document.upload_id
         epoch = self.document.epoch
         upload_id = await _create_upload(self._store, self._applicant, epoch)
-        await self.write(replace(self.document, upload_id=upload_id, upload_epoch=epoch, parts=()))
+        try:
+            await self.write(
+                replace(self.document, upload_id=upload_id, upload_epoch=epoch, parts=())
+            )
+        except (ShardTaken, RunIsAborted):
+            await self._abort_upload(upload_id)  # no epoch names it
+            raise
         return lost
+
+    async def withdraw(self) -> None:
+        """Takes the claim back: the run was aborted, and perhaps purged, while it was made.
+
+        A purge lists what to delete once; what came after its listing is deleted here.
+        """
+        location, shard = self._applicant.location, self._applicant.shard
+        keys = [location.epoch_key(shard, self.document.epoch)]
+        if await self._store.find(location.bucket, location.spec_key) is None:
+            keys.append(location.fingerprint_key)
+        await self._store.delete_many(location.bucket, keys)
+        await self._abort_upload(self.document.upload_id)
+
+    async def _abort_upload(self, upload_id: str) -> None:
+        location, shard = self._applicant.location, self._applicant.shard
+        await self._store.abort_multipart(
+            location.bucket, location.shard_key(shard), upload_id=upload_id
+        )
 
 
 async def newest_epoch(store: ObjectStore, location: RunLocation, shard: int) -> SeenEpoch | None:
@@ -256,12 +282,14 @@ async def _next_document(
 
 async def _create_upload(store: ObjectStore, applicant: Applicant, epoch: int) -> str:
     location, shard = applicant.location, applicant.shard
-    return await store.create_multipart(
+    upload_id = await store.create_multipart(
         location.bucket,
         location.shard_key(shard),
         metadata={WRITER_METADATA: writer_metadata(location.run, shard, epoch)},
         content_type=TAR_TYPE,
     )
+    failpoints.reached(Failpoint.AFTER_CREATE)
+    return upload_id
 
 
 async def _is_whole(

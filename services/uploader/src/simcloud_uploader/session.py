@@ -252,7 +252,13 @@ class ShardSession:
             return  # a restart waits for this lock; these parts are gone
         after = ledger.written(len(parts))
         if after > before:
-            self._tell("frames are durable", epoch=self._ownership.document.epoch, before=after)
+            _log.debug(
+                "frames are durable",
+                run=str(self._opened.run.location),
+                shard=self._opened.expected.frames.shard,
+                epoch=self._ownership.document.epoch,
+                durable_before=after,
+            )
             failpoints.reached(Failpoint.AFTER_EPOCH)
             await self._send(Durable(after))
 
@@ -274,7 +280,6 @@ class ShardSession:
         committed = await self._means.committer.commit(
             self._opened.run, self._opened.expected.frames, tar, rows
         )
-        self._tell("shard committed", epoch=self._ownership.document.epoch)
         failpoints.reached(Failpoint.AFTER_INDEX)
         self._end(committed)
 
@@ -363,12 +368,6 @@ class ShardSession:
     async def _send(self, event: Event) -> None:
         async with self._sending:
             await self._sink(event)
-
-    def _tell(self, event: str, *, epoch: int, before: int | None = None) -> None:
-        """A step of the shard, for whoever has to find out what happened when."""
-        shard = self._opened.expected.frames.shard
-        details = {} if before is None else {"durable_before": before}
-        _log.debug(event, run=str(self._opened.run.location), shard=shard, epoch=epoch, **details)
 
     async def _leave(self) -> None:
         """The undo of owning a shard: a checkpoint, never an abort; others can go on from it."""

@@ -10,7 +10,7 @@ from typing import cast
 from simcloud.client._wire import CommittedShard
 from simcloud.concurrency import ByteBudget, run_cleanup
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.rundoc import RunDocuments, is_aborted, load_run
+from simcloud.dataset.rundoc import RunDocuments, is_aborted, is_still_there, load_run
 from simcloud.errors import (
     FramesTooLarge,
     InvalidRequest,
@@ -20,6 +20,7 @@ from simcloud.errors import (
 )
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_bytes
+from simcloud.telemetry.logging import get_logger
 from simcloud_uploader.commit import Committer
 from simcloud_uploader.messages import OpenRequest
 from simcloud_uploader.ownership import Applicant, Ownership, RunIsAborted, claim
@@ -28,6 +29,7 @@ from simcloud_uploader.receive import ExpectedFrames
 from simcloud_uploader.settings import UploaderSettings
 
 _RETRY_AFTER_S = 2.0
+_log = get_logger(__name__)
 
 
 class FingerprintRefused(PreconditionFailed):
@@ -118,19 +120,30 @@ class ShardOpener:
             ),
             stale_after_s=self._settings.stale_after_s,
         )
+        _log.debug(
+            "shard owned",
+            run=str(request.location),
+            shard=request.frames.shard,
+            epoch=ownership.document.epoch,
+            resume_frame=ownership.document.next_frame,
+        )
         try:
-            # Both may have come between the first look and the claim: an abort writes `_aborted`
-            # before it lists the epochs, so one of the two sees the other.
+            # All may have come between the first look and the claim: an abort writes `_aborted`
+            # before it lists the epochs, a purge deletes spec.json before it lists what else to
+            # delete, so one of the two sees the other.
             if await is_aborted(self._store, request.location):
                 raise RunIsAborted(f"{request.location} was aborted")
+            if not await is_still_there(self._store, run):
+                raise RunIsAborted(f"{request.location} was aborted and purged")
             committed = await self._committer.committed(run, request.frames)
             self._check_room(request, ownership.document.part_size_bytes)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, RunIsAborted):
+                undo = ownership.withdraw()
+            else:
+                undo = ownership.release(ownership.document.parts)
             with suppress(SimcloudError, TimeoutError):  # then it is owned until it is stale
-                await run_cleanup(
-                    ownership.release(ownership.document.parts),
-                    deadline_s=self._settings.cleanup_s,
-                )
+                await run_cleanup(undo, deadline_s=self._settings.cleanup_s)
             raise
         if committed is not None:
             return committed
@@ -195,7 +208,7 @@ async def pinned_fingerprint(store: ObjectStore, location: RunLocation, fingerpr
     The first to open a shard writes it beside the epochs with ``If-None-Match``, so that two
     workers that begin a run together agree.
     """
-    key = f"{location.uploads_prefix}fingerprint.json"
+    key = location.fingerprint_key
     outcome = await store.put_if_absent(
         location.bucket, key, canonical_bytes({"fingerprint": fingerprint})
     )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeVar
 
+from simcloud import failpoints
 from simcloud.concurrency import leaves
 from simcloud.errors import SimcloudError
 from simcloud.rpc.settings import ServerSettings
@@ -52,6 +53,11 @@ def run(
         return 2
     logging.configure(loaded.log_level, name)
     tracing.configure(name, loaded.otlp_endpoint, sampling_ratio=loaded.trace_sampling_ratio)
+    try:
+        failpoints.arm()
+    except SimcloudError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 2
     return _run(main(loaded), name)
 
 
