@@ -124,11 +124,13 @@ class Uploader:
 
         Raises:
             InvalidRequest: the reason is too long.
-            NotFound: there is no such run.
+            NotFound: there is no such run; to purge, nor anything left of one.
         """
         if len(reason.encode()) > MAX_REASON_BYTES:
             raise InvalidRequest("reason", f"is at most {MAX_REASON_BYTES} bytes")
-        stopped = await self._sweeper.abort_run(location, reason=reason, purge=False)
+        stopped = await self._sweeper.abort_run(
+            location, reason=reason, purge=False, leftovers=purge
+        )
         ended = self.live.stop(
             RunIsAborted(f"{location} was aborted: {reason}"), lambda key: _is_of(key, location)
         )

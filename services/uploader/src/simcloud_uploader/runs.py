@@ -22,6 +22,7 @@ from simcloud.dataset.manifest import (
 from simcloud.dataset.rundoc import (
     RunDocuments,
     is_aborted,
+    is_still_there,
     load_run,
     load_spec,
     newest_plan,
@@ -134,8 +135,15 @@ class Runs:
                     )
             following = 1 if newest is None else newest[0] + 1
             if await write_plan(self._store, location, plan, following):
+                await self._keep_plan(location, following)
                 return following, plan
         raise PreconditionFailed(f"others change the plan of {location} at the same time; repeat")
+
+    async def _keep_plan(self, location: RunLocation, generation: int) -> None:
+        """Returns when a plan was written into a run; takes it back when that was purged before."""
+        if await self._store.find(location.bucket, location.spec_key) is None:
+            await self._store.delete_many(location.bucket, [location.plan_key(generation)])
+            raise RunIsAborted(f"{location} was aborted and purged meanwhile: create it again")
 
     async def get(self, location: RunLocation) -> tuple[RunSummary, RunDocuments]:
         """How far a run is.
@@ -205,6 +213,11 @@ class Runs:
         if await newest_generation(self._store, location) < documents.generation:
             manifest = await build_manifest(self._store, documents, provenance=provenance)
             created = await publish_manifest(self._store, location, manifest)
+            if not await is_still_there(self._store, documents):
+                if created:
+                    key = location.manifest_key(manifest.generation)
+                    await self._store.delete_many(location.bucket, [key])
+                raise RunIsAborted(f"{location} was aborted and purged")
         return await self._summaries.summary(documents), created
 
 

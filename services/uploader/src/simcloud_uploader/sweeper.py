@@ -12,7 +12,7 @@ from simcloud.concurrency import BackgroundService
 from simcloud.dataset.layout import KeyKind, RunLocation
 from simcloud.dataset.manifest import committed_shards
 from simcloud.dataset.rundoc import is_aborted, load_spec
-from simcloud.errors import Bug, InvalidRequest, SimcloudError
+from simcloud.errors import Bug, InvalidRequest, NotFound, SimcloudError
 from simcloud.s3.multipart import ListedUpload
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_bytes
@@ -138,8 +138,10 @@ class Sweeper:
     ) -> bool:
         if is_committed or aborted:
             return True
-        # S3 tells its time with any answer; the run's spec is one that always exists.
-        now = (await self._store.head(location.bucket, location.spec_key)).date
+        # S3 tells its time with any answer; the run's spec exists as long as the run does.
+        spec = await self._store.find(location.bucket, location.spec_key)
+        if spec is None:
+            return True  # of a purged run: nobody can open its shards
         newest = await newest_epoch(self._store, location, shard)
         named = newest is not None and newest.document.upload_id == upload.upload_id
         return abandoned(
@@ -147,7 +149,7 @@ class Sweeper:
             is_committed=False,
             run_aborted=False,
             named_at=newest.last_modified if newest is not None and named else None,
-            now=now,
+            now=spec.date,
             upload_ttl_s=self._upload_ttl_s,
         )
 
@@ -166,29 +168,50 @@ class Sweeper:
         metrics.counter(SWEPT).labels("epoch").inc(len(keys))
         return await self._store.delete_many(location.bucket, keys)
 
-    async def abort_run(self, location: RunLocation, *, reason: str, purge: bool) -> Stopped:
+    async def abort_run(
+        self, location: RunLocation, *, reason: str, purge: bool, leftovers: bool = False
+    ) -> Stopped:
         """Stops a run for good. Idempotent.
 
-        In this order: ``_aborted``, so that nobody opens a shard any more; a newer epoch for every
-        open shard, so that its owner stops at its next write; then the uploads; then, if asked
-        for, the objects, ``_aborted`` last: a purge that was cut short can be repeated.
+        In this order: ``_aborted``, so that nobody opens a shard any more; to purge it, spec.json,
+        so that whoever still writes finds no run afterwards and takes the write back
+        (``is_still_there``); a newer epoch for every open shard, so that its owner stops at its
+        next write; then the uploads; then, to purge it, all other objects by a listing,
+        ``_aborted`` last: a purge that was cut short can be repeated.
 
         Raises:
-            NotFound: there is no such run; nothing is written, its name stays free.
+            NotFound: there is no such run; nothing is written, its name stays free. With
+                ``leftovers`` what a writer that died left of a purged run counts as one.
         """
         if not await is_aborted(self._store, location):
-            await load_spec(self._store, location)
+            await self._require(location, leftovers=leftovers)
         await self._store.put_if_absent(
             location.bucket, location.aborted_key, canonical_bytes({"reason": reason})
         )
+        objects = await self._delete_spec(location) if purge else 0
         committed = set(await committed_shards(self._store, location))
         open_shards = {number for number in await self._epochs(location) if number not in committed}
         stopped = 0
         for shard in sorted(open_shards):
             stopped += await self._stop_shard(location, shard)
         uploads = await self._sweep_uploads(location, committed, aborted=True)
-        objects = await self._purge(location) if purge else 0
+        objects += await self._purge(location) if purge else 0
         return Stopped(shards=stopped, uploads=uploads, objects=objects)
+
+    async def _require(self, location: RunLocation, *, leftovers: bool) -> None:
+        try:
+            await load_spec(self._store, location)
+        except NotFound:
+            if leftovers:
+                async for row in self._store.list_keys(location.bucket, location.root):
+                    if location.parse(row.key) is not None:
+                        return
+            raise
+
+    async def _delete_spec(self, location: RunLocation) -> int:
+        if await self._store.find(location.bucket, location.spec_key) is None:
+            return 0
+        return await self._store.delete_many(location.bucket, [location.spec_key])
 
     async def _epochs(self, location: RunLocation) -> set[int]:
         shards = set()

@@ -275,6 +275,11 @@ class RunLocation:
         """What epoch objects' keys begin with."""
         return self.key("uploads/")
 
+    @property
+    def fingerprint_key(self) -> str:
+        """The render fingerprint that the run was begun with."""
+        return f"{self.uploads_prefix}fingerprint.json"
+
     def epochs_prefix(self, shard: int) -> str:
         """What the keys of one shard's epoch objects begin with."""
         return f"{self.uploads_prefix}{shard:0{SHARD_DIGITS}d}/"

@@ -240,6 +240,17 @@ async def is_aborted(store: ObjectStore, location: RunLocation) -> bool:
     return await store.find(location.bucket, location.aborted_key) is not None
 
 
+async def is_still_there(store: ObjectStore, run: RunDocuments) -> bool:
+    """Whether the run that was read is there: not purged since, nor purged and made anew.
+
+    One HEAD. A purge deletes spec.json before it lists what else to delete. So who writes into a
+    run and then finds it still there knows that a purge will find what was written; who does not
+    takes the write back.
+    """
+    info = await store.find(run.location.bucket, run.location.spec_key)
+    return info is not None and info.last_modified == run.created_at
+
+
 def _document(data: bytes, where: str) -> RunDocument:
     try:
         document = RunDocument.model_validate(json.loads(data))
