@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
+from simcloud_inference_router.codec_rules import answer_problems, codec_problems
 from simcloud_inference_router.target_entry import NAME, TargetEntry
 
 __all__ = ["Catalog", "Datatype", "ModelEntry", "TargetEntry", "TensorSignature", "load_catalog"]
@@ -19,8 +20,11 @@ Datatype = Literal[
 ]  # fmt: skip
 """Tensor datatypes of the Open Inference Protocol."""
 
-TensorCodecName = Literal["triton_binary", "npy", "json_v2"]
+TensorCodecName = Literal["triton_binary", "npy", "json_v2", "instances_json", "csv", "bytes"]
 PictureCodecName = Literal["raw_image"]
+
+
+_MEDIA_TYPE = r"^[!-.0-~]{1,127}/[!-~](?:[ -~]{0,253}[!-~])?$"
 
 
 class _Entry(BaseModel):
@@ -61,6 +65,13 @@ class ModelEntry(_Entry):
     """Largest first dimension of the inputs; 0: the inputs have no batch dimension."""
     tensor_codec: TensorCodecName | None = "triton_binary"
     """How tensors travel; null: the model takes none."""
+    media_type: str = Field(default="application/json", pattern=_MEDIA_TYPE)
+    """Content type of requests by codec `bytes`."""
+    accept: str = Field(default="", pattern=rf"^$|{_MEDIA_TYPE}")
+    """Media type that codec `bytes` asks for; empty: any."""
+    decoupled: bool = False
+    """Whether a request on ModelStreamInfer has an answer for each part that the model sends; its
+    targets are streaming endpoints."""
     picture_codec: PictureCodecName | None = "raw_image"
     """How pictures travel; null: the model takes none."""
     targets: tuple[TargetEntry, ...] = Field(min_length=1, max_length=1)
@@ -72,13 +83,8 @@ class ModelEntry(_Entry):
             raise ValueError(f"model {self.name}: versions must name at least one")
         if self.labels and self.labels_file:
             raise ValueError(f"model {self.name}: give labels or labels_file, not both")
-        if self.tensor_codec and not (self.inputs and self.outputs):
-            raise ValueError(
-                f"model {self.name}: tensor_codec {self.tensor_codec} needs inputs and outputs; "
-                "set it to null for a model that takes only pictures"
-            )
-        if self.tensor_codec == "npy" and not len(self.inputs) == len(self.outputs) == 1:
-            raise ValueError(f"model {self.name}: codec npy carries one tensor each way")
+        for problem in (*codec_problems(self), *answer_problems(self)):
+            raise ValueError(f"model {self.name}: {problem}")
         for tensor in (*self.inputs, *self.outputs):
             if self.max_batch_size and (not tensor.shape or tensor.shape[0] != -1):
                 raise ValueError(

@@ -69,6 +69,24 @@ class MalformedAnswer(Exception):
     """The target's answer is not what the codec expects; the message says expected and found."""
 
 
+def beside_the_body(parameters: Mapping[str, Parameter]) -> dict[str, str]:
+    """Parameters of a request whose encoding has no place for them.
+
+    Raises:
+        UnencodableRequest: they can't travel in a header; one that was left out would silently
+            change the answer.
+    """
+    texts = {name: str(value) for name, value in parameters.items()}
+    if header_size(texts) > MAX_PARAMETERS_BYTES or not all(
+        fits_header(text) for pair in texts.items() for text in pair
+    ):
+        raise UnencodableRequest(
+            "parameters travel in a header beside this model's body: at most "
+            f"{MAX_PARAMETERS_BYTES} bytes of visible ASCII without `;`, `,` and `=`"
+        )
+    return texts
+
+
 class TensorCodec(Protocol):
     """Tensors to a target and back."""
 

@@ -9,14 +9,12 @@ import numpy as np
 from simcloud.errors import InvalidRequest
 from simcloud.oip.tensors import tensor_of
 from simcloud_inference_router.codecs.base import (
-    MAX_PARAMETERS_BYTES,
     Encoded,
     MalformedAnswer,
     TensorAnswer,
     TensorRequest,
     UnencodableRequest,
-    fits_header,
-    header_size,
+    beside_the_body,
 )
 
 MEDIA_TYPE = "application/x-npy"
@@ -41,16 +39,7 @@ class Npy:
             raise UnencodableRequest(f"{tensor.datatype} has no form in .npy")
         file = io.BytesIO()
         np.save(file, tensor.array(), allow_pickle=False)
-        parameters = {name: str(value) for name, value in request.parameters.items()}
-        # One that was left out of the header would silently change the answer.
-        if header_size(parameters) > MAX_PARAMETERS_BYTES or not all(
-            fits_header(text) for pair in parameters.items() for text in pair
-        ):
-            raise UnencodableRequest(
-                "parameters travel in a header beside .npy: at most "
-                f"{MAX_PARAMETERS_BYTES} bytes of visible ASCII without `;`, `,` and `=`"
-            )
-        return Encoded(file.getvalue(), MEDIA_TYPE, MEDIA_TYPE, parameters)
+        return Encoded(file.getvalue(), MEDIA_TYPE, MEDIA_TYPE, beside_the_body(request.parameters))
 
     def decode(self, body: bytes, content_type: str) -> TensorAnswer:
         """The one output; pickled objects are refused."""

@@ -10,6 +10,7 @@ import numpy as np
 from simcloud.oip.tensors import DATATYPES, Tensor, join_bytes, split_bytes
 from simcloud_inference_router.codecs.base import MalformedAnswer, UnencodableRequest
 from simcloud_inference_router.codecs.documents import shape_of, text_of
+from simcloud_inference_router.codecs.nested import unnested
 
 _NO_JSON = frozenset({"BF16"})
 """numpy has no bfloat16, and JSON no use for one."""
@@ -52,19 +53,27 @@ def from_json(entry: Mapping[str, object]) -> Tensor:
         MalformedAnswer: datatype, shape and data don't fit each other.
     """
     name, datatype, shape = text_of(entry, "name"), text_of(entry, "datatype"), shape_of(entry)
-    flat = _flat(entry.get("data"))
-    if len(flat) != math.prod(shape):
+    data = entry.get("data")
+    if not isinstance(data, list):
+        raise MalformedAnswer("an output has neither binary_data_size nor a list `data`")
+    found, flat = unnested(data, f"output {name}")
+    if len(flat) != math.prod(shape) or (len(found) > 1 and found != shape):
         raise MalformedAnswer(
-            f"output {name} of shape {list(shape)} should have {math.prod(shape)} elements; "
-            f"`data` has {len(flat)}"
+            f"output {name} of shape {list(shape)} should have {math.prod(shape)} elements, flat "
+            f"or in that shape; `data` has {len(flat)}"
         )
-    return Tensor(name, datatype, shape, _raw(name, datatype, flat))
+    return Tensor(name, datatype, shape, elements_to_raw(name, datatype, flat))
 
 
-def _raw(name: str, datatype: str, flat: list[object]) -> bytes:
+def elements_to_raw(name: str, datatype: str, flat: list[object]) -> bytes:
+    """Raw contents of an output's elements.
+
+    Raises:
+        MalformedAnswer: an element is not of the datatype, or the datatype has no form in text.
+    """
     try:
         if datatype == "BYTES":
-            return join_bytes(_text(element) for element in flat)
+            return join_bytes(_text_or_bytes(element) for element in flat)
         if datatype in _NO_JSON:
             raise ValueError("it has no form in JSON")
         wanted = DATATYPES[datatype].dtype
@@ -78,22 +87,7 @@ def _raw(name: str, datatype: str, flat: list[object]) -> bytes:
     return data
 
 
-def _text(element: object) -> str:
-    if not isinstance(element, str):
+def _text_or_bytes(element: object) -> str | bytes:
+    if not isinstance(element, str | bytes):
         raise TypeError(f"expected texts, found {type(element).__name__}")
     return element
-
-
-def _flat(data: object) -> list[object]:
-    """Elements in order; an own stack, since nesting comes from outside."""
-    if not isinstance(data, list):
-        raise MalformedAnswer("an output has neither binary_data_size nor a list `data`")
-    flat: list[object] = []
-    stack: list[object] = [data]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, list):
-            stack.extend(reversed(item))
-        else:
-            flat.append(item)
-    return flat

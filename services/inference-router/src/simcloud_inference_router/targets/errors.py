@@ -205,6 +205,28 @@ def out_of_time(target: str) -> Failure:
     return Failure(DeadlineExceeded(message, target=target))
 
 
+def stream_failure(target: str, *, code: str, error_code: str, message: str) -> Failure:
+    """What an exception within an answer's parts means; never retried: the model was at work.
+
+    Args:
+        target: its name.
+        code: the exception's name: ModelStreamError or InternalStreamFailure.
+        error_code: ModelStreamError's own: ModelInvocationTimeExceeded or StreamBroken.
+        message: the target's words.
+    """
+    words = message.strip()[:_MAX_TEXT] or "no message"
+    text = f"target {target} broke off its answer, {code} {error_code}".rstrip() + f": {words}"
+    match error_code:
+        case "ModelInvocationTimeExceeded":
+            return Failure(DeadlineExceeded(text, target=target))
+        case "StreamBroken":
+            return Failure(NotReady(text, target=target))
+        case _:
+            return Failure(
+                TargetError(text, target=target, target_code=code, http_status=200, request_id="")
+            )
+
+
 def bad_answer(target: str, problem: str) -> TargetError:
     """The target answered 200 with something that is not an answer."""
     return TargetError(f"target {target}: {problem}", target=target, http_status=200)

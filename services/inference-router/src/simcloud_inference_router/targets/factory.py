@@ -18,8 +18,10 @@ from simcloud_inference_router.targets.credentials import (
     ProviderChain,
 )
 from simcloud_inference_router.targets.http_pool import HttpPool, open_pool
+from simcloud_inference_router.targets.response_stream import ResponseStreamTarget
 from simcloud_inference_router.targets.sagemaker import SageMakerTarget
 from simcloud_inference_router.targets.sigv4 import Credentials
+from simcloud_inference_router.targets.stream_pool import StreamPool, open_stream_pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class TargetFactory:
 
     settings: RouterSettings
     pool: HttpPool
+    streams: StreamPool
     credentials: CredentialSource
     clock: Clock
 
@@ -37,6 +40,16 @@ class TargetFactory:
             return ContainerTarget(entry, pool=self.pool)
         region = entry.region or self.settings.region
         url = base_url(entry, region=region, override=self.settings.sagemaker_endpoint_url)
+        if entry.kind == "sagemaker_stream":
+            return ResponseStreamTarget(
+                entry,
+                base_url=url,
+                region=region,
+                streams=self.streams,
+                credentials=self.credentials,
+                clock=self.clock,
+                max_answer_bytes=self.settings.answer_limit,
+            )
         return SageMakerTarget(
             entry,
             base_url=url,
@@ -55,14 +68,20 @@ async def open_factory(settings: RouterSettings, *, clock: Clock) -> AsyncIterat
         settings: of the process.
         clock: the process's.
     """
-    async with open_pool(
-        connect_timeout_s=settings.connect_timeout_s,
-        keepalive_s=settings.keepalive_idle_s,
-        max_answer_bytes=settings.answer_limit,
-    ) as pool:
+    async with (
+        open_pool(
+            connect_timeout_s=settings.connect_timeout_s,
+            keepalive_s=settings.keepalive_idle_s,
+            max_answer_bytes=settings.answer_limit,
+        ) as pool,
+        open_stream_pool(
+            connect_timeout_s=settings.connect_timeout_s, keepalive_s=settings.keepalive_idle_s
+        ) as streams,
+    ):
         yield TargetFactory(
             settings=settings,
             pool=pool,
+            streams=streams,
             credentials=credentials_of(settings.sagemaker, clock),
             clock=clock,
         )

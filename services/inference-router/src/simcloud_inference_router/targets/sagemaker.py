@@ -36,7 +36,7 @@ HASH_IN_THREAD_BYTES = 256 * 1024
 """Bodies from here on are hashed in a thread (hashlib lets others run): 0.5 ms of a core for each
 MiB, during which the event loop would answer nobody."""
 
-_INFERENCE_ID = re.compile(r"[\x21-\x7e]{1,64}")
+INFERENCE_ID = re.compile(r"[\x21-\x7e]{1,64}")
 """What InferenceId may be; the runtime also takes blanks, which a log can't show."""
 
 
@@ -140,7 +140,7 @@ class SageMakerTarget:
         headers["content-type"] = invocation.content_type
         if invocation.accept:
             headers["accept"] = invocation.accept
-        if _INFERENCE_ID.fullmatch(invocation.request_id):
+        if INFERENCE_ID.fullmatch(invocation.request_id):
             headers["x-amzn-sagemaker-inference-id"] = invocation.request_id
         if attributes := custom_attributes(invocation):
             headers["x-amzn-sagemaker-custom-attributes"] = attributes
