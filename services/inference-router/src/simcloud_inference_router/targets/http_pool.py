@@ -1,15 +1,20 @@
-"""Pooled HTTP to targets: one POST, no retries, the errors of aiohttp translated once."""
+"""Pooled HTTP/1.1 to targets: one POST, no retries, what goes wrong translated once.
+
+Own code in place of a general client, whose request and answer objects, redirects, cookies and
+decompression cost a routed request more than all its routing.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import aiohttp
-from multidict import CIMultiDictProxy
+import aiohappyeyeballs
 from yarl import URL
 
 from simcloud_inference_router.targets.base import Failure
@@ -19,33 +24,74 @@ from simcloud_inference_router.targets.errors import (
     no_connection,
     timed_out,
 )
+from simcloud_inference_router.targets.http_connection import (
+    ConnectionBroken,
+    HttpConnection,
+    TimeIsUp,
+)
+from simcloud_inference_router.targets.http_parse import AnswerTooLarge, MalformedHttp
 
-_UNWANTED = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
-"""Headers that aiohttp would add by itself; some would have to be signed."""
+MAX_PLACES = 1024
+"""Addresses that are remembered; a catalogue has a few."""
+
+# RFC 8305, section 5: how long one address family has before the other is tried beside it.
+_NEXT_ADDRESS_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """Status, headers (case-insensitive) and whole body."""
+    """Status, headers (names in lower case) and whole body."""
 
     status: int
-    headers: CIMultiDictProxy[str]
+    headers: Mapping[str, str]
     body: bytes
+
+
+class _Place:
+    """One scheme, host and port: its idle connections, the last used first."""
+
+    __slots__ = ("host", "idle", "port", "sweep", "tls")
+
+    def __init__(self, url: URL) -> None:
+        if url.scheme not in {"http", "https"} or not url.raw_host or not url.port:
+            raise ValueError(f"{url} is no http or https address with a host")
+        self.host, self.port, self.tls = url.raw_host, url.port, url.scheme == "https"
+        # A dict for its order and its quick removal.
+        self.idle: dict[HttpConnection, None] = {}
+        self.sweep: asyncio.TimerHandle | None = None
 
 
 class HttpPool:
     """Kept-alive connections to all targets of the process.
 
     Made by ``open_pool``, which also closes it. How many requests run at once is the limiters'
-    business; the pool itself never queues.
+    business; the pool itself never queues. A request takes the connection that was used last, so
+    that what a peak has opened grows idle and is closed.
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, *, connect_timeout_s: float, max_answer_bytes: int
+        self,
+        *,
+        connect_timeout_s: float,
+        keepalive_s: float,
+        max_answer_bytes: int,
+        tls: ssl.SSLContext,
     ) -> None:
-        self._session = session
         self._connect_timeout_s = connect_timeout_s
+        self._keepalive_s = keepalive_s
         self._max_answer_bytes = max_answer_bytes
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._places: dict[tuple[str, str, int], _Place] = {}
+        # By address, with its request line: what a target sends every time.
+        self._known: dict[URL, tuple[_Place, str]] = {}
+        self._open: dict[HttpConnection, _Place] = {}
+        self._all_gone = asyncio.Event()
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open, idle or not."""
+        return len(self._open)
 
     async def post(
         self,
@@ -58,85 +104,203 @@ class HttpPool:
     ) -> HttpAnswer | Failure:
         """Sends one request, exactly once.
 
-        A cancel or a timeout closes the connection. An answer above ``max_answer_bytes`` is a
-        failure of the target.
+        A cancel or a timeout closes the connection. An answer above ``max_answer_bytes``, or one
+        that is no HTTP/1.1, is a failure of the target.
 
         Args:
             target: name for messages.
             url: where to; must be encoded already.
-            headers: all headers but Content-Length.
+            headers: all headers but Content-Length and, unless it is to be another one, Host.
             body: what to send.
             timeout_s: from now to the last byte of the answer.
-        """
-        # When the caller's time ends before a connection must stand, running out of it says nothing
-        # about the target. `connect` and not `sock_connect`: name resolution is part of it.
-        connect_s = self._connect_timeout_s if self._connect_timeout_s < timeout_s else None
-        timeout = aiohttp.ClientTimeout(total=timeout_s, connect=connect_s)
-        answering = False
-        try:
-            async with self._session.post(
-                url, data=body, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                answering = True
-                content = await self._read(response)
-                if content is None:
-                    problem = f"answer is larger than {self._max_answer_bytes} bytes"
-                    response.close()
-                    return Failure(bad_answer(target, problem))
-                return HttpAnswer(response.status, response.headers, content)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as exc:
-            return no_connection(target, _words(exc))
-        except TimeoutError:
-            return timed_out(target, timeout_s)
-        except (aiohttp.ClientError, OSError) as exc:
-            return connection_lost(target, _words(exc), answering=answering)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes | None:
-        """The body, or None when it is too large."""
-        limit = self._max_answer_bytes
-        length = response.content_length
-        if length is not None:
-            return await response.read() if length <= limit else None
-        pieces: list[bytes] = []
-        size = 0
-        async for piece in response.content.iter_any():
-            size += len(piece)
-            if size > limit:
-                return None
-            pieces.append(piece)
-        return b"".join(pieces)
+        Raises:
+            ValueError: a header has a line break in it.
+        """
+        place, request_line = self._known.get(url) or self._know(url)
+        head = _head(request_line, headers, len(body))
+        connection: HttpConnection | None = None
+        try:
+            connection = _idle(place)
+            left_s = timeout_s
+            if connection is None:
+                deadline = self._loop.time() + timeout_s
+                made = await self._connect(place, target, timeout_s)
+                if isinstance(made, Failure):
+                    return made
+                connection, left_s = made, deadline - self._loop.time()
+            answer = await connection.send(
+                head, body, timeout_s=left_s, max_answer_bytes=self._max_answer_bytes
+            )
+        except TimeIsUp:
+            return timed_out(target, timeout_s)
+        except ConnectionBroken as broken:
+            return connection_lost(target, _words(broken.problem), answering=broken.answering)
+        except AnswerTooLarge:
+            problem = f"answer is larger than {self._max_answer_bytes} bytes"
+            return Failure(bad_answer(target, problem))
+        except MalformedHttp as problem:
+            return Failure(bad_answer(target, f"what it answered can't be read: {problem}"))
+        except asyncio.CancelledError:
+            if connection is not None:
+                connection.abort()
+            raise
+        if connection.usable:
+            self._keep(place, connection)
+        pieces = answer.pieces
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return HttpAnswer(answer.status, answer.headers, content)
+
+    async def close(self) -> None:
+        """Closes every connection, idle or not; returns when they are gone. Idempotent."""
+        for place in self._places.values():
+            if place.sweep is not None:
+                place.sweep.cancel()
+                place.sweep = None
+        self._keepalive_s = 0.0
+        for connection in tuple(self._open):
+            connection.abort()
+        if self._open:
+            await self._all_gone.wait()
+
+    def _know(self, url: URL) -> tuple[_Place, str]:
+        if len(self._known) >= MAX_PLACES:
+            self._known.clear()
+        made = _Place(url)
+        place = self._places.setdefault((url.scheme, made.host, made.port), made)
+        port = "" if url.is_default_port() else f":{url.port}"
+        known = (place, f"POST {url.raw_path_qs} HTTP/1.1\r\nhost: {url.host_subcomponent}{port}")
+        self._known[url] = known
+        return known
+
+    async def _connect(
+        self, place: _Place, target: str, timeout_s: float
+    ) -> HttpConnection | Failure:
+        # When the caller's time ends before a connection must stand, running out of it says nothing
+        # about the target.
+        patient = self._connect_timeout_s < timeout_s
+        try:
+            async with asyncio.timeout(self._connect_timeout_s if patient else timeout_s):
+                return await self._open_connection(place)
+        except TimeoutError:
+            if patient:
+                return no_connection(target, f"not connected within {self._connect_timeout_s:g} s")
+            return timed_out(target, timeout_s)
+        except OSError as exc:
+            return no_connection(target, _words(exc))
+
+    async def _open_connection(self, place: _Place) -> HttpConnection:
+        # Looked up for every connection: addresses of AWS' services change, their names don't.
+        found = await self._loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
+        sock = await aiohappyeyeballs.start_connection(
+            found, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1
+        )
+        try:
+            _, connection = await self._loop.create_connection(
+                lambda: HttpConnection(self._loop, self._lost),
+                sock=sock,
+                ssl=self._tls if place.tls else None,
+                server_hostname=place.host if place.tls else None,
+            )
+        except BaseException:
+            sock.close()
+            raise
+        self._open[connection] = place
+        self._all_gone.clear()
+        return connection
+
+    def _keep(self, place: _Place, connection: HttpConnection) -> None:
+        connection.idle_since = self._loop.time()
+        place.idle[connection] = None
+        if self._keepalive_s <= 0:
+            connection.abort()
+        elif place.sweep is None:
+            place.sweep = self._loop.call_later(self._keepalive_s, self._sweep, place)
+
+    def _sweep(self, place: _Place) -> None:
+        """Closes what has been idle for too long; comes again while there is any."""
+        place.sweep = None
+        now = self._loop.time()
+        # The longest idle is the first: connections are taken and put back at the other end.
+        for connection in tuple(place.idle):
+            left_s = connection.idle_since + self._keepalive_s - now
+            if left_s > 0:
+                place.sweep = self._loop.call_later(left_s, self._sweep, place)
+                break
+            del place.idle[connection]
+            connection.abort()
+
+    def _lost(self, connection: HttpConnection) -> None:
+        place = self._open.pop(connection, None)
+        if place is not None:
+            place.idle.pop(connection, None)
+        if not self._open:
+            self._all_gone.set()
 
 
 @asynccontextmanager
 async def open_pool(
-    *, connect_timeout_s: float, keepalive_s: float, max_answer_bytes: int
+    *,
+    connect_timeout_s: float,
+    keepalive_s: float,
+    max_answer_bytes: int,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[HttpPool]:
     """The process's pool, closed on exit.
 
     Args:
-        connect_timeout_s: seconds for TCP and TLS.
+        connect_timeout_s: seconds for name resolution, TCP and TLS.
         keepalive_s: seconds an idle connection is kept; below the other side's own limit, else
             requests meet closed connections.
         max_answer_bytes: largest answer read.
+        tls: how https is spoken; None: the system's authorities, names checked.
     """
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=keepalive_s)
-    async with aiohttp.ClientSession(
-        connector=connector,
-        skip_auto_headers=_UNWANTED,
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,
-    ) as session:
-        yield HttpPool(
-            session, connect_timeout_s=connect_timeout_s, max_answer_bytes=max_answer_bytes
-        )
-        # aiohttp closes TLS transports in the next turns of the loop.
-        await asyncio.sleep(0)
+    if tls is None:
+        # Reads the authorities from disk: 20 ms, once.
+        tls = await asyncio.to_thread(ssl.create_default_context)
+    pool = HttpPool(
+        connect_timeout_s=connect_timeout_s,
+        keepalive_s=keepalive_s,
+        max_answer_bytes=max_answer_bytes,
+        tls=tls,
+    )
+    try:
+        yield pool
+    finally:
+        await pool.close()
 
 
-def _words(exc: BaseException) -> str:
+def _idle(place: _Place) -> HttpConnection | None:
+    idle = place.idle
+    while idle:
+        connection, _ = idle.popitem()
+        if connection.usable:
+            return connection
+    return None
+
+
+def _head(request_line: str, headers: Mapping[str, str], length: int) -> bytes:
+    if "host" in headers:
+        request_line = request_line[: request_line.index("\r\n")]
+    lines = [f"\r\n{name}: {value}" for name, value in headers.items()]
+    head = f"{request_line}{''.join(lines)}\r\ncontent-length: {length}\r\n\r\n"
+    # As many line ends as lines: a value with one of its own would be a header of its own.
+    breaks = request_line.count("\r\n") + len(lines) + 3
+    if head.count("\n") != breaks or head.count("\r") != breaks:
+        raise ValueError("a header of a request to a target has a line break in it")
+    return head.encode()
+
+
+def _words(exc: OSError | None) -> str:
     # Without the address, which is nothing that our callers need to know.
-    cause = exc.os_error if isinstance(exc, aiohttp.ClientConnectorError) else exc
-    if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
-        return os.strerror(cause.errno)
-    return type(cause).__name__
+    if exc is None:
+        return "it sent nothing more"
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid: {exc.verify_message}"
+    if isinstance(exc, ssl.SSLError):
+        return f"TLS: {exc.reason or type(exc).__name__}"
+    if isinstance(exc, socket.gaierror):
+        return "its name can't be resolved"
+    if exc.errno and exc.errno > 0:
+        return os.strerror(exc.errno)
+    return type(exc).__name__

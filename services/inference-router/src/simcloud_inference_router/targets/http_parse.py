@@ -1,0 +1,306 @@
+"""Answers of HTTP/1.1 out of bytes as they come, in whatever pieces; pure.
+
+What a client that only posts needs of RFC 9112, and strictly: whatever could be read in two ways is
+refused, since the next answer on the same connection would begin at the wrong byte. Own code and
+not llhttp's Python binding, whose callbacks, one for each header and each piece, cost three times
+as much as these few ``find`` and ``split`` for an answer of some headers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Status line and headers, or trailers, of one answer."""
+
+MAX_HEADERS = 256
+MAX_INTERIM = 16
+"""Answers of status 1xx before the one that counts."""
+
+_VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
+# RFC 9112, section 4; the words after the code mean nothing.
+_CODE = re.compile(rb"[1-9][0-9]{2}(?= |\r|$)")
+# RFC 9110, section 5.6.2: what the name of a header is made of.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# RFC 9112, section 7.1: a chunk's size; extensions mean nothing to us. 15 digits fit into 60 bits.
+_CHUNK_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
+_MAX_CHUNK_LINE = 4096
+
+
+class MalformedHttp(Exception):
+    """What came is no answer of HTTP/1.1; the message says what is wrong with it."""
+
+
+class AnswerTooLarge(Exception):
+    """The answer's body is larger than it may be."""
+
+
+class AnswerParser:
+    """Reads one answer to one request.
+
+    Args:
+        max_body_bytes: largest body; chunks are counted without their framing.
+    """
+
+    __slots__ = (
+        "_body_size",
+        "_chunks",
+        "_head_bytes",
+        "_interim",
+        "_left",
+        "_max_body_bytes",
+        "done",
+        "headers",
+        "pieces",
+        "reusable",
+        "status",
+    )
+
+    def __init__(self, *, max_body_bytes: int) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._head_bytes = bytearray()
+        self._interim = 0
+        self._body_size = 0
+        # Bytes of the body that are still to come: of a known length; -1 for all until the end.
+        self._left = 0
+        self._chunks: ChunkReader | None = None
+        self.status = 0
+        """Status, once the head is complete; 0 before."""
+        self.headers: Mapping[str, str] = {}
+        """Headers, once the head is complete: names in lower case, values of equal names joined."""
+        self.pieces: list[bytes] = []
+        """The body as it came; whoever takes them away reads in a stream."""
+        self.done = False
+        """Whether the answer is complete."""
+        self.reusable = False
+        """Whether another request may follow on the same connection; of use once ``done``."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything of the answer has come; interim ones (1xx) don't count."""
+        return self.status > 0 or bool(self._head_bytes)
+
+    def feed(self, data: bytes) -> bool:
+        """Takes the next bytes, at least one; whether the answer is complete now.
+
+        Raises:
+            MalformedHttp: they are not what may come here.
+            AnswerTooLarge: the body is, or is going to be.
+        """
+        if not self.status:
+            rest = self._take_heads(data)
+            if rest is None:
+                return False
+            data = rest
+        if self._chunks is not None:
+            over = self._chunks.feed(data, self._add)
+            self.done = over is not None
+        elif self._left < 0:
+            self._add(data)
+            return False
+        else:
+            wanted = self._left
+            if wanted:
+                piece = data if len(data) <= wanted else data[:wanted]
+                self.pieces.append(piece)
+                self._left = wanted - len(piece)
+            over = data[wanted:]
+            self.done = not self._left
+        if over:
+            # Nobody asked for more: what follows on this connection is not to be trusted.
+            self.reusable = False
+        return self.done
+
+    def end(self) -> bool:
+        """The other side has closed; whether the answer is complete by that."""
+        if self.status and self._left < 0:
+            self.done = True
+        return self.done
+
+    def _take_heads(self, data: bytes) -> bytes | None:
+        """Reads up to the head that counts; what follows it, or None while it is incomplete."""
+        while True:
+            held = self._head_bytes
+            if held:
+                searched = max(0, len(held) - 3)
+                held += data
+                end = held.find(b"\r\n\r\n", searched)
+            else:
+                end = data.find(b"\r\n\r\n")
+                if end < 0:
+                    held += data
+            if end < 0:
+                self._check_beginning()
+                return None
+            if held:
+                data = bytes(held)
+                held.clear()
+            if end > MAX_HEAD_BYTES:
+                raise MalformedHttp(f"its head is larger than {MAX_HEAD_BYTES} bytes")
+            if self._take_head(data[:end]):
+                return data[end + 4 :]
+            data = data[end + 4 :]
+
+    def _check_beginning(self) -> None:
+        # At once, and not after a wait for an end that never comes: it may be no HTTP at all.
+        held = self._head_bytes
+        if not any(held[:9] == version[: len(held)] for version in _VERSIONS):
+            raise MalformedHttp("it is no HTTP/1.1")
+        if len(held) > MAX_HEAD_BYTES:
+            raise MalformedHttp(f"its head is larger than {MAX_HEAD_BYTES} bytes")
+
+    def _take_head(self, data: bytes) -> bool:
+        """Reads one head; False for an interim one."""
+        version, status, headers = parse_head(data)
+        if 100 <= status < 200:
+            self._interim += 1
+            if status == 101 or self._interim > MAX_INTERIM:
+                raise MalformedHttp(f"an answer of status {status} was not asked for")
+            return False
+        self.status, self.headers = status, headers
+        self._frame(status, headers)
+        if version == b"HTTP/1.1 ":
+            persistent = "close" not in headers.get("connection", "").lower()
+        else:
+            persistent = headers.get("connection", "").lower() == "keep-alive"
+        self.reusable = persistent and self._left >= 0
+        return True
+
+    def _frame(self, status: int, headers: Mapping[str, str]) -> None:
+        """How the body ends: RFC 9112, section 6.3."""
+        length = headers.get("content-length")
+        coding = headers.get("transfer-encoding")
+        if status in {204, 304}:
+            return
+        if coding is not None:
+            # Both together is how answers are smuggled; other codings were not asked for (no TE).
+            if length is not None or coding.lower() != "chunked":
+                raise MalformedHttp("its transfer-encoding is not chunked alone")
+            self._chunks = ChunkReader()
+        elif length is not None:
+            self._left = _content_length(length)
+            if self._left > self._max_body_bytes:
+                raise AnswerTooLarge
+        else:
+            self._left = -1
+
+    def _add(self, piece: bytes) -> None:
+        if piece:
+            self._body_size += len(piece)
+            if self._body_size > self._max_body_bytes:
+                raise AnswerTooLarge
+            self.pieces.append(piece)
+
+
+def parse_head(data: bytes) -> tuple[bytes, int, dict[str, str]]:
+    """Version, status and headers of an answer's head, without the empty line.
+
+    Raises:
+        MalformedHttp: it is none.
+    """
+    version, code = data[:9], _CODE.match(data, 9)
+    if version not in _VERSIONS or code is None:
+        raise MalformedHttp("it has no status line of HTTP/1.1")
+    # As it came: what is not UTF-8 must not be lost on the way into a message.
+    lines = data.decode("utf-8", "surrogateescape").split("\r\n")
+    if len(lines) > MAX_HEADERS + 1:
+        raise MalformedHttp(f"it has more than {MAX_HEADERS} headers")
+    breaks = len(lines) - 1
+    if data.count(b"\n") != breaks or data.count(b"\r") != breaks or b"\0" in data:
+        raise MalformedHttp("its head has control characters")
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        name = name.lower()
+        if not colon or not _TOKEN.fullmatch(name):
+            raise MalformedHttp(f"a header has no name: {line[:64]!r}")
+        value = value.strip(" \t")
+        headers[name] = value if name not in headers else f"{headers[name]}, {value}"
+    return version, int(code[0]), headers
+
+
+class ChunkReader:
+    """Body in chunks, RFC 9112, section 7.1; trailers are read and dropped."""
+
+    __slots__ = ("_in_chunk", "_left", "_line", "_trailer_bytes", "_trailers")
+
+    def __init__(self) -> None:
+        # Of the chunk, with the two bytes that end it.
+        self._left = 0
+        self._in_chunk = False
+        self._line = b""
+        self._trailers = False
+        self._trailer_bytes = 0
+
+    def feed(self, data: bytes, add: Callable[[bytes], None]) -> bytes | None:
+        """Takes the next bytes; what follows the body once it is complete, else None.
+
+        Args:
+            data: as they came.
+            add: takes the body's bytes.
+
+        Raises:
+            MalformedHttp: they are no chunks.
+        """
+        position = 0
+        while position < len(data):
+            if self._in_chunk:
+                position = self._take_chunk(data, position, add)
+                continue
+            end = data.find(b"\n", position)
+            if end < 0:
+                self._line += data[position:]
+                self._check_line(len(self._line))
+                return None
+            line = self._line + data[position : end + 1]
+            self._line = b""
+            position = end + 1
+            self._check_line(len(line))
+            if not line.endswith(b"\r\n"):
+                raise MalformedHttp("a chunk's line has no end")
+            if self._take_line(line[:-2]):
+                return data[position:]
+        return None
+
+    def _check_line(self, size: int) -> None:
+        if self._trailers and self._trailer_bytes + size > MAX_HEAD_BYTES:
+            raise MalformedHttp(f"its trailers are larger than {MAX_HEAD_BYTES} bytes")
+        if not self._trailers and size > _MAX_CHUNK_LINE:
+            raise MalformedHttp("a chunk's line has no end")
+
+    def _take_line(self, line: bytes) -> bool:
+        """A chunk's size or a trailer; whether the body ends here."""
+        if self._trailers:
+            self._trailer_bytes += len(line) + 2
+            return not line
+        match = _CHUNK_SIZE.fullmatch(line)
+        if match is None:
+            raise MalformedHttp(f"a chunk's size is {line[:32]!r}")
+        size = int(match[1], 16)
+        if size:
+            self._left, self._in_chunk = size + 2, True
+        else:
+            self._trailers = True
+        return False
+
+    def _take_chunk(self, data: bytes, position: int, add: Callable[[bytes], None]) -> int:
+        left = self._left
+        piece = data[position : position + left]
+        self._left = left - len(piece)
+        content = min(len(piece), max(left - 2, 0))
+        add(piece[:content])
+        # What is not content are the bytes of CRLF that are still missing.
+        if piece[content:] != b"\r\n"[2 - (left - content) :][: len(piece) - content]:
+            raise MalformedHttp("a chunk is longer than it says")
+        self._in_chunk = self._left > 0
+        return position + len(piece)
+
+
+def _content_length(value: str) -> int:
+    # A list of equal numbers is one number sent several times: RFC 9110, section 8.6.
+    numbers = {number.strip(" \t") for number in value.split(",")}
+    number = numbers.pop()
+    if numbers or not (number.isascii() and number.isdigit() and len(number) <= 18):
+        raise MalformedHttp(f"its content-length is {value[:64]!r}")
+    return int(number)
