@@ -24,6 +24,7 @@ from simcloud_cli.model_catalog import weights_folder, write_catalog
 from simcloud_cli.processes import ChildProcess, ProcessSpec
 from simcloud_cli.seaweed import REGION, SeaweedServer
 from simcloud_cli.statedir import StackInfo, StateDir
+from simcloud_cli.turns import until_unused
 
 T = TypeVar("T")
 
@@ -123,8 +124,11 @@ async def running_stack(
     ports: Ports,
     parts: frozenset[Part] = EVERYTHING,
     say: Callable[[str], None] = lambda _: None,
+    serves: bool = False,
 ) -> AsyncIterator[EmbeddedStack]:
     """Starts everything, waits until it can work, stops everything at the end.
+
+    At the end of the block it waits for other commands that use the stack; cancelled, it does not.
 
     Args:
         state: its folder; held for as long as the stack runs.
@@ -132,14 +136,15 @@ async def running_stack(
         ports: where to listen.
         parts: what to start beside S3.
         say: told what happens, a line at a time.
+        serves: it is there for other commands, until it is stopped.
 
     Raises:
-        AlreadyExists: a stack runs in that folder.
+        StackHeld: a stack runs in that folder.
         PreconditionFailed: no space, no permission, or a port is taken; nothing was started.
         NotReady: a process died or didn't get ready; its log's tail is in the message.
     """
     state.prepare()
-    with state.hold():
+    with state.hold(serves=serves):
         # After the lock: what listens on the ports may be the stack of this very folder.
         ports.refuse_taken()
         children: list[ChildProcess] = []
@@ -147,7 +152,12 @@ async def running_stack(
             builder = _Builder(state, bucket=bucket, ports=ports, children=children, say=say)
             info = await builder.start(parts)
             state.announce(info)
-            yield EmbeddedStack(info, children)
+            try:
+                yield EmbeddedStack(info, children)
+            except Exception:
+                await until_unused(state, say)
+                raise
+            await until_unused(state, say)
         finally:
             state.forget()
             say("stopping")

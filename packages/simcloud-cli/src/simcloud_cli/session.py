@@ -1,7 +1,8 @@
 """A command's connections: the context in force, its services and S3.
 
-In an embedded context the stack of `simcloud up` is used when it runs; else what the command needs
-is started for as long as it works.
+In an embedded context the stack that runs in the state folder is used, `simcloud up`'s or another
+command's, when it has what is needed; else that is started for as long as the command works, after
+a command whose stack has less.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ from simcloud_cli.embedded import FIXED_PORTS, Part, Ports, running_stack
 from simcloud_cli.output import console
 from simcloud_cli.specfile import SpecFile
 from simcloud_cli.state import options
-from simcloud_cli.statedir import StackInfo, StateDir
+from simcloud_cli.statedir import StackHeld, StackInfo, StateDir
+from simcloud_cli.turns import Turn
 
 T = TypeVar("T")
 
@@ -160,20 +162,33 @@ async def in_session(needs: frozenset[Part], work: Callable[[Session], Awaitable
     name, context = current_context()
     if not context.embedded:
         return await _connected(name, context, needs, work)
+    return await _on_this_machine(name, context, needs, work)
+
+
+async def _on_this_machine(
+    name: str, context: Context, needs: frozenset[Part], work: Callable[[Session], Awaitable[T]]
+) -> T:
+    """With the state folder's stack if that has what is needed, else with one of its own."""
     state = state_dir(context)
-    info = state.running()
-    if info is not None:
-        _refuse_partial(info, needs, state)
-        return await _connected(name, _filled_in(context, info), needs, work)
     out = console(stderr=True)
-    async with running_stack(
-        state,
-        bucket=context.bucket,
-        ports=Ports(),
-        parts=needs,
-        say=lambda line: out.print(f"[dim]{line}[/]"),
-    ) as stack:
-        return await stack.supervise(_connected(name, _filled_in(context, stack.info), needs, work))
+
+    def say(line: str) -> None:
+        out.print(f"[dim]{line}[/]")
+
+    turn = Turn(state, say)
+    while True:
+        with state.share() as info:
+            if info is not None and _has(info, needs):
+                return await _connected(name, _filled_in(context, info), needs, work)
+        try:
+            async with running_stack(
+                state, bucket=context.bucket, ports=Ports(), parts=needs, say=say
+            ) as stack:
+                return await stack.supervise(
+                    _connected(name, _filled_in(context, stack.info), needs, work)
+                )
+        except StackHeld as held:
+            await turn.wait(held)
 
 
 def s3_of(name: str | None) -> S3Settings:
@@ -270,15 +285,10 @@ def _filled_in(context: Context, info: StackInfo) -> Context:
     )
 
 
-def _refuse_partial(info: StackInfo, needs: frozenset[Part], state: StateDir) -> None:
-    has = {
+def _has(info: StackInfo, needs: frozenset[Part]) -> bool:
+    where = {
         Part.GENERATOR: info.generator,
         Part.UPLOADER: info.uploader,
         Part.ROUTER: info.router,
     }
-    missing = sorted(part.value for part in needs if not has[part])
-    if missing:
-        raise PreconditionFailed(
-            f"another command (process {info.pid}) uses {state.path} without {', '.join(missing)}: "
-            "wait for it to end, or keep the whole stack running with `simcloud up`"
-        )
+    return all(where[part] for part in needs)

@@ -27,6 +27,8 @@ def up(
     from simcloud_cli.interrupt import Interrupted, run_async
     from simcloud_cli.output import console
     from simcloud_cli.session import current_context, state_dir
+    from simcloud_cli.statedir import StackHeld
+    from simcloud_cli.turns import Turn
 
     name, context = current_context()
     if not context.embedded:
@@ -44,15 +46,25 @@ def up(
     state = state_dir(context)
     out = console(stderr=True)
 
+    def say(line: str) -> None:
+        out.print(f"[dim]{line}[/]")
+
+    turn = Turn(state, say)
+
     async def serve() -> None:
-        async with running_stack(
-            state,
-            bucket=context.bucket,
-            ports=Ports() if ephemeral else ports,
-            say=lambda line: out.print(f"[dim]{line}[/]"),
-        ) as stack:
-            _show(stack.info, str(state.logs), json=json)
-            raise await stack.first_death()
+        while True:
+            try:
+                async with running_stack(
+                    state,
+                    bucket=context.bucket,
+                    ports=Ports() if ephemeral else ports,
+                    say=say,
+                    serves=True,
+                ) as stack:
+                    _show(stack.info, str(state.logs), json=json)
+                    raise await stack.first_death()
+            except StackHeld as held:
+                await turn.wait(held)
 
     try:
         run_async(serve())
