@@ -6,10 +6,12 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 
 from simcloud.errors import SimcloudError
+from simcloud.s3.probe import probe, writing_to
+from simcloud.s3.requests import PROBE_FOLDER
 from simcloud_cli.context import Context
 from simcloud_cli.session import Session, current_context, in_session, state_dir
 from simcloud_cli.statedir import MIN_FREE_BYTES
@@ -32,8 +34,17 @@ class Finding:
     name: str
     ok: bool
     detail: str
+    capabilities: dict[str, bool] | None = None
+    """What an S3 server was seen to do, by its name in `simcloud.s3.probe.Capabilities`."""
+
+    def plain(self) -> dict[str, object]:
+        """For JSON."""
+        row: dict[str, object] = {"check": self.name, "ok": self.ok, "detail": self.detail}
+        return row if self.capabilities is None else {**row, "capabilities": self.capabilities}
 
 
+_S3_CAN = "S3 server can"
+_S3_WRITES = "S3 writes"
 _CALLS: dict[str, Callable[[Session], Awaitable[object]]] = {
     "generator": lambda session: session.generator.describe(),
     "uploader": lambda session: session.uploader.list_runs(session.context.bucket),
@@ -73,17 +84,48 @@ def _embedded(context: Context) -> list[Finding]:
     findings.append(
         Finding("disk", free >= MIN_FREE_BYTES, f"{free / 2**30:.1f} GiB free at {folder}")
     )
+    with state_dir(context).share() as running:
+        if running is None:
+            detail = "not running: what it can do is tried while `simcloud up` runs"
+            findings.append(Finding(_S3_WRITES, ok=True, detail=detail))
+        else:
+            findings += asyncio.run(in_session(frozenset(), _try_s3))
     return findings
+
+
+async def _try_s3(session: Session) -> list[Finding]:
+    """The bucket, what its server can do, and how the uploader would write to it."""
+    context = session.context
+    try:
+        await session.store.check_bucket(context.bucket)
+    except SimcloudError as error:
+        return [Finding("bucket", ok=False, detail=error.message)]
+    findings = [Finding("bucket", ok=True, detail=context.bucket)]
+    try:
+        found = await probe(session.store, context.bucket, context.prefix)
+    except SimcloudError as error:
+        detail = (
+            f"could not be tried: {error.message}; the uploader needs the same requests, below "
+            f"{PROBE_FOLDER}/, unless its probe_s3 is off"
+        )
+        return [*findings, Finding(_S3_CAN, ok=False, detail=detail)]
+    can = asdict(found)
+    lacks = [name for name, there in can.items() if not there]
+    words = f"all {len(can)}" if found.all else f"{len(can) - len(lacks)} of {len(can)}"
+    listed = ", ".join(name for name, there in can.items() if there)
+    missing = f"; not: {', '.join(lacks)}" if lacks else ""
+    writing = writing_to(found)
+    told = f"{'' if writing.taken else 'refused: '}{writing.way}"
+    return [
+        *findings,
+        Finding(_S3_CAN, writing.taken, f"{words}: {listed}{missing}", capabilities=can),
+        Finding(_S3_WRITES, writing.taken, told + (f"; {writing.mend}" if writing.mend else "")),
+    ]
 
 
 def _remote(context: Context) -> list[Finding]:
     async def _ask(session: Session) -> list[Finding]:
-        findings = []
-        try:
-            await session.store.check_bucket(context.bucket)
-            findings.append(Finding("bucket", ok=True, detail=context.bucket))
-        except SimcloudError as error:
-            findings.append(Finding("bucket", ok=False, detail=error.message))
+        findings = await _try_s3(session)
         for part, call in _CALLS.items():
             try:
                 await call(session)

@@ -38,7 +38,7 @@ class Turn:
                 self._said = True
                 self._say(
                     f"{holder} uses {self._state.path}: waiting until its stack can be used or it "
-                    "has ended; --state-dir names another folder, `simcloud up` serves many commands"
+                    "has ended; --state-dir names another folder, `simcloud up` serves any number"
                 )
         await asyncio.sleep(_LOOK_AGAIN_S)
 

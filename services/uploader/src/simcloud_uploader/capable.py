@@ -7,7 +7,7 @@ import asyncio
 from simcloud.dataset.layout import RunLocation
 from simcloud.errors import PreconditionFailed
 from simcloud.s3.objects import ObjectStore
-from simcloud.s3.probe import Capabilities, probe
+from simcloud.s3.probe import Capabilities, probe, writing_to
 from simcloud.telemetry.logging import get_logger
 
 _MAX_BUCKETS = 1000
@@ -69,15 +69,8 @@ class ServerCheck:
 
 
 def lacking(found: Capabilities, *, single_writer: bool) -> str:
-    """Why runs can't be written to such a server; empty when they can. Pure.
-
-    Missing checksums are no reason: the tar is then read back and compared before it is committed.
-    """
-    if found.unlisted:
-        return "; ".join(found.unlisted) + "; use a server that has both"
-    if found.unconditional and not single_writer:
-        return (
-            "; ".join(found.unconditional) + "; use a server with conditional writes, or set "
-            "allow_unconditional_writes_single_writer if never two writers work on one run"
-        )
-    return ""
+    """Why runs can't be written to such a server; empty when they can. Pure."""
+    writing = writing_to(found)
+    if writing.taken or (single_writer and not found.unlisted):
+        return ""
+    return f"{writing.way}; {writing.mend}"

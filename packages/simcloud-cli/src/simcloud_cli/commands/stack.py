@@ -101,14 +101,14 @@ def _show(info: object, logs: str, *, json: bool) -> None:
 
 
 def doctor(json: JsonOption = False) -> None:
-    """Looks at what the context in force needs and says what is missing."""
+    """Looks at what the context in force needs, tries its S3, and says what is missing."""
     from simcloud_cli.doctor import examine
     from simcloud_cli.exit_codes import ExitCode
     from simcloud_cli.output import print_json, print_table
 
     findings = examine()
     if json:
-        print_json([{"check": f.name, "ok": f.ok, "detail": f.detail} for f in findings])
+        print_json([finding.plain() for finding in findings])
     else:
         print_table(
             "",

@@ -77,6 +77,47 @@ class Capabilities:
         return tuple(words for there, words in rows if not there)
 
 
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How the uploader writes to such a server, or why it doesn't."""
+
+    taken: bool
+    """Whether runs can be written there with the settings as they are by default."""
+    way: str
+    """What is done, in words; or what is missing and what that costs."""
+    mend: str
+    """What to do about it, in a line; empty when nothing is lacking."""
+
+
+def writing_to(found: Capabilities) -> Writing:
+    """What follows for writing runs from what a server can do. Pure.
+
+    Missing checksums are no reason to refuse it: the tar is then read back and compared before it
+    is committed.
+    """
+    if found.unlisted:
+        return Writing(
+            taken=False, way="; ".join(found.unlisted), mend="use a server that has both"
+        )
+    if found.unconditional:
+        return Writing(
+            taken=False,
+            way="; ".join(found.unconditional),
+            mend="use a server with conditional writes, or set "
+            "allow_unconditional_writes_single_writer if never two writers work on one run",
+        )
+    if not found.verifies:
+        return Writing(
+            taken=True,
+            way="conditional writes; each tar is read back and compared before it is committed, "
+            "since the server does not vouch for CRC-64/NVME",
+            mend="a server that checks and keeps CRC-64/NVME saves the reading back",
+        )
+    return Writing(
+        taken=True, way="conditional writes, the server's own CRC-64/NVME checks", mend=""
+    )
+
+
 async def probe(store: ObjectStore, bucket: str, prefix: str) -> Capabilities:
     """Looks what the server behind a bucket can do: a dozen requests, a few hundred bytes.
 
