@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import io
 import json
 import logging as stdlib_logging
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 import pytest
 import structlog
 
 from simcloud.telemetry import logging, tracing
+from support.eventually import eventually
 
 
 @pytest.fixture
@@ -48,6 +51,21 @@ def test_a_request_is_a_line_of_the_same_form(lines: Any) -> None:
     assert request["caller"] == 'a"b'
     assert request.keys() - other.keys() == {"code", "caller"}
     assert other.keys() - request.keys() == {"module"}
+
+
+def test_lines_of_requests_are_written_together_soon_and_before_others(lines: Any) -> None:
+    async def serve() -> None:
+        logging.log_request("info", {"code": "OK", "duration_ms": 1.5, "number": 1})
+        logging.log_request("info", {"code": "OK", "duration_ms": inf, "number": None})
+        assert lines() == []
+        await eventually(lambda: len(lines()) == 2)
+        logging.log_request("info", {"code": "OK"})
+        logging.get_logger("part").info("after")
+
+    asyncio.run(serve())
+    found = lines()
+    assert [line["event"] for line in found] == ["rpc", "rpc", "rpc", "after"]
+    assert [line.get("duration_ms") for line in found] == [1.5, inf, None, None]
 
 
 def test_lines_below_the_level_are_not_written(lines: Any) -> None:
