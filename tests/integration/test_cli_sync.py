@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,13 @@ from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.mirror import Done, Place, mirror_run
 from simcloud.dataset.reader import Dataset
 from simcloud.errors import InvalidRequest, NotFound
-from simcloud.s3.faults import Fault, FaultKind, plan_of, wrapping
+from simcloud.s3.copying import same_server
+from simcloud.s3.faults import Fault, FaultKind, FaultPlan, plan_of, wrapping
 from simcloud.s3.objects import ObjectStore, open_store
+from simcloud.scene.bundle import Bundle, BundleFile
+from simcloud.scene.mirror import mirror_scene
+from simcloud.scene.store import load_listing, put_bundle
+from simcloud.spec.plan import Plan
 from simcloud_cli.context import Config, Context, save_config
 from support.dataset_frames import SPEC
 from support.s3_server import S3Server
@@ -94,6 +101,96 @@ async def test_a_mirror_that_was_cut_short_has_no_manifest_and_is_gone_on_with(
     assert paths(items, Done.COPIED) == [*failed, "manifests/0001.json"]
 
 
+async def test_within_one_server_tars_do_not_come_through_this_process(
+    s3_server: S3Server, source: RunLocation, destination: RunLocation
+) -> None:
+    calls = FaultPlan()
+    settings = s3_server.settings
+    async with open_store(settings, wrap=wrapping(calls)) as counted:
+        here, there = Place(counted, source, settings), Place(counted, destination, settings)
+        items = await mirror_run(here, there)
+        assert paths(items, Done.COPIED) == EVERYTHING
+        assert [item.path for item in items if item.by_server] == EVERYTHING[2:4]
+        assert (calls.count("upload_part_copy"), calls.count("upload_part")) == (2, 0)
+        assert (await reconcile(counted, destination, deep=True)).complete_with_quarantine
+
+
+async def test_a_large_tar_is_copied_in_ranges_and_checked_as_a_whole(
+    store: ObjectStore, bucket: str, s3_server: S3Server
+) -> None:
+    location = RunLocation(bucket=bucket, prefix="large", run="run")
+    plan = Plan(frames=3, frames_per_shard=3)
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        await client.create_run(location, spec=SPEC, plan=plan)
+        large = partial(frame_of, plan=plan)
+        committed = await send_shard(client, location, plan.shard(0), make=large)
+        await client.publish_run(location)
+    assert committed.size_bytes > 5 << 20
+    settings = s3_server.settings
+    copy = RunLocation(bucket=bucket, prefix="copy", run="run")
+    here, there = Place(store, location, settings), Place(store, copy, settings)
+    items = await mirror_run(here, there, copy_part_bytes=5 << 20)
+    assert paths(items, Done.FAILED) == []
+    assert [item.by_server for item in items if item.kind == "shard"] == [True]
+    info = await store.head(bucket, copy.shard_key(0))
+    assert (info.size_bytes, info.crc64nvme) == (committed.size_bytes, committed.crc64nvme)
+    assert info.etag.endswith(f'-{-(-committed.size_bytes // (5 << 20))}"')
+
+
+async def test_a_server_that_does_not_copy_gets_the_bytes(
+    s3_server: S3Server, store: ObjectStore, source: RunLocation, destination: RunLocation
+) -> None:
+    plan = plan_of(Fault("upload_part_copy", code="NotImplemented", status=501, times=9))
+    settings = s3_server.settings
+    async with open_store(settings, wrap=wrapping(plan)) as faulty:
+        items = await mirror_run(
+            Place(store, source, settings), Place(faulty, destination, settings)
+        )
+    assert paths(items, Done.COPIED) == EVERYTHING
+    assert not any(item.by_server for item in items)
+    # asked once a shard at most, of those begun before it was known
+    assert plan.count("upload_part_copy") <= 2
+    assert (await reconcile(store, destination, deep=True)).complete_with_quarantine
+
+
+def test_one_server_is_one_endpoint_and_one_identity(s3_server: S3Server) -> None:
+    one = s3_server.settings
+    assert same_server(one, one.model_copy(update={"region": "eu-west-1"}))
+    assert not same_server(one, one.model_copy(update={"access_key_id": "another"}))
+    assert not same_server(one, one.model_copy(update={"endpoint_url": "http://127.0.0.1:1"}))
+
+
+async def test_the_scene_of_a_run_goes_with_it_and_its_list_comes_last(
+    s3_server: S3Server, store: ObjectStore, bucket: str, tmp_path: Path
+) -> None:
+    stage = b"#usda 1.0\n"
+    (tmp_path / "stage.usda").write_bytes(stage)
+    file = BundleFile("stage.usda", sha256=hashlib.sha256(stage).hexdigest(), size_bytes=len(stage))
+    bundle = Bundle(root=tmp_path, stage="stage.usda", files=(file,))
+    await put_bundle(store, bundle, bucket=bucket, prefix="from")
+    scene = SPEC.scene.model_copy(update={"digest": bundle.digest})
+    source = RunLocation(bucket=bucket, prefix="from", run="run")
+    destination = RunLocation(bucket=bucket, prefix="to", run="run")
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        await client.create_run(source, spec=SPEC.model_copy(update={"scene": scene}), plan=PLAN)
+    here, there = Place(store, source), Place(store, destination)
+    planned = await mirror_scene(here, there, dry_run=True)
+    assert paths(planned, Done.PLANNED)[-1].endswith("/bundle.json")
+    plan = plan_of(Fault("put_object", key="*.usda", code="AccessDenied", status=403))
+    async with open_store(s3_server.settings, wrap=wrapping(plan)) as faulty:
+        cut = await mirror_scene(here, Place(faulty, destination))
+    assert [item.done for item in cut] == [Done.FAILED]
+    copied = await mirror_scene(here, there)
+    assert paths(copied, Done.COPIED) == paths(planned, Done.PLANNED)
+    again = await mirror_scene(here, there)
+    assert paths(again, Done.PRESENT) == paths(planned, Done.PLANNED)
+    listed = await load_listing(store, bucket=bucket, prefix="to", digest=bundle.digest)
+    assert listed == (bundle.stage, bundle.files)
+    await store.delete_many(bucket, [f"from/scenes/{bundle.digest}/bundle.json"])
+    gone = await mirror_scene(here, there)
+    assert [(item.done, "is not in" in item.problem) for item in gone] == [(Done.FAILED, True)]
+
+
 async def test_what_is_in_the_way_is_named_and_left_as_it_is(
     store: ObjectStore, source: RunLocation, destination: RunLocation
 ) -> None:
@@ -141,6 +238,8 @@ async def test_the_command_says_what_it_would_do_does_it_and_counts(
     assert (code, planned["planned"], planned["copied"]) == (0, 7, 0)
     code, done = simcloud(tmp_path, "sync", source.uri, to, "--dst-context", "b")
     assert (code, done["copied"], done["failed"], done["problems"]) == (0, 7, 0, [])
+    assert done["copied_by_server"] == 2
+    assert 0 < done["bytes_by_server"] < done["copied_bytes"]
     assert done["dst"] == f"s3://{source.bucket}/mirror/run"
     code, counted = simcloud(tmp_path, "verify", f"{to}run")
     assert code == 0

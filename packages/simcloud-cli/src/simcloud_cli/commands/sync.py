@@ -29,15 +29,26 @@ def sync(
     dst_context: Annotated[
         str | None, typer.Option(help="Context whose S3 takes DST; the one in force by default.")
     ] = None,
+    scene: Annotated[
+        bool,
+        typer.Option(
+            "--scene/--no-scene",
+            help="Copy the scene that the run's spec names too, so that the copy can be rendered.",
+        ),
+    ] = True,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be copied, write nothing.")
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Copies a run: shards first, manifests last; repeated, it copies what is still missing."""
+    """Copies a run and its scene: shards first, manifests last; repeated, what is still missing.
+
+    Between two places of one S3 the server copies the shards by itself.
+    """
     from simcloud.dataset.layout import RunLocation
     from simcloud.dataset.mirror import Done, Place, mirror_run
     from simcloud.s3.objects import open_store
+    from simcloud.scene.mirror import mirror_scene
     from simcloud_cli.exit_codes import ExitCode
     from simcloud_cli.interrupt import run_async
     from simcloud_cli.output import console, print_json
@@ -49,16 +60,16 @@ def sync(
 
     def say(item: Mirrored) -> None:
         if item.done is not Done.PRESENT and not json:
-            err.print(f"{item.done.value}: {item.path} {item.problem}".rstrip(), markup=False)
+            words = "by the server" if item.by_server else item.problem
+            err.print(f"{item.done.value}: {item.path} {words}".rstrip(), markup=False)
 
     async def work() -> list[Mirrored]:
-        async with (
-            open_store(s3_of(src_context)) as reading,
-            open_store(s3_of(dst_context)) as writing,
-        ):
-            return await mirror_run(
-                Place(reading, source), Place(writing, destination), dry_run=dry_run, say=say
-            )
+        here, there = s3_of(src_context), s3_of(dst_context)
+        async with open_store(here) as reading, open_store(there) as writing:
+            places = Place(reading, source, here), Place(writing, destination, there)
+            # first, so that the copy of the run never names a scene that is not there
+            files = await mirror_scene(*places, dry_run=dry_run, say=say) if scene else []
+            return files + await mirror_run(*places, dry_run=dry_run, say=say)
 
     items = run_async(work())
     failed = [item for item in items if item.done is Done.FAILED]
@@ -69,8 +80,9 @@ def sync(
         _print(items)
         if failed:
             console().print(
-                f"{len(failed)} objects could not be copied, so no manifest was written; mend "
-                f"what is said above and repeat\n  simcloud sync {src} {dst}",
+                f"{len(failed)} objects could not be copied; without a shard or an index no "
+                "manifest is written; mend what is said above and repeat\n"
+                f"  simcloud sync {src} {dst}",
                 markup=False,
             )
     raise typer.Exit(code)
@@ -85,8 +97,11 @@ def _print(items: list[Mirrored]) -> None:
     for kind in kinds:
         of_kind = [item for item in items if item.kind is kind]
         counts = [sum(item.done is done for item in of_kind) for done in Done]
-        rows.append((kind.value, *counts, human_bytes(sum(item.size_bytes for item in of_kind))))
-    print_table("", ["", *(done.value for done in Done), "size"], rows)
+        by_server = sum(item.by_server for item in of_kind)
+        rows.append(
+            (kind, *counts, by_server, human_bytes(sum(item.size_bytes for item in of_kind)))
+        )
+    print_table("", ["", *(done.value for done in Done), "by the server", "size"], rows)
 
 
 def _document(source: str, destination: str, items: list[Mirrored], code: int) -> dict[str, object]:
@@ -101,5 +116,7 @@ def _document(source: str, destination: str, items: list[Mirrored], code: int) -
         "exit_code": code,
         **{done.value: len(rows(done)) for done in Done},
         "copied_bytes": sum(item.size_bytes for item in rows(Done.COPIED)),
+        "copied_by_server": sum(item.by_server for item in items),
+        "bytes_by_server": sum(item.size_bytes for item in items if item.by_server),
         "problems": [{"path": item.path, "problem": item.problem} for item in rows(Done.FAILED)],
     }

@@ -1,7 +1,8 @@
 """A run copied from one bucket or endpoint to another: data first, manifests last.
 
 Every object is made with ``If-None-Match: *``, so a mirror that was cut short is gone on with, one
-that is done costs a LIST and a HEAD an object, and two at once do no harm. A tar's bytes are
+that is done costs a LIST and a HEAD an object, and two at once do no harm. A tar is copied by the
+server itself where both places are one S3, else through this process (``tarcopy``); either way it is
 compared with the CRC-64/NVME that its index names before the copy is completed. Indexes and
 manifests name the ETag of a tar, which the destination chooses: they are written anew with its own;
 the rest is copied byte for byte.
@@ -15,29 +16,26 @@ from enum import StrEnum
 
 from simcloud.dataset.index import (
     INDEX_TYPE,
-    TarObject,
     load_index,
     load_shard_record,
     rebuild_index,
     shard_record,
 )
 from simcloud.dataset.index_compare import rows_agree
-from simcloud.dataset.layout import KeyKind, RunKey, RunLocation
+from simcloud.dataset.layout import KeyKind, RunKey
 from simcloud.dataset.manifest import Manifest, load_manifest
 from simcloud.dataset.rundoc import load_spec
+from simcloud.dataset.tarcopy import Place, TarCopier
 from simcloud.errors import AlreadyExists, Corruption, InvalidRequest, NotFound, SimcloudError
-from simcloud.s3 import checksums
-from simcloud.s3.errors import NoAnswer, NoSuchKey, ObjectExists, ServerFailed
-from simcloud.s3.objects import ObjectInfo, ObjectStore, Part
+from simcloud.s3.copying import COPY_PART_BYTES
 from simcloud.s3.retrying import for_each
 from simcloud.spec.canonical import canonical_json
 from simcloud.spec.plan import ShardFrames
 
-PART_BYTES = 16 << 20
-"""Of a copied tar; 10 000 of them are 156 GiB, larger tars get larger parts."""
-_MAX_PARTS = 10_000
 _SHARDS_AT_ONCE = 2
 _SMALL_AT_ONCE = 8
+__all__ = ["SCENE_KIND", "Done", "Mirrored", "Place", "mirror_run"]
+
 _ORDER = (
     KeyKind.SPEC,
     KeyKind.PLAN,
@@ -48,6 +46,10 @@ _ORDER = (
     KeyKind.MANIFEST,
 )
 """Kinds in the order of copying; who owns open shards, and an abort, are the source's alone."""
+
+
+SCENE_KIND = "scene"
+"""Of the files of the scene that the run's spec names (``simcloud.scene.mirror``)."""
 
 
 class Done(StrEnum):
@@ -67,20 +69,15 @@ class Mirrored:
 
     path: str
     """Within the run."""
-    kind: KeyKind
+    kind: str
+    """A ``KeyKind``, or ``SCENE_KIND``."""
     size_bytes: int
     """At the source."""
     done: Done
     problem: str = ""
     """Why it failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A run at one endpoint."""
-
-    store: ObjectStore
-    location: RunLocation
+    by_server: bool = False
+    """Whether the server copied it by itself, so that none of it came through this process."""
 
 
 async def mirror_run(
@@ -88,6 +85,7 @@ async def mirror_run(
     destination: Place,
     *,
     dry_run: bool = False,
+    copy_part_bytes: int = COPY_PART_BYTES,
     say: Callable[[Mirrored], None] = lambda _: None,
 ) -> list[Mirrored]:
     """Copies what the destination lacks; every object of the run in the end, by kind and key.
@@ -99,6 +97,7 @@ async def mirror_run(
         source: read only.
         destination: the same run's name, in another bucket, prefix or endpoint.
         dry_run: look only.
+        copy_part_bytes: of a tar that the server copies, 5 MiB or more.
         say: told each object as it is done.
 
     Raises:
@@ -110,13 +109,14 @@ async def mirror_run(
     _check_places(source, destination)
     listed = await _listed(source)
     await _check_spec(source, destination)
+    tars = TarCopier(source, destination, copy_part_bytes=copy_part_bytes)
     results: list[Mirrored] = []
     for kind in _ORDER:
         if kind is KeyKind.MANIFEST and any(item.done is Done.FAILED for item in results):
             break
 
         async def one(row: tuple[str, RunKey, int]) -> Mirrored:
-            item = await _mirror_one(source, destination, row, dry_run=dry_run)
+            item = await _mirror_one(source, destination, row, tars=tars, dry_run=dry_run)
             say(item)
             return item
 
@@ -163,7 +163,12 @@ async def _check_spec(source: Place, destination: Place) -> None:
 
 
 async def _mirror_one(
-    source: Place, destination: Place, row: tuple[str, RunKey, int], *, dry_run: bool
+    source: Place,
+    destination: Place,
+    row: tuple[str, RunKey, int],
+    *,
+    tars: TarCopier,
+    dry_run: bool,
 ) -> Mirrored:
     path, key, size = row
     item = Mirrored(path=path, kind=key.kind, size_bytes=size, done=Done.PLANNED)
@@ -174,7 +179,8 @@ async def _mirror_one(
             return replace(item, done=Done.PRESENT) if found is not None else item
         match key.kind:
             case KeyKind.SHARD:
-                copied = await _copy_tar(source, destination, key.shard)
+                copied = await tars.copy(key.shard)
+                item = replace(item, by_server=copied and tars.by_server)
             case KeyKind.INDEX:
                 copied = await _write_index(source, destination, key.shard)
             case KeyKind.MANIFEST:
@@ -202,105 +208,6 @@ async def _copy_small(source: Place, destination: Place, path: str, kind: KeyKin
         await destination.store.put(bucket, key, body.data, content_type=_type_of(path))
         return True
     return outcome.created
-
-
-async def _copy_tar(source: Place, destination: Place, shard: int) -> bool:
-    """Copies a tar through this process, part by part; at most one part is in memory a shard.
-
-    A tar without index is not committed data and is not copied.
-    """
-    try:
-        record = await load_shard_record(source.store, source.location, shard)
-    except NoSuchKey as error:
-        raise Corruption(
-            f"shard {shard} of {source.location} has a tar and no index: mend it with "
-            "`simcloud verify --repair`, then repeat"
-        ) from error
-    bucket, key = destination.location.bucket, destination.location.shard_key(shard)
-    found = await destination.store.find(bucket, key)
-    if found is not None:
-        await _check_same(destination, found, record.tar)
-        return False
-    info = await source.store.head(source.location.bucket, source.location.shard_key(shard))
-    upload_id = await destination.store.create_multipart(
-        bucket, key, metadata=info.metadata, content_type="application/x-tar"
-    )
-    try:
-        parts = await _send_parts(source, destination, shard, record.tar, upload_id)
-        return await _complete(destination, shard, record.tar, upload_id, parts)
-    except BaseException:
-        await destination.store.abort_multipart(bucket, key, upload_id=upload_id)
-        raise
-
-
-async def _send_parts(
-    source: Place, destination: Place, shard: int, tar: TarObject, upload_id: str
-) -> list[Part]:
-    step = max(PART_BYTES, -(-tar.size_bytes // _MAX_PARTS))
-    parts: list[Part] = []
-    whole = 0
-    for start in range(0, tar.size_bytes, step):
-        length = min(step, tar.size_bytes - start)
-        body = await source.store.get(
-            source.location.bucket,
-            source.location.shard_key(shard),
-            start=start,
-            length=length,
-            if_match=tar.etag,
-        )
-        crc = checksums.crc64nvme(body.data)
-        whole = checksums.combine(whole, crc, length)
-        etag = await destination.store.upload_part(
-            destination.location.bucket,
-            destination.location.shard_key(shard),
-            upload_id=upload_id,
-            number=len(parts) + 1,
-            data=body.data,
-            crc64nvme=crc,
-        )
-        parts.append(Part(number=len(parts) + 1, size_bytes=length, etag=etag, crc64nvme=crc))
-    if whole != tar.crc64nvme:
-        raise Corruption(
-            f"shard {shard} of {source.location}: the tar has CRC {checksums.to_hex(whole)}, its "
-            f"index says {checksums.to_hex(tar.crc64nvme)}: `simcloud verify --deep` tells more"
-        )
-    return parts
-
-
-async def _complete(
-    destination: Place, shard: int, tar: TarObject, upload_id: str, parts: list[Part]
-) -> bool:
-    """Completes the copy; False when another mirror was quicker."""
-    store, bucket = destination.store, destination.location.bucket
-    key = destination.location.shard_key(shard)
-    created = True
-    try:
-        await store.complete_multipart(
-            bucket,
-            key,
-            upload_id=upload_id,
-            parts=parts,
-            size_bytes=tar.size_bytes,
-            crc64nvme=tar.crc64nvme,
-        )
-    except ObjectExists:
-        created = False
-        await store.abort_multipart(bucket, key, upload_id=upload_id)
-    except (ServerFailed, NoAnswer):
-        # Whether it was done is unknown: the object itself says.
-        if await store.find(bucket, key) is None:
-            raise
-    await _check_same(destination, await store.head(bucket, key), tar)
-    return created
-
-
-async def _check_same(destination: Place, found: ObjectInfo, tar: TarObject) -> None:
-    info = await destination.store.with_crc(destination.location.bucket, found)
-    if (info.size_bytes, info.crc64nvme) != (tar.size_bytes, tar.crc64nvme):
-        raise Corruption(
-            f"s3://{destination.location.bucket}/{info.key} is there and is not the source's: "
-            f"{info.size_bytes} bytes for {tar.size_bytes}; delete it and repeat"
-        )
 
 
 async def _write_index(source: Place, destination: Place, shard: int) -> bool:
