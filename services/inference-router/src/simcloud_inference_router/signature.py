@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from simcloud.errors import InvalidRequest
-from simcloud.oip.tensors import Tensor, check_raw
+from simcloud.oip.tensors import Tensor, check_raw, has_size
 from simcloud_inference_router.catalog import ModelEntry, TensorSignature
 from simcloud_inference_router.codecs.base import MalformedAnswer
 
@@ -22,16 +23,16 @@ def check_inputs(model: ModelEntry, inputs: Sequence[Tensor]) -> int:
     known = {tensor.name: tensor for tensor in model.inputs}
     seen: set[str] = set()
     for tensor in inputs:
-        where = f"inputs[{tensor.name}]"
         signature = known.get(tensor.name)
         if signature is None:
             problem = f"model {model.name} has no such input; it has: {', '.join(known)}"
-            raise InvalidRequest(where, problem)
+            raise InvalidRequest(f"inputs[{tensor.name}]", problem)
         if tensor.name in seen:
-            raise InvalidRequest(where, "was given twice")
+            raise InvalidRequest(f"inputs[{tensor.name}]", "was given twice")
         seen.add(tensor.name)
-        _check_tensor(where, signature, tensor)
-    if missing := known.keys() - seen:
+        if not _matches(signature, tensor):
+            raise _mismatch(f"inputs[{tensor.name}]", signature, tensor)
+    if len(seen) != len(known) and (missing := known.keys() - seen):
         raise InvalidRequest("inputs", f"model {model.name} also needs: {', '.join(missing)}")
     return _batch_size(model, inputs)
 
@@ -42,14 +43,16 @@ def check_outputs(model: ModelEntry, names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InvalidRequest: the model has no such output, or it was named twice.
     """
-    known = tuple(tensor.name for tensor in model.outputs)
+    known = tuple([tensor.name for tensor in model.outputs])
+    if not names:
+        return known
     for name in names:
         if name not in known:
             problem = f"model {model.name} has no output {name!r}; it has: {', '.join(known)}"
             raise InvalidRequest("outputs", problem)
     if len(set(names)) != len(names):
         raise InvalidRequest("outputs", f"names an output twice: {', '.join(names)}")
-    return tuple(names) or known
+    return tuple(names)
 
 
 def select_outputs(
@@ -67,27 +70,38 @@ def select_outputs(
         tensor = found.get(name)
         if tensor is None:
             raise MalformedAnswer(f"output {name} is missing; found: {', '.join(found) or 'none'}")
-        try:
-            _check_tensor(name, signatures[name], tensor)
-            check_raw(tensor.data, datatype=tensor.datatype, shape=tensor.shape, field=name)
-        except InvalidRequest as exc:
-            raise MalformedAnswer(f"output {exc.message}") from exc
+        if not _matches(signatures[name], tensor):
+            mismatch = _mismatch(name, signatures[name], tensor)
+            raise MalformedAnswer(f"output {mismatch.message}")
+        datatype, shape = tensor.datatype, tensor.shape
+        if not has_size(tensor.data, datatype=datatype, shape=shape):
+            try:
+                check_raw(tensor.data, datatype=datatype, shape=shape, field=name)
+            except InvalidRequest as exc:
+                raise MalformedAnswer(f"output {exc.message}") from exc
         selected.append(tensor)
     return tuple(selected)
 
 
-def _check_tensor(where: str, signature: TensorSignature, tensor: Tensor) -> None:
+def _matches(signature: TensorSignature, tensor: Tensor) -> bool:
+    expected, found = signature.shape, tensor.shape
+    same = tensor.datatype == signature.datatype and len(expected) == len(found)
+    return same and _fits(expected, found)
+
+
+def _mismatch(where: str, signature: TensorSignature, tensor: Tensor) -> InvalidRequest:
     if tensor.datatype != signature.datatype:
         problem = f"expected datatype {signature.datatype}, found {tensor.datatype}"
-        raise InvalidRequest(where, problem)
-    if not _fits(signature.shape, tensor.shape):
+    else:
         expected = str(list(signature.shape))
         problem = f"expected shape {expected} (-1 is any size), found {list(tensor.shape)}"
-        raise InvalidRequest(where, problem)
+    return InvalidRequest(where, problem)
 
 
+# Both come from the catalogue and from requests that repeat themselves.
+@lru_cache(1024)
 def _fits(expected: tuple[int, ...], found: tuple[int, ...]) -> bool:
-    return len(expected) == len(found) and all(
+    return all(
         size >= 0 and wanted in {-1, size} for wanted, size in zip(expected, found, strict=True)
     )
 
