@@ -15,7 +15,8 @@ import cv2
 import yaml
 from pxr import Sdf, Usd, UsdGeom
 
-from simcloud.scene.catalog import PICTURE_ATTRIBUTE, read_catalog
+from simcloud.scene.catalog import read_catalog
+from simcloud.scene.stage import PICTURE_ATTRIBUTE
 from simcloud.spec.model import Spec
 from simcloud.spec.sample import sample
 from simcloud_generator.backends.mitsuba.backend import MitsubaBackend

@@ -22,7 +22,7 @@ from simcloud.scene.apart import inspect_apart
 from simcloud.scene.bundle import make_bundle
 from simcloud.scene.inspection import inspect_stage
 from simcloud.scene.limits import SceneLimits
-from simcloud.scene.remote import fetch_stage
+from simcloud.scene.remote import fetch_pictures, fetch_stage
 from simcloud.scene.store import SceneStore, put_bundle
 from simcloud.spec.model import SceneRef, Spec
 from simcloud_generator.scenes import Scenes
@@ -255,4 +255,29 @@ async def test_a_stage_in_s3_is_fetched_with_all_that_it_names(
     with pytest.raises(InvalidRequest, match="more than 10 bytes"):
         await fetch_stage(
             store, uri + "kitchen.usda", folder=tmp_path / "e", limits=SceneLimits(max_bytes=10)
+        )
+
+
+async def test_pictures_in_s3_are_fetched_one_or_a_folder(
+    store: ObjectStore, bucket: str, tmp_path: Path
+) -> None:
+    for key in ("woods/oak.png", "woods/Ash.JPG", "woods/notes.txt", "woods/below/deep.png"):
+        await store.put(bucket, key, key.encode())
+    found = await fetch_pictures(store, f"s3://{bucket}/woods/", folder=tmp_path / "all")
+    assert {path.name: path.read_bytes() for path in found} == {
+        "Ash.JPG": b"woods/Ash.JPG",
+        "oak.png": b"woods/oak.png",
+    }
+    (one,) = await fetch_pictures(store, f"s3://{bucket}/woods/oak.png", folder=tmp_path / "one")
+    assert one.read_bytes() == b"woods/oak.png"
+    with pytest.raises(NotFound, match=r"there is no s3://.*/woods/elm\.png"):
+        await fetch_pictures(store, f"s3://{bucket}/woods/elm.png", folder=tmp_path / "none")
+    with pytest.raises(InvalidRequest, match=r"there is no picture in s3://.*/stones/ \(\.png"):
+        await fetch_pictures(store, f"s3://{bucket}/stones/", folder=tmp_path / "none")
+    with pytest.raises(InvalidRequest, match="has 2 pictures, 1 at most"):
+        await fetch_pictures(
+            store,
+            f"s3://{bucket}/woods/",
+            folder=tmp_path / "few",
+            limits=SceneLimits(max_files=1),
         )

@@ -38,6 +38,9 @@ class EmptyScene:
     def scene_camera(self, path: str) -> SceneCamera:
         raise InvalidRequest("cameras", f"no camera {path}")
 
+    def picture_problem(self, path: str) -> str | None:
+        return f"no picture {path}"
+
     def environment_texture(self, name: str) -> str:
         raise InvalidRequest("environment", f"no environment {name}")
 

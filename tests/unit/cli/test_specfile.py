@@ -76,3 +76,18 @@ def test_a_missing_spec_or_scene_is_named(tmp_path: Path) -> None:
 def test_a_run_is_named_after_its_spec_and_digest() -> None:
     assert default_run_name("Show Room!", "045e5e3b" + "0" * 56) == "show-room-045e5e3b"
     assert default_run_name("###", "ab" * 32) == "run-abababab"
+
+
+def test_pictures_of_materials_become_part_of_the_scene(tmp_path: Path) -> None:
+    floor = "{name: floor, prims: [/World/Box], texture: ../tiles/}"
+    path = _scene(tmp_path / "boxes", f"{SPEC}randomization: {{materials: [{floor}]}}\n")
+    with pytest.raises(InvalidRequest, match=r"materials\[0\]\.texture: .*tiles is not there"):
+        read_spec_file(path)
+    (tmp_path / "tiles").mkdir()
+    (tmp_path / "tiles/blue.png").write_bytes(b"looked at by the generator")
+    found = read_spec_file(path)
+    (choice,) = found.spec.randomization.materials
+    assert choice.texture is not None
+    (name,) = choice.texture.support()
+    assert [file.path for file in found.bundle.files] == ["stage.usda", name]
+    assert found.spec.scene.digest == found.bundle.digest

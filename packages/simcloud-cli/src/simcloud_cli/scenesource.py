@@ -9,6 +9,7 @@ from pathlib import Path
 
 from simcloud.errors import InvalidRequest
 from simcloud.s3.client import S3Settings
+from simcloud.scene.spec_pictures import find_pictures
 from simcloud.scene.stage import url_advice
 
 
@@ -34,14 +35,44 @@ def local_stage(root: str, base: Path) -> Path:
     from simcloud.scene.remote import fetch_stage
     from simcloud_cli.interrupt import run_async
 
-    folder = Path(tempfile.mkdtemp(prefix="simcloud-scene-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-
     async def fetch() -> Path:
         async with open_store(_settings()) as store:
-            return await fetch_stage(store, root, folder=folder)
+            return await fetch_stage(store, root, folder=_passing_folder())
 
     return run_async(fetch())
+
+
+def local_pictures(name: str, base: Path) -> list[Path]:
+    """Files on this machine of what a spec names as a texture, in order.
+
+    Args:
+        name: path of a picture or of a folder of them, relative ones to ``base``; or
+            ``s3://bucket/picture.png``, or ``s3://bucket/folder/``: fetched, as a scene is.
+        base: folder of the spec.
+
+    Raises:
+        InvalidRequest: nothing is there, no picture, or another kind of URL.
+        NotFound: not in S3.
+        StorageError: S3 failed.
+    """
+    if "://" not in name:
+        return find_pictures(name, base)
+    from simcloud.s3.objects import open_store
+    from simcloud.scene.remote import fetch_pictures
+    from simcloud_cli.interrupt import run_async
+
+    async def fetch() -> list[Path]:
+        async with open_store(_settings()) as store:
+            return await fetch_pictures(store, name, folder=_passing_folder())
+
+    return run_async(fetch())
+
+
+def _passing_folder() -> Path:
+    """An empty folder that goes when the process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="simcloud-scene-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _settings() -> S3Settings:

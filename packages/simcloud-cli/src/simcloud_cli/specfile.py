@@ -10,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from simcloud.errors import InvalidRequest
 from simcloud.scene.bundle import Bundle, make_bundle
+from simcloud.scene.spec_pictures import with_pictures
 from simcloud.spec.canonical import problems
 from simcloud.spec.model import Spec
 from simcloud.spec.plan import CountingRule
 from simcloud.spec.plugins import with_source_digests
-from simcloud_cli.scenesource import local_stage
+from simcloud_cli.scenesource import local_pictures, local_stage
 
 LABELS_FILE = "coco_labels.yaml"
 
@@ -70,6 +71,10 @@ def read_spec_file(path: Path) -> SpecFile:
         raise InvalidRequest(str(path), found) from error
     spec = with_source_digests(spec)
     bundle = make_bundle(local_stage(spec.scene.root, path.parent))
+    try:
+        spec, bundle = with_pictures(spec, bundle, lambda name: local_pictures(name, path.parent))
+    except InvalidRequest as error:
+        raise InvalidRequest(str(path), f"{error.field}: {error.problem}") from error
     scene = spec.scene.model_copy(update={"root": bundle.stage, "digest": bundle.digest})
     return SpecFile(
         path=path,

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from simcloud.errors import InvalidRequest
 from simcloud.scene.files import outer_path
 from simcloud.scene.stage import url_advice, usd_words
+
+MAX_FILES = 10_000
+"""Most files of a scene."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,17 @@ class Bundle:
     """A stage and everything that it needs."""
 
     root: Path
-    """Folder that all files lie below."""
+    """Folder that the files lie below."""
     stage: str
     """Path of the root layer, relative to ``root``."""
     files: tuple[BundleFile, ...]
     """Ordered by path, the root layer among them."""
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
+    """Files that do not lie below ``root``, by their path in the bundle."""
+
+    def local(self, file: BundleFile) -> Path:
+        """Where a file lies on this machine."""
+        return self.elsewhere.get(file.path, self.root / file.path)
 
     @property
     def digest(self) -> str:
@@ -83,7 +92,7 @@ def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
     outside = sorted(str(path) for path in paths if not path.is_relative_to(folder))
     if outside:
         raise InvalidRequest("scene", f"files outside {folder}: {', '.join(outside)}")
-    files = [_file(path, folder) for path in paths]
+    files = [bundle_file(path, path.relative_to(folder).as_posix()) for path in paths]
     return Bundle(
         root=folder,
         stage=stage.resolve().relative_to(folder).as_posix(),
@@ -128,12 +137,11 @@ def _common_folder(stage: Path, paths: set[Path]) -> Path:
     return folder
 
 
-def _file(path: Path, folder: Path) -> BundleFile:
+def bundle_file(path: Path, inside: str) -> BundleFile:
+    """A file of this machine under its path in the bundle; it is read once."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as stream:
         while chunk := stream.read(1 << 20):
             digest.update(chunk)
             size += len(chunk)
-    return BundleFile(
-        path=path.relative_to(folder).as_posix(), sha256=digest.hexdigest(), size_bytes=size
-    )
+    return BundleFile(path=inside, sha256=digest.hexdigest(), size_bytes=size)

@@ -14,9 +14,8 @@ import numpy as np
 
 from simcloud.errors import InvalidRequest
 from simcloud.scene.catalog import Catalog, read_catalog
-from simcloud.scene.files import file_size, outer_path, read_file
+from simcloud.scene.files import file_size, outer_path
 from simcloud.scene.hints import hints_of
-from simcloud.scene.image_header import ImageHeader, read_header
 from simcloud.scene.inspected import (
     LISTED,
     InspectedAsset,
@@ -26,14 +25,12 @@ from simcloud.scene.inspected import (
     SceneInspection,
 )
 from simcloud.scene.limits import SceneLimits
+from simcloud.scene.pictures import checked_header
 from simcloud.scene.stage import NONSENSE, plain_words
-from simcloud.scene.translate.reading import Reading, TextureUse
+from simcloud.scene.translate.reading import Reading
 from simcloud.scene.translate.types import LOOK_PREFIX, NeutralScene
 from simcloud.scene.translate.usd import translate
 from simcloud.spec.parameters import Vector3
-
-SURFACE_KINDS = frozenset({"png", "jpeg", "bmp", "tiff", "webp"})
-ENVIRONMENT_KINDS = SURFACE_KINDS | {"exr", "hdr"}
 
 
 def inspect_stage(
@@ -75,7 +72,8 @@ def _textures(reading: Reading, folder: Path, limits: SceneLimits) -> tuple[Insp
     total = 0
     for use in reading.textures.values():
         try:
-            header = _checked_header(use, limits)
+            where = f"{use.prim} names the texture {use.path}"
+            header = checked_header(use.path, where, limits, environment=use.environment)
         except InvalidRequest as error:
             reading.problem(error)
             continue
@@ -96,32 +94,6 @@ def _textures(reading: Reading, folder: Path, limits: SceneLimits) -> tuple[Insp
             "taken (scene_limits.max_texture_total_px): make them smaller, or raise the limit"
         )
     return tuple(sorted(found, key=lambda texture: texture.path))
-
-
-def _checked_header(use: TextureUse, limits: SceneLimits) -> ImageHeader:
-    """The header of a picture that can be drawn.
-
-    Raises:
-        InvalidRequest: it can't; the picture and the prim that names it are said.
-    """
-    where = f"{use.prim} names the texture {use.path}"
-    try:
-        header = read_header(read_file(use.path))
-    except ValueError as error:
-        raise InvalidRequest("scene", f"{where}: {error}") from error
-    kinds = ENVIRONMENT_KINDS if use.environment else SURFACE_KINDS
-    if header.kind not in kinds:
-        raise InvalidRequest(
-            "scene", f"{where}, of kind {header.kind}: surfaces take {', '.join(sorted(kinds))}"
-        )
-    if header.pixels > limits.max_texture_px:
-        raise InvalidRequest(
-            "scene",
-            f"{where}, which is {header.width_px}x{header.height_px}: at most "
-            f"{limits.max_texture_px} pixels are taken (scene_limits.max_texture_px): make it "
-            "smaller, or raise the limit",
-        )
-    return header
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from simcloud.errors import InvalidRequest, NotFound
 from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.objects import ObjectStore
 from simcloud.scene.limits import SceneLimits
+from simcloud.scene.pictures import PICTURE_SUFFIXES
 from simcloud.scene.stage import url_advice
 
 LAYERS = (".usd", ".usda", ".usdc")
@@ -62,6 +63,47 @@ async def fetch_stage(
     return folder / key
 
 
+async def fetch_pictures(
+    store: ObjectStore, uri: str, *, folder: Path, limits: SceneLimits | None = None
+) -> list[Path]:
+    """Fetches a picture, or those right below a prefix that ends in ``/``.
+
+    Args:
+        store: S3.
+        uri: ``s3://bucket/key.png`` or ``s3://bucket/prefix/``.
+        folder: where they are written to, by their last name.
+        limits: how many files and bytes; the defaults when None.
+
+    Returns:
+        The files, by name.
+
+    Raises:
+        InvalidRequest: no such address, no picture below it, or more than the limits.
+        NotFound: the picture is not in S3.
+        StorageError: S3 failed.
+    """
+    limits = limits or SceneLimits()
+    parts = urlsplit(uri)
+    bucket, key = parts.netloc, parts.path.lstrip("/")
+    if parts.scheme != "s3" or not bucket or not key:
+        raise InvalidRequest("texture", f"{uri} is no address: s3://bucket/picture.png or .../")
+    keys = [key]
+    if key.endswith("/"):
+        rows = [row async for row in store.list_keys(bucket, key)]
+        keys = [row.key for row in rows if "/" not in row.key[len(key) :]]
+        keys = [one for one in keys if one.lower().endswith(PICTURE_SUFFIXES)]
+        if not keys:
+            raise InvalidRequest(
+                "texture", f"there is no picture in {uri} ({', '.join(PICTURE_SUFFIXES)})"
+            )
+    if len(keys) > limits.max_files:
+        raise InvalidRequest(
+            "texture", f"{uri} has {len(keys)} pictures, {limits.max_files} at most"
+        )
+    fetch = _Fetch(store, bucket, folder, limits)
+    return [await fetch.one(one) for one in sorted(keys)]
+
+
 class _Fetch:
     def __init__(self, store: ObjectStore, bucket: str, folder: Path, limits: SceneLimits) -> None:
         self._store = store
@@ -75,7 +117,7 @@ class _Fetch:
         known, waiting = {root}, [(root, "")]
         while waiting:
             key, named_by = waiting.pop(0)
-            path = await self._one(key, named_by)
+            path = await self.one(key, named_by)
             if not key.endswith(LAYERS):
                 continue
             for named in await asyncio.to_thread(_references, path):
@@ -89,7 +131,8 @@ class _Fetch:
                     f"s3://{self._bucket}/{root} needs more than {self._limits.max_files} files",
                 )
 
-    async def _one(self, key: str, named_by: str) -> Path:
+    async def one(self, key: str, named_by: str = "") -> Path:
+        """Fetches one file."""
         where = f"s3://{self._bucket}/{key}"
         try:
             info = await self._store.head(self._bucket, key)

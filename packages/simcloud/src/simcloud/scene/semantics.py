@@ -43,3 +43,12 @@ def nearest_label(prim: Any) -> tuple[Any, str] | None:
             return prim, label
         prim = prim.GetParent()
     return None
+
+
+def asset_label(prim: Any) -> str | None:
+    """Label of a library asset: its own, or that of the one child that has one."""
+    label = own_label(prim)
+    if label is not None:
+        return label
+    found = [label for label in map(own_label, prim.GetAllChildren()) if label is not None]
+    return found[0] if len(found) == 1 else None

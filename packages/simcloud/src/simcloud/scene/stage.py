@@ -17,6 +17,9 @@ LIBRARY_ROOT = "/Library"
 ENVIRONMENTS_ROOT = "/Environments"
 BACKGROUNDS_ROOT = "/Backgrounds"
 OBJECTS_ROOT = "/World/Objects"
+ROOM_ROOT = "/World/Room"
+PICTURE_ATTRIBUTE = "simcloud:picture"
+"""Asset-valued attribute of a class prim below ``/Backgrounds``: an 8-bit picture."""
 
 NONSENSE = (RuntimeError, TypeError, ValueError, IndexError, OverflowError, AttributeError)
 """What pxr and numpy raise for values of another type or number than a schema has, and for files

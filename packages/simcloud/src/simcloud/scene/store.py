@@ -28,11 +28,10 @@ from simcloud.errors import Corruption, NotFound, Overloaded, PreconditionFailed
 from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import for_each
-from simcloud.scene.bundle import Bundle, BundleFile, bundle_digest
+from simcloud.scene.bundle import MAX_FILES, Bundle, BundleFile, bundle_digest
 from simcloud.spec.canonical import canonical_bytes
 
 BUNDLE_VERSION = "simcloud.scene/v1"
-MAX_FILES = 10_000
 _CONCURRENCY = 4
 """Files in memory at once."""
 _HELD = 2
@@ -62,9 +61,9 @@ async def put_bundle(store: ObjectStore, bundle: Bundle, *, bucket: str, prefix:
         return False
 
     async def put(file: BundleFile) -> None:
-        data = await asyncio.to_thread((bundle.root / file.path).read_bytes)
+        data = await asyncio.to_thread(bundle.local(file).read_bytes)
         if hashlib.sha256(data).hexdigest() != file.sha256:
-            raise Corruption(f"{bundle.root / file.path} changed while it was being stored")
+            raise Corruption(f"{bundle.local(file)} changed while it was being stored")
         await store.put_if_absent(
             bucket, f"{root}files/{file.path}", data, content_type=_media_type(file.path)
         )
@@ -173,7 +172,7 @@ class SceneStore:
             body = await self._store.get(bucket, f"{root}files/{file.path}")
             if hashlib.sha256(body.data).hexdigest() != file.sha256:
                 raise Corruption(f"s3://{bucket}/{root}files/{file.path} is not what its list says")
-            await asyncio.to_thread(_write, partial / file.path, body.data)
+            await _written(partial / file.path, body.data)
 
         try:
             await for_each(files, fetch, limit=_CONCURRENCY)
@@ -240,6 +239,19 @@ class SceneStore:
                 return True  # another process was faster
             shutil.rmtree(doomed, ignore_errors=True)
             return True
+
+
+async def _written(path: Path, data: bytes) -> None:
+    """Writes a file in a thread, and waits for its end even when cancelled.
+
+    What a thread still wrote after the folder's removal would stay.
+    """
+    writing = asyncio.get_running_loop().run_in_executor(None, _write, path, data)
+    try:
+        await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -24,6 +24,15 @@ Name = Annotated[str, AfterValidator(checked_name)]
 Coordinates = tuple[Real, Real, Real]
 
 
+def is_unset(value: object) -> bool:
+    """For ``exclude_if`` of fields that came after the first release.
+
+    Unset they are not in the canonical JSON, so that a spec which says nothing of them has the
+    digest that it always had.
+    """
+    return value is None or value is False
+
+
 class SpecModel(BaseModel):
     """What every part of a spec has in common: frozen, no unknown fields, no NaN."""
 

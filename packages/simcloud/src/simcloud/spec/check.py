@@ -8,10 +8,12 @@ from typing import Protocol
 from simcloud.errors import InvalidRequest
 from simcloud.spec.balance import assets_of_classes
 from simcloud.spec.camera_model import OfStage
+from simcloud.spec.material_model import MaterialChoice, materials_of
 from simcloud.spec.model import Spec
 from simcloud.spec.object_model import ObjectGroup
 from simcloud.spec.placement_model import stage_prims
 from simcloud.spec.references import resolved
+from simcloud.spec.sample_materials import check_inside
 
 _SHOWN = 60
 """Names listed in a message."""
@@ -42,6 +44,10 @@ class SceneNames(Protocol):
     @property
     def material_paths(self) -> frozenset[str]:
         """Paths of materials."""
+        ...
+
+    def picture_problem(self, path: str) -> str | None:
+        """Why a picture, by its path relative to the root layer, can't be drawn; None: it can."""
         ...
 
     @property
@@ -79,10 +85,7 @@ def _problems(spec: Spec, scene: SceneNames) -> Iterator[tuple[str, str]]:
             "randomization.backgrounds.pictures", "background", names, scene.background_names
         )
     for index, choice in enumerate(part.materials):
-        field = f"randomization.materials[{index}]"
-        paths = choice.material.support()
-        yield from _missing(f"{field}.material", "material", paths, scene.material_paths)
-        yield from _missing(f"{field}.prims", "geometry prim", choice.prims, scene.geometry_paths)
+        yield from _unfit(f"randomization.materials[{index}]", choice, spec, scene)
     for index, group in enumerate(part.objects):
         field = f"randomization.objects[{index}].assets"
         missing = list(_missing(field, "asset", group.assets.support(), scene.asset_names))
@@ -94,6 +97,27 @@ def _problems(spec: Spec, scene: SceneNames) -> Iterator[tuple[str, str]]:
         yield from _missing(field, "geometry prim", prims, scene.geometry_paths)
     if not part.objects and not scene.geometry_paths:
         yield "scene", "is empty: the stage has no geometry below its default prim, nor objects"
+
+
+def _unfit(
+    field: str, choice: MaterialChoice, spec: Spec, scene: SceneNames
+) -> Iterator[tuple[str, str]]:
+    if choice.material is not None:
+        paths = choice.material.support()
+        yield from _missing(f"{field}.material", "material", paths, scene.material_paths)
+    yield from _missing(f"{field}.prims", "geometry prim", choice.prims, scene.geometry_paths)
+    for position, pattern in enumerate(choice.of or ()):
+        if not materials_of([pattern], scene.material_paths):
+            where = f"{field}.of[{position}]"
+            yield from _missing(where, "material", [pattern], scene.material_paths)
+    for texture in () if choice.texture is None else choice.texture.support():
+        try:
+            check_inside(str(texture), spec.scene.root, f"{field}.texture")
+        except InvalidRequest as error:
+            yield error.field, error.problem
+            continue
+        if problem := scene.picture_problem(str(texture)):
+            yield f"{field}.texture", problem
 
 
 def _unbalanced(group: ObjectGroup, scene: SceneNames) -> Iterator[tuple[str, str]]:

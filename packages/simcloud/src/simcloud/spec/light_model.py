@@ -1,10 +1,10 @@
-"""Lights and materials of a spec."""
+"""Lights of a spec."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, model_validator
+from pydantic import Discriminator, model_validator
 
 from simcloud.spec.base import Coordinates, Name, SpecModel
 from simcloud.spec.distributions import Constant, Real, Text, Uniform, between
@@ -132,16 +132,3 @@ class DistantLightSpec(SpecModel):
 
 
 LightSpec = Annotated[SphereLightSpec | DiskLightSpec | DistantLightSpec, Discriminator("kind")]
-
-
-class MaterialChoice(SpecModel):
-    """One material for some prims of the stage."""
-
-    name: Name
-    """Name of the value."""
-    prims: tuple[str, ...] = Field(min_length=1)
-    """Absolute paths of geometry prims that share the material."""
-    material: Text
-    """Absolute path of a material prim, for example ``/World/Looks/oak``."""
-    tint: tuple[_Factor, _Factor, _Factor] | None = None
-    """Linear factor on its base colour, red, green, blue; unset leaves it alone."""

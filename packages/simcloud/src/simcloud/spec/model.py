@@ -16,7 +16,8 @@ from simcloud.spec.base import Name, SpecModel
 from simcloud.spec.camera_model import Camera, UnknownStanding, check_rigs
 from simcloud.spec.distributions import Distribution
 from simcloud.spec.joint_model import JointTable
-from simcloud.spec.light_model import Dome, LightSpec, MaterialChoice, RectLightSpec
+from simcloud.spec.light_model import Dome, LightSpec, RectLightSpec
+from simcloud.spec.material_model import MaterialChoice
 from simcloud.spec.object_model import ObjectGroup, Region, support_problems
 from simcloud.spec.plugin_model import PluginRandomizer
 from simcloud.spec.references import check_references
@@ -73,7 +74,7 @@ class Randomization(SpecModel):
     lights: tuple[LightSpec, ...] = Field(default=(), max_length=16)
     """Lights of other shapes: spheres, disks, and parallel light from far away."""
     materials: tuple[MaterialChoice, ...] = Field(default=(), max_length=64)
-    """Materials bound to prims of the stage."""
+    """Materials bound to prims of the stage, and changes of materials wherever they are."""
     objects: tuple[ObjectGroup, ...] = Field(default=(), max_length=64)
     """Objects of the library."""
     backgrounds: Backgrounds | None = None

@@ -109,16 +109,45 @@ class PlacedObject:
     stands where it is."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """What of a surface differs from its material; None leaves the material's own."""
+
+    color_rgb: Vector3 | None = None
+    """Linear base colour, in place of its texture too."""
+    roughness: float | None = None
+    """0 to 1, in place of its texture too."""
+    metallic: float | None = None
+    """0 to 1, in place of its texture too."""
+    texture: str | None = None
+    """Picture of the base colour, relative to the scene's root layer."""
+
+
 @dataclass(frozen=True, slots=True)
 class MaterialBinding:
     """A material of the scene bound to a prim of the scene for this frame."""
 
     prim: str
     """Absolute path of a geometry prim, for example ``/World/Room/Floor``."""
-    material: str
-    """Absolute path of a material prim, for example ``/World/Looks/oak``."""
+    material: str | None
+    """Absolute path of a material prim, for example ``/World/Looks/oak``; None: each part keeps
+    the one it has."""
     tint_rgb: Vector3 | None = None
     """Linear factor on the material's base colour; None leaves it alone."""
+    finish: Finish | None = None
+    """What else differs there."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaterialChange:
+    """A material of the scene that differs in this frame, wherever it is."""
+
+    material: str
+    """Absolute path of a material prim."""
+    tint_rgb: Vector3 | None = None
+    """Linear factor on its base colour."""
+    finish: Finish | None = None
+    """What else differs; what a binding says of a prim counts more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +271,8 @@ class FrameParameters:
     """Seed of the renderer's sampler, uint32."""
     objects: tuple[PlacedObject, ...] = ()
     bindings: tuple[MaterialBinding, ...] = ()
+    materials: tuple[MaterialChange, ...] = ()
+    """Of two changes of one material the later counts, but tints multiply."""
     dome: DomeLight | None = None
     rect_lights: tuple[RectLight, ...] = ()
     lights: tuple[ShapeLight, ...] = ()

@@ -65,9 +65,7 @@ def named_draws(spec: Spec) -> dict[str, NamedDraw]:
     for camera in spec.cameras:
         own.update(_of_model(camera, f"camera.{camera.name}"))
     for choice in part.materials:
-        own[f"material.{choice.name}"] = choice.material
-        for axis, part_of_tint in zip("xyz", choice.tint or (), strict=False):
-            own[f"material.{choice.name}.tint.{axis}"] = part_of_tint
+        own.update(choice.named())
     for group in part.objects:
         own[f"objects.{group.name}.tried"] = group.count
     return found | {name: NamedDraw(distribution, name) for name, distribution in own.items()}

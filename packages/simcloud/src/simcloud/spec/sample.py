@@ -17,13 +17,17 @@ from simcloud.spec.model import Spec
 from simcloud.spec.parameters import (
     DomeLight,
     FrameParameters,
-    MaterialBinding,
 )
 from simcloud.spec.plugins import randomized
 from simcloud.spec.references import shared_names
 from simcloud.spec.sample_backgrounds import sample_backgrounds
 from simcloud.spec.sample_camera import sample_cameras
 from simcloud.spec.sample_lights import sample_lights, sample_rect_lights
+from simcloud.spec.sample_materials import (
+    check_inside,
+    sample_bindings,
+    sample_material_changes,
+)
 from simcloud.spec.sample_motion import moved_cameras, moved_objects
 from simcloud.spec.sample_objects import SceneContents, sample_objects
 
@@ -53,11 +57,11 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
             rotation_deg=draws.real("dome.rotation_deg", randomization.dome.rotation_deg),
             intensity=_dome_intensity(randomization.dome, draws),
         )
-    bindings = []
-    for choice in randomization.materials:
-        material = draws.text(f"material.{choice.name}", choice.material)
-        tint = choice.tint and draws.vector(f"material.{choice.name}.tint", choice.tint)
-        bindings += [MaterialBinding(prim, material, tint) for prim in choice.prims]
+    bindings = sample_bindings(randomization.materials, draws)
+    materials = sample_material_changes(randomization.materials, scene, draws)
+    for finish in (*(one.finish for one in bindings), *(one.finish for one in materials)):
+        if finish is not None and finish.texture is not None:
+            check_inside(finish.texture, spec.scene.root, "randomization.materials")
     objects = sample_objects(spec, scene, draws)
     parameters = FrameParameters(
         frame=frame,
@@ -66,6 +70,7 @@ def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:
         rect_lights=sample_rect_lights(randomization.rect_lights, draws),
         lights=sample_lights(randomization.lights, draws),
         bindings=tuple(bindings),
+        materials=tuple(materials),
         objects=tuple(objects),
         cameras=sample_cameras(
             spec.cameras, draws, stage=scene, objects=objects, size_m=scene.asset_size_m

@@ -57,6 +57,11 @@ class SceneContents(Protocol):
         """Corners of the box around a prim of the stage, world frame, metres."""
         ...
 
+    @property
+    def material_paths(self) -> frozenset[str]:
+        """Paths of materials."""
+        ...
+
     def scene_camera(self, path: str) -> SceneCamera:
         """A camera of the stage by the path of its prim."""
         ...

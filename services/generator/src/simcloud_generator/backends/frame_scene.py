@@ -20,34 +20,24 @@ from simcloud.scene.stage import OBJECTS_ROOT
 from simcloud.scene.translate.types import (
     DistantLight,
     LabelledPrim,
-    Material,
     MeshLight,
     NeutralScene,
     SceneMesh,
 )
 from simcloud.spec.parameters import (
     FrameParameters,
-    MaterialBinding,
     Matrix4,
     PlacedObject,
     StepMotion,
     Vector3,
 )
 from simcloud_generator.backends.frame_lights import frame_distant_lights, frame_mesh_lights
+from simcloud_generator.backends.frame_materials import FrameMaterials, Part, Pictures
 
 FIRST_INSTANCE_ID = 2
 """Instance ids 0 and 1 are background and unlabelled."""
 
 MAX_ID = 65_535
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """One mesh with the material that it has in this frame."""
-
-    mesh: SceneMesh
-    material: Material
-    tint_rgb: Vector3 | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +86,7 @@ class FrameResolver:
     def __init__(self, scene: NeutralScene) -> None:
         self.scene = scene
         self.ids = semantic_ids(scene.classes)
+        self._pictures = Pictures(scene)
         self._static = [
             (None, [mesh for mesh in scene.static if mesh.owner is None]),
             *(
@@ -117,7 +108,7 @@ class FrameResolver:
             raise InvalidRequest(
                 "objects", f"{len(parameters.objects)} objects; ids end at {MAX_ID}"
             )
-        bindings = _Bindings(self.scene, parameters.bindings)
+        bindings = FrameMaterials(self.scene, parameters, self._pictures)
         groups = [self._static_group(index, bindings) for index in range(len(self._static))]
         names: set[str] = set()
         for index, placed in enumerate(parameters.objects):
@@ -134,7 +125,7 @@ class FrameResolver:
             distant_lights=frame_distant_lights(parameters),
         )
 
-    def _static_group(self, index: int, bindings: _Bindings) -> Group:
+    def _static_group(self, index: int, bindings: FrameMaterials) -> Group:
         prim, meshes = self._static[index]
         parts = tuple(bindings.part(mesh, mesh.path, None) for mesh in meshes)
         identity = as_matrix4(np.eye(4))
@@ -154,7 +145,7 @@ class FrameResolver:
         )
 
     def _placed_group(
-        self, index: int, placed: PlacedObject, instance_id: int, bindings: _Bindings
+        self, index: int, placed: PlacedObject, instance_id: int, bindings: FrameMaterials
     ) -> Group:
         asset = self.scene.assets.get(placed.asset)
         if asset is None:
@@ -192,53 +183,6 @@ class FrameResolver:
             box3d=(asset.minimum, asset.maximum),
             step=placed.step,
         )
-
-
-class _Bindings:
-    """A frame's material bindings: the nearest bound prim above a mesh counts."""
-
-    def __init__(self, scene: NeutralScene, bindings: tuple[MaterialBinding, ...]) -> None:
-        self._materials = scene.materials
-        self._by_prim: dict[str, MaterialBinding] = {}
-        self._unused: dict[str, int] = {}
-        for index, binding in enumerate(bindings):
-            if binding.material not in scene.materials:
-                raise InvalidRequest(
-                    f"bindings[{index}].material", f"the scene has no material {binding.material}"
-                )
-            self._by_prim[binding.prim] = binding
-            self._unused[binding.prim] = index
-
-    def part(self, mesh: SceneMesh, path: str, tint_rgb: Vector3 | None) -> Part:
-        """A mesh that stands at ``path`` in this frame, with its material.
-
-        Args:
-            mesh: the mesh.
-            path: where it stands.
-            tint_rgb: the object's own tint, on top of the binding's.
-        """
-        where = path
-        while where and self._by_prim:
-            bound = self._by_prim.get(where)
-            if bound is not None:
-                self._unused.pop(where, None)
-                tint = _product(bound.tint_rgb, tint_rgb)
-                return Part(mesh=mesh, material=self._materials[bound.material], tint_rgb=tint)
-            where = where.rpartition("/")[0]
-        return Part(mesh=mesh, material=self._materials[mesh.material], tint_rgb=tint_rgb)
-
-    def check_all_used(self) -> None:
-        """Raises InvalidRequest for a binding whose prim has no geometry in this frame."""
-        for prim, index in self._unused.items():
-            raise InvalidRequest(
-                f"bindings[{index}].prim", f"{prim} has no geometry to bind a material to"
-            )
-
-
-def _product(one: Vector3 | None, other: Vector3 | None) -> Vector3 | None:
-    if one is None or other is None:
-        return one or other
-    return one[0] * other[0], one[1] * other[1], one[2] * other[2]
 
 
 def _own_box(prim: LabelledPrim, meshes: list[SceneMesh]) -> tuple[Vector3, Vector3]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simcloud.scene.translate.types import Material, SceneMesh, Texture, UvTransform
-from simcloud_generator.backends.frame_scene import Part
+from simcloud_generator.backends.frame_materials import Part
 from simcloud_generator.backends.images import Float32Array, ImageStore
 
 CUT_OUT_LEVEL = 0.5

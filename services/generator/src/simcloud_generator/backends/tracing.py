@@ -30,7 +30,8 @@ from simcloud.labels.boxes import Extent
 from simcloud.labels.masks import mask_box
 from simcloud.labels.objects import Box2D
 from simcloud.spec.parameters import CameraView
-from simcloud_generator.backends.frame_scene import FrameScene, Group, Part
+from simcloud_generator.backends.frame_materials import Part
+from simcloud_generator.backends.frame_scene import FrameScene, Group
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.shading import is_cut_out, solid_at
 

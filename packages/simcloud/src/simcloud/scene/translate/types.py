@@ -71,6 +71,8 @@ class Material:
     uv_transform: UvTransform | None = None
     uv_primvar: str = ""
     """Primvar that texture coordinates are read from; empty: ``st`` or the first known one."""
+    base: Material | None = None
+    """The scene's material that a frame made this one of; None: it is one of the scene's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

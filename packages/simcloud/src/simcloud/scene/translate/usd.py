@@ -11,11 +11,11 @@ import numpy as np
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import Float64, affine_inverse, as_matrix4
 from simcloud.scene.cameras import read_camera
-from simcloud.scene.catalog import PICTURE_ATTRIBUTE, asset_label
 from simcloud.scene.limits import SceneLimits
-from simcloud.scene.semantics import nearest_label, own_label
+from simcloud.scene.semantics import asset_label, nearest_label, own_label
 from simcloud.scene.stage import (
     NONSENSE,
+    PICTURE_ATTRIBUTE,
     background_prims,
     drawn_prims,
     environment_prims,

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from simcloud.geometry import Float64, box_corners, matrix4, transform_points
 from simcloud.scene.translate.types import SceneMesh, Texture
 from simcloud_generator.backends.compositing.texels import Texels
-from simcloud_generator.backends.frame_scene import FrameScene, Group, Part
+from simcloud_generator.backends.frame_materials import Part
+from simcloud_generator.backends.frame_scene import FrameScene, Group
 from simcloud_generator.backends.images import Float32Array
 from simcloud_generator.backends.shading import transform_uv
 from simcloud_generator.backends.tracing import Hits

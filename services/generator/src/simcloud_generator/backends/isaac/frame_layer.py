@@ -20,7 +20,8 @@ from simcloud.spec.parameters import (
     FrameParameters,
     Vector3,
 )
-from simcloud_generator.backends.frame_scene import FrameScene, Group, Part
+from simcloud_generator.backends.frame_materials import Part
+from simcloud_generator.backends.frame_scene import FrameScene, Group
 from simcloud_generator.backends.isaac.authoring import (
     bind,
     define,
@@ -29,9 +30,9 @@ from simcloud_generator.backends.isaac.authoring import (
     remove,
     unbind,
 )
+from simcloud_generator.backends.isaac.looks import author_look, differs
 from simcloud_generator.backends.isaac.rig import ROOT, FrameRig
 from simcloud_generator.backends.isaac.stage_labels import author_labels
-from simcloud_generator.backends.isaac.tints import author_tinted
 
 
 class FrameLayer:
@@ -169,7 +170,7 @@ class FrameLayer:
         looks: dict[str, str] = {}
         for part in group.parts:
             path = group.prim + part.mesh.path.removeprefix(library)
-            if part.tint_rgb is None:
+            if not differs(part):
                 if part.material.path != part.mesh.material:
                     self._bind(path, part.mesh.path, part.material.path)
                 continue
@@ -178,9 +179,7 @@ class FrameLayer:
                 define(self.layer, folder, "Scope")
                 look = f"{folder}/look_{len(looks)}"
                 looks[part.material.path] = look
-                problem = author_tinted(self._stage, self.layer, look, part.material, part.tint_rgb)
-                if problem is not None:
-                    self._note(f"{part.material.path}: {problem}")
+                self._author(look, part)
             self._bind(path, part.mesh.path, looks[part.material.path])
 
     def _bind(self, path: str, original: str, material: str) -> None:
@@ -198,9 +197,9 @@ class FrameLayer:
         """
         bound: set[str] = set()
         parts = [part for group in frame.groups if not group.asset for part in group.parts]
-        looks = self._tinted_looks(parts)
+        looks = self._own_looks(parts)
         for part in parts:
-            if part.tint_rgb is not None:
+            if differs(part):
                 look = looks[part.material.path, part.tint_rgb]
             elif part.material.path != part.mesh.material:
                 look = part.material.path
@@ -212,22 +211,25 @@ class FrameLayer:
             unbind(self.layer, path)
         self._bound = bound
 
-    def _tinted_looks(self, parts: list[Part]) -> dict[tuple[str, Vector3], str]:
-        """Copies of the materials of the stage's own geometry that this frame tints."""
+    def _own_looks(self, parts: list[Part]) -> dict[tuple[str, Vector3 | None], str]:
+        """Copies of the materials of the stage's own geometry that differ in this frame."""
         folder = f"{ROOT}/Looks"
         remove(self.layer, folder)
-        looks: dict[tuple[str, Vector3], str] = {}
+        looks: dict[tuple[str, Vector3 | None], str] = {}
         for part in parts:
-            tint = part.tint_rgb
-            if tint is None or (part.material.path, tint) in looks:
+            key = (part.material.path, part.tint_rgb)
+            if not differs(part) or key in looks:
                 continue
             if not looks:
                 define(self.layer, folder, "Scope")
-            path = looks[part.material.path, tint] = f"{folder}/look_{len(looks)}"
-            problem = author_tinted(self._stage, self.layer, path, part.material, tint)
-            if problem is not None:
-                self._note(f"{part.material.path}: {problem}")
+            path = looks[key] = f"{folder}/look_{len(looks)}"
+            self._author(path, part)
         return looks
+
+    def _author(self, path: str, part: Part) -> None:
+        """Writes the look of a part that differs from its material."""
+        for problem in author_look(self._stage, self.layer, path, part.material, part.tint_rgb):
+            self._note(f"{(part.material.base or part.material).path}: {problem}")
 
     def _note(self, problem: str) -> None:
         if problem not in self.problems:

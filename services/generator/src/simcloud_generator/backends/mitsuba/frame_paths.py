@@ -50,6 +50,7 @@ class PathTracer:
 
     def frame(self, frame: FrameScene, lighting: Lighting) -> TracedFrame:
         """A frame, ready to be rendered from any camera."""
+        self._texels.begin_frame()
         builder = TableBuilder(self._texels, self._images, self._features)
         builder.add_frame(frame)
         for light in (*self._scene.mesh_lights, *frame.mesh_lights):

@@ -37,6 +37,10 @@ PANE = 1 << 8
 """A thin pane that mirrors what it does not let through."""
 BUMPED = 1 << 9
 """It has a normal map."""
+PLAIN_ROUGHNESS = 1 << 10
+"""Roughness is the row's own, whatever the texture says: a frame gave the material another one."""
+PLAIN_METALLIC = 1 << 11
+"""As is the metallic share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +110,38 @@ def material_row(
     flags = 0
     if floats[6] < 1.0:
         flags |= SEE_THROUGH | (PANE if material.roughness <= GLASS_ROUGHNESS else 0)
+    base = material.base or material
     if color is not None:
-        row[12:14], wrap = _place(texels, color, lambda: _colors(images, color))
+        passing = color != base.base_color_texture
+        row[12:14], wrap = _place(texels, color, lambda: _colors(images, color), passing=passing)
         flags |= wrap
-    textures = _parameter_textures(material) if has_uv else []
-    if textures:
-        key = ("parameters", material.path)
-        place = texels.row(key, textures[0].wrap, lambda: _parameters(images, material))
+    if has_uv and _parameter_textures(material):
+        # what a frame changes is in the row: the texture is the scene's, and made once
+        key = ("parameters", base.path)
+        wrap_mode = _parameter_textures(base)[0].wrap
+        place = texels.row(key, wrap_mode, lambda: _parameters(images, base))
         row[14:16], wrap = _words(place)
         flags |= wrap << 2 | TEXTURED | (0 if plain else SEE_THROUGH)
+        flags |= _plain_flags(material, base)
     bumps = material.normal_texture if has_uv else None
     if bumps is not None:
         row[16:18], wrap = _place(texels, bumps, lambda: _bumps(images, bumps))
         flags |= wrap << 4 | BUMPED
     row[7] = flags
     return row
+
+
+def _plain_flags(material: Material, base: Material) -> int:
+    """Which values a frame gave the material in place of the base's own."""
+
+    def differ(name: str) -> bool:
+        texture = f"{name}_texture"
+        return (getattr(material, name), getattr(material, texture)) != (
+            getattr(base, name),
+            getattr(base, texture),
+        )
+
+    return differ("roughness") * PLAIN_ROUGHNESS | differ("metallic") * PLAIN_METALLIC
 
 
 def _empty_row() -> UInt32Array:
@@ -135,9 +156,13 @@ def _parameter_textures(material: Material) -> list[Texture]:
 
 
 def _place(
-    texels: TexelStore, texture: Texture, make: Callable[[], npt.NDArray[np.floating]]
+    texels: TexelStore,
+    texture: Texture,
+    make: Callable[[], npt.NDArray[np.floating]],
+    *,
+    passing: bool = False,
 ) -> tuple[UInt32Array, int]:
-    return _words(texels.row(texture, texture.wrap, make))
+    return _words(texels.row(texture, texture.wrap, make, passing=passing))
 
 
 def _words(place: tuple[int, int, int, int]) -> tuple[UInt32Array, int]:

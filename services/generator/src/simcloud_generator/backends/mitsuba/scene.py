@@ -24,7 +24,8 @@ from simcloud.geometry import (
 from simcloud.scene.translate.lights import rect_triangles
 from simcloud.scene.translate.types import Environment, Material, NeutralScene
 from simcloud.spec.parameters import CameraView, Vector3
-from simcloud_generator.backends.frame_scene import FrameScene, Part
+from simcloud_generator.backends.frame_materials import Part
+from simcloud_generator.backends.frame_scene import FrameScene
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.mitsuba.bsdf import bsdf_dict
 from simcloud_generator.backends.mitsuba.lighting import Lighting, dome_turn

@@ -16,6 +16,8 @@ from simcloud_generator.backends.mitsuba.materials import (
     BUMPED,
     MAX_ALBEDO,
     MIN_ROUGHNESS,
+    PLAIN_METALLIC,
+    PLAIN_ROUGHNESS,
     SEE_THROUGH,
     TEXTURED,
     Features,
@@ -157,8 +159,9 @@ class Stage:
         if self.features.parameter_textures:
             textured = hit.valid & ((flags & TEXTURED) != 0)
             found = self._texel(places.z, places.w, (flags >> 2) & 3, uv, textured)
-            roughness = dr.select(textured, dr.maximum(found.x, MIN_ROUGHNESS), roughness)
-            metallic = dr.select(textured, found.y, metallic)
+            rough = textured & ((flags & PLAIN_ROUGHNESS) == 0)
+            roughness = dr.select(rough, dr.maximum(found.x, MIN_ROUGHNESS), roughness)
+            metallic = dr.select(textured & ((flags & PLAIN_METALLIC) == 0), found.y, metallic)
             opacity = dr.select(textured, opacity * found.z, opacity)
         normal = self._shading_normal(vertices, weights, hit)
         if self.features.normal_maps:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from simcloud.geometry import Float64, transform_directions, transform_points
 from simcloud.spec.parameters import Vector3
-from simcloud_generator.backends.frame_scene import FrameScene, Part
+from simcloud_generator.backends.frame_materials import Part
+from simcloud_generator.backends.frame_scene import FrameScene
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.mitsuba.materials import Features, light_row, material_row
 from simcloud_generator.backends.mitsuba.texels import TexelStore

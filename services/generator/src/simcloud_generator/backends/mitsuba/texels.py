@@ -24,6 +24,9 @@ WRAP_MODES = ("repeat", "mirror", "clamp")
 MAX_TEXELS = (1 << 31) - 1
 """Indices are 32-bit."""
 
+PASSING_TEXELS = 1 << 24
+"""Room of textures that frames draw from folders: beyond it they are forgotten between frames."""
+
 _FIRST_TEXELS = 1 << 20
 
 
@@ -36,9 +39,10 @@ def pack_texels(linear: npt.NDArray[np.floating]) -> npt.NDArray[np.uint32]:
 
 
 class TexelStore:
-    """The buffer. It grows as textures are first shown, and keeps them as long as it lives.
+    """The buffer. It grows as textures are first shown, and keeps the scene's as long as it lives.
 
-    Bounded by what a scene contains and by ``limit_bytes``.
+    Bounded by what a scene contains, ``PASSING_TEXELS``, the textures of one frame, and
+    ``limit_bytes``.
 
     Args:
         limit_bytes: what the buffer may take.
@@ -50,10 +54,32 @@ class TexelStore:
         self._words[0] = (1 << 30) - 1  # white, where there is no texture
         self._used = 1
         self._rows: dict[object, tuple[int, int, int, int]] = {}
+        self._passing: set[object] = set()
         self._buffer: Any = None
 
+    def begin_frame(self) -> None:
+        """Forgets textures that passed by, where they have become many; the scene's move up."""
+        if sum(_texels(self._rows[key]) for key in self._passing) <= PASSING_TEXELS:
+            return
+        for key in self._passing:
+            del self._rows[key]
+        self._passing.clear()
+        end = 1
+        for key, (begin, width, height, wrap) in sorted(self._rows.items(), key=_offset):
+            size = width * height
+            self._words[end : end + size] = self._words[begin : begin + size]
+            self._rows[key] = (end, width, height, wrap)
+            end += size
+        self._used = end
+        self._buffer = None
+
     def row(
-        self, key: object, wrap: str, make: Callable[[], npt.NDArray[np.floating]]
+        self,
+        key: object,
+        wrap: str,
+        make: Callable[[], npt.NDArray[np.floating]],
+        *,
+        passing: bool = False,
     ) -> tuple[int, int, int, int]:
         """A texture's place: offset in words, width, height, index into ``WRAP_MODES``.
 
@@ -61,6 +87,7 @@ class TexelStore:
             key: names the texture; equal keys are equal textures.
             wrap: what happens outside 0..1.
             make: its linear values (H, W, 3), asked for once.
+            passing: whether a frame drew it, rather than the scene naming it.
 
         Raises:
             PreconditionFailed: the scene's textures are larger than the limit.
@@ -68,6 +95,10 @@ class TexelStore:
         found = self._rows.get(key)
         if found is None:
             found = self._rows[key] = self._add(pack_texels(make()), wrap)
+            if passing:
+                self._passing.add(key)
+        elif not passing:
+            self._passing.discard(key)
         return found
 
     @property
@@ -97,3 +128,11 @@ class TexelStore:
         self._used = end
         self._buffer = None
         return begin, words.shape[1], words.shape[0], WRAP_MODES.index(wrap)
+
+
+def _texels(place: tuple[int, int, int, int]) -> int:
+    return place[1] * place[2]
+
+
+def _offset(row: tuple[object, tuple[int, int, int, int]]) -> int:
+    return row[1][0]
