@@ -2,8 +2,8 @@
 
 Every object is made with ``If-None-Match: *``, so a mirror that was cut short is gone on with, one
 that is done costs a LIST and a HEAD an object, and two at once do no harm. A tar is copied by the
-server itself where both places are one S3, else through this process (``tarcopy``); either way it is
-compared with the CRC-64/NVME that its index names before the copy is completed. Indexes and
+server itself where both places are one S3, else through this process (``tarcopy``); either way it
+is compared with the CRC-64/NVME that its index names before the copy is completed. Indexes and
 manifests name the ETag of a tar, which the destination chooses: they are written anew with its own;
 the rest is copied byte for byte.
 """
