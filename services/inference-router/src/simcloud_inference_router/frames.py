@@ -70,7 +70,7 @@ class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
         )
 
         async def write(answer: FrameAnswer) -> None:
-            await context.write(infer_pb2.InferResponse(answer=_answer_to_wire(answer)))
+            await context.write(_answer_to_wire(answer))
 
         async def grant(total: int) -> None:
             credit = infer_pb2.InferCredit(granted_frames=total)
@@ -214,27 +214,34 @@ def _ref(frame: infer_pb2.InferFrame) -> FrameRef:
     )
 
 
-def _answer_to_wire(answer: FrameAnswer) -> infer_pb2.InferAnswer:
-    trace = answer.trace
-    message = infer_pb2.InferAnswer(
-        id=answer.id,
-        media_type=answer.media_type,
-        body=answer.body,
-        target=trace.target,
-        attempts=trace.attempts,
-        timings=infer_pb2.InferTimings(
-            queue=_duration(trace.queue_s),
-            fetch=_duration(trace.fetch_s),
-            target=_duration(trace.target_s),
-            total=_duration(answer.total_s),
-        ),
-    )
+def _answer_to_wire(answer: FrameAnswer) -> infer_pb2.InferResponse:
+    # Filled in place: a message given to another's constructor is copied, its body too.
+    trace, response = answer.trace, infer_pb2.InferResponse()
+    message = response.answer
+    message.id = answer.id
+    message.media_type = answer.media_type
+    message.body = answer.body
+    message.target = trace.target
+    message.attempts = trace.attempts
+    timings = message.timings
+    _fill_duration(timings.queue, trace.queue_s)
+    _fill_duration(timings.fetch, trace.fetch_s)
+    _fill_duration(timings.target, trace.target_s)
+    _fill_duration(timings.total, answer.total_s)
     if answer.error is not None:
         message.code = answer.error.code.value[0]
         message.reason = answer.error.reason
         message.message = answer.error.message
         message.retryable = answer.error.retryable
-    return message
+    return response
+
+
+def _fill_duration(message: Duration, seconds: float) -> None:
+    if nanos := round(seconds * 1_000_000_000):
+        message.seconds, message.nanos = divmod(nanos, 1_000_000_000)
+    else:
+        # There all the same: 0 s, and not unknown.
+        message.SetInParent()
 
 
 def _duration(seconds: float) -> Duration:
