@@ -145,7 +145,7 @@ def make_object() -> ObjectRecord:
 
 def pack(frames: Sequence[EncodedFrame]) -> tuple[bytes, list[StoredFrame], int]:
     """A whole tar, its frames as they stand in it, and its CRC combined from the frames'."""
-    chunks: list[bytes] = []
+    chunks: list[checksums.Buffer] = []
     stored: list[StoredFrame] = []
     offset = crc = 0
     for frame in frames:

@@ -19,18 +19,19 @@ def test_parts_end_at_frames_and_hold_every_byte_in_order(sizes: list[int], part
     data = [bytes([index % 256]) * size for index, size in enumerate(sizes)]
     parts: list[Part] = []
     for index, chunk in enumerate(data):
-        cutter.add([chunk[:1], chunk[1:]], payload_bytes=len(chunk))
+        cutter.add([chunk[:1], chunk[1:]], crc64nvme=crc64nvme(chunk), payload_bytes=len(chunk))
         part = cutter.end_frame(index + 1)
         if part is not None:
             parts.append(part)
-    parts.append(cutter.finish([b"end"], end_frame=len(sizes)))
-    assert b"".join(part.data for part in parts) == b"".join(data) + b"end"
+    parts.append(cutter.finish(b"end", end_frame=len(sizes)))
+    assert b"".join(bytes(part.data) for part in parts) == b"".join(data) + b"end"
     assert [part.number for part in parts] == list(range(1, len(parts) + 1))
     assert sum(part.payload_bytes for part in parts) == sum(sizes)
     for part in parts[:-1]:
         assert part_size <= len(part.data) < part_size + max(sizes)
         assert not part.final
-        assert part.crc64nvme == crc64nvme(part.data)
+    for part in parts:
+        assert part.crc64nvme == crc64nvme(bytes(part.data))
     ends = [part.end_frame for part in parts]
     assert ends == sorted(ends)
     for part, end in zip(parts, ends, strict=True):
@@ -41,13 +42,14 @@ def test_parts_end_at_frames_and_hold_every_byte_in_order(sizes: list[int], part
 def test_a_flush_takes_whole_frames_and_only_as_many_bytes_as_s3_accepts() -> None:
     cutter = PartCutter(part_size_bytes=100, first_number=4)
     assert cutter.flush(1) is None
-    cutter.add([b"x" * 40], payload_bytes=40)
+    cutter.add([b"x" * 40], crc64nvme=crc64nvme(b"x" * 40), payload_bytes=40)
     cutter.end_frame(7)
-    cutter.add([b"y" * 40], payload_bytes=40)
+    cutter.add([b"y" * 40], crc64nvme=0, payload_bytes=40)
     assert cutter.flush(41) is None
     part = cutter.flush(40)
     assert part is not None
-    assert (part.number, part.data, part.end_frame) == (4, b"x" * 40, 7)
+    assert (part.number, bytes(part.data), part.end_frame) == (4, b"x" * 40, 7)
+    assert part.crc64nvme == crc64nvme(b"x" * 40)
 
 
 def test_the_part_size_is_the_wanted_one_while_frames_are_fewer_than_parts() -> None:

@@ -98,7 +98,11 @@ def test_a_frame_is_put_together_from_pieces_of_any_size() -> None:
                 assert whole is None
                 whole = receiver.piece(LayerPiece(index, data))
     assert whole is not None
-    assert whole[0] == FRAME
+    assert (whole.frame, whole.camera, whole.record) == (FRAME.frame, FRAME.camera, FRAME.record)
+    assert whole.size_bytes == FRAME.size_bytes
+    for got, sent in zip(whole.layers, FRAME.layers, strict=True):
+        assert b"".join(got.pieces) == sent.data
+        assert (got.annotator, got.size_bytes) == (sent.annotator, len(sent.data))
     assert not receiver.between_frames
 
 

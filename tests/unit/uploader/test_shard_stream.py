@@ -132,7 +132,7 @@ class UploadModel(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_part_is_stored(self, data: st.DataObject) -> None:
         part = self.in_flight.pop(data.draw(st.integers(0, len(self.in_flight) - 1)))
-        self.s3[part.number] = part.data
+        self.s3[part.number] = bytes(part.data)
         self.stream.ledger.stored(stored(part))
 
     @rule()
@@ -152,7 +152,7 @@ class UploadModel(RuleBasedStateMachine):
         if self.stream.parts_cut == len(self.stream.ledger.writable()):
             part = self.stream.flush(1)
             if part is not None:
-                self.s3[part.number] = part.data
+                self.s3[part.number] = bytes(part.data)
                 self.stream.ledger.stored(stored(part))
         self.epoch = self.stream.ledger.writable()
         self.the_process_dies_and_another_goes_on()

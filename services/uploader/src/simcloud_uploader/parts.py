@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from simcloud.errors import InvalidRequest
-from simcloud.s3.checksums import crc64nvme
+from simcloud.s3.body import Pieces
+from simcloud.s3.checksums import Buffer, combine, crc64nvme
 
 MEMBER_OVERHEAD_BYTES = 1024
 """Most bytes a tar adds to a member: a header of 512 and up to 511 of padding."""
@@ -32,8 +33,11 @@ class Part:
 
     number: int
     """From 1, without gaps."""
-    data: bytes
+    data: Pieces
+    """The very messages the frames came in, with the tar's headers between them: not a copy."""
     crc64nvme: int
+    """Combined of the layers' own: S3 compares it with what arrives, so that bytes which changed in
+    memory after their layer was checked are refused."""
     payload_bytes: int
     """Records and layers in it, without tar headers and padding: what its credit counted."""
     end_frame: int
@@ -92,12 +96,14 @@ class PartCutter:
     def __init__(self, *, part_size_bytes: int, first_number: int) -> None:
         self._part_size = part_size_bytes
         self._number = first_number
-        self._chunks: list[bytes] = []
+        self._chunks: list[Buffer] = []
         self._size = 0
+        self._crc = 0
         self._payload = 0
         # Where the last whole frame ends in what is collected.
         self._whole_chunks = 0
         self._whole_size = 0
+        self._whole_crc = 0
         self._whole_payload = 0
         self._end_frame = 0
 
@@ -106,11 +112,20 @@ class PartCutter:
         """Number of the part that is being filled."""
         return self._number
 
-    def add(self, chunks: Iterable[bytes], *, payload_bytes: int) -> None:
-        """Adds the tar bytes of one camera's members."""
+    def add(self, chunks: Iterable[Buffer], *, crc64nvme: int, payload_bytes: int) -> None:
+        """Adds the tar bytes of one camera's members.
+
+        Args:
+            chunks: the bytes, kept as they are until their part is sent.
+            crc64nvme: CRC of all of them.
+            payload_bytes: records and layers among them.
+        """
+        size = 0
         for chunk in chunks:
             self._chunks.append(chunk)
-            self._size += len(chunk)
+            size += len(chunk)
+        self._size += size
+        self._crc = combine(self._crc, crc64nvme, size)
         self._payload += payload_bytes
 
     def end_frame(self, end_frame: int) -> Part | None:
@@ -121,6 +136,7 @@ class PartCutter:
         """
         self._whole_chunks = len(self._chunks)
         self._whole_size = self._size
+        self._whole_crc = self._crc
         self._whole_payload = self._payload
         self._end_frame = end_frame
         return self._cut(final=False) if self._size >= self._part_size else None
@@ -134,28 +150,28 @@ class PartCutter:
             return None
         return self._cut(final=False)
 
-    def finish(self, trailer: Iterable[bytes], *, end_frame: int) -> Part:
+    def finish(self, trailer: bytes, *, end_frame: int) -> Part:
         """The last part, with the tar's end."""
-        self.add(trailer, payload_bytes=0)
+        self.add([trailer], crc64nvme=crc64nvme(trailer), payload_bytes=0)
         self._whole_chunks = len(self._chunks)
         self._whole_size = self._size
+        self._whole_crc = self._crc
         self._whole_payload = self._payload
         self._end_frame = end_frame
         return self._cut(final=True)
 
     def _cut(self, *, final: bool) -> Part:
-        data = b"".join(self._chunks[: self._whole_chunks])
         part = Part(
             number=self._number,
-            data=data,
-            crc64nvme=crc64nvme(data),
+            data=Pieces(self._chunks[: self._whole_chunks]),
+            crc64nvme=self._whole_crc,
             payload_bytes=self._whole_payload,
             end_frame=self._end_frame,
             final=final,
         )
-        del self._chunks[: self._whole_chunks]
-        self._size -= self._whole_size
-        self._payload -= self._whole_payload
-        self._whole_chunks = self._whole_size = self._whole_payload = 0
+        # What is left over is of a frame that was begun before a flush, after which nothing comes.
+        self._chunks.clear()
+        self._size = self._crc = self._payload = 0
+        self._whole_chunks = self._whole_size = self._whole_crc = self._whole_payload = 0
         self._number += 1
         return part

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simcloud.annotators import ANNOTATORS, ENCODINGS, EncodingInfo
-from simcloud.dataset.frames import MAX_CHUNK_BYTES, EncodedFrame, Layer, member_stem
+from simcloud.dataset.frames import MAX_CHUNK_BYTES, member_stem
 from simcloud.dataset.record import FrameRecord, record_from_json
+from simcloud.dataset.tar import FramePieces, LayerPieces
 from simcloud.errors import Corruption, InvalidRequest
-from simcloud.s3.checksums import crc64nvme
+from simcloud.s3.checksums import Buffer, crc64nvme
 from simcloud.spec.model import Spec
 from simcloud.spec.plan import Plan, ShardFrames
 
@@ -46,7 +47,7 @@ class LayerPiece:
     """Bytes of the frame begun last."""
 
     layer: int
-    data: bytes
+    data: Buffer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +89,10 @@ class FrameReceiver:
         self._camera = 0
         self._frame_bytes = 0
         self._start: FrameStart | None = None
-        self._record: FrameRecord | None = None
-        self._pieces: list[bytes] = []
+        self._pieces: list[Buffer] = []
         self._layer_bytes = 0
         self._layer_crc = 0
-        self._done: list[Layer] = []
+        self._done: list[LayerPieces] = []
 
     @property
     def next_frame(self) -> int:
@@ -108,7 +108,7 @@ class FrameReceiver:
         """Whether a header begins a frame: its first camera."""
         return start.frame == frame and start.camera == self._cameras[0]
 
-    def start(self, start: FrameStart) -> tuple[EncodedFrame, FrameRecord] | None:
+    def start(self, start: FrameStart) -> FramePieces | None:
         """Begins a frame and camera; returns it at once when it has no layers.
 
         Raises:
@@ -121,12 +121,12 @@ class FrameReceiver:
         self._check_order(start)
         self._count(len(start.record))
         self._count(sum(layer.size_bytes for layer in start.layers))
-        self._record = self._checked_record(start)
+        self._check_record(start)
         self._start = start
         self._begin_layer()
         return self._finished() if not start.layers else None
 
-    def piece(self, piece: LayerPiece) -> tuple[EncodedFrame, FrameRecord] | None:
+    def piece(self, piece: LayerPiece) -> FramePieces | None:
         """Continues the frame; returns it when its last layer is whole.
 
         Raises:
@@ -200,7 +200,7 @@ class FrameReceiver:
                 f"opened with max_frame_bytes {limit}",
             )
 
-    def _checked_record(self, start: FrameStart) -> FrameRecord:
+    def _check_record(self, start: FrameStart) -> None:
         try:
             record = record_from_json(start.record)
         except Corruption as error:
@@ -221,7 +221,6 @@ class FrameReceiver:
             raise InvalidRequest("frame.layers", f"{self._name()} is quarantined: it has no layers")
         if record.quarantine is None:
             self._check_layers(start, record)
-        return record
 
     def _check_layers(self, start: FrameStart, record: FrameRecord) -> None:
         wanted = [(name, info.extension, info.media_type) for name, info in self._layers]
@@ -267,34 +266,33 @@ class FrameReceiver:
                 annotator=claim.annotator,
             )
         self._done.append(
-            Layer(
+            LayerPieces(
                 annotator=claim.annotator,
                 extension=claim.extension,
                 media_type=claim.media_type,
-                data=self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces),
+                pieces=tuple(self._pieces),
+                size_bytes=claim.size_bytes,
                 crc64nvme=self._layer_crc,
             )
         )
         self._begin_layer()
 
-    def _finished(self) -> tuple[EncodedFrame, FrameRecord]:
+    def _finished(self) -> FramePieces:
         assert self._start is not None
-        assert self._record is not None
-        frame = EncodedFrame(
+        frame = FramePieces(
             frame=self._start.frame,
             camera=self._start.camera,
             record=self._start.record,
             layers=tuple(self._done),
         )
-        record = self._record
-        self._start = self._record = None
+        self._start = None
         self._done = []
         self._camera += 1
         if self._camera == len(self._cameras):
             self._camera = 0
             self._frame += 1
             self._frame_bytes = 0
-        return frame, record
+        return frame
 
     def _name(self, annotator: str = "") -> str:
         stem = f"frame {self._frame} of camera {self._cameras[self._camera]!r}"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
+import grpc
 import grpc.aio
 
 from simcloud.client import _wire as wire
@@ -14,6 +15,7 @@ from simcloud.dataset.layout import RunLocation
 from simcloud.errors import DeadlineExceeded, InvalidRequest
 from simcloud.rpc.auth import AllowLists, caller_of
 from simcloud.v1 import frame_pb2, uploader_pb2, uploader_pb2_grpc
+from simcloud_uploader.chunks import read_request
 from simcloud_uploader.core import Uploader
 from simcloud_uploader.messages import (
     CommitRequest,
@@ -31,6 +33,7 @@ FULL_NAME: Final = "simcloud.v1.UploaderService"
 MAX_WRITER_BYTES: Final = 256
 
 Context = grpc.aio.ServicerContext[Any, Any]
+_Message = LayerPiece | uploader_pb2.UploadShardRequest
 
 
 class UploaderServicer(uploader_pb2_grpc.UploaderServiceServicer):
@@ -67,7 +70,7 @@ class UploaderServicer(uploader_pb2_grpc.UploaderServiceServicer):
         )
 
     async def UploadShard(  # noqa: N802 - gRPC's name
-        self, request_iterator: AsyncIterator[uploader_pb2.UploadShardRequest], context: Context
+        self, request_iterator: AsyncIterator[_Message], context: Context
     ) -> None:
         """Stores one shard."""
         requests = request_iterator.__aiter__()
@@ -135,15 +138,13 @@ class UploaderServicer(uploader_pb2_grpc.UploaderServiceServicer):
         self._allow.check_bucket(caller_of(context), location.bucket, location.root)
         return location
 
-    async def _first(
-        self, requests: AsyncIterator[uploader_pb2.UploadShardRequest], context: Context
-    ) -> OpenRequest:
+    async def _first(self, requests: AsyncIterator[_Message], context: Context) -> OpenRequest:
         try:
             async with asyncio.timeout(self._idle_timeout_s):
                 message = await anext(requests, None)
         except TimeoutError as error:
             raise DeadlineExceeded("`open` did not come") from error
-        if message is None or message.WhichOneof("message") != "open":
+        if not isinstance(message, uploader_pb2.UploadShardRequest) or not message.HasField("open"):
             raise InvalidRequest("open", "must be the first message")
         opened = message.open
         if opened.max_frame_bytes < 1:
@@ -163,11 +164,25 @@ class UploaderServicer(uploader_pb2_grpc.UploaderServiceServicer):
         )
 
 
-async def _requests(
-    messages: AsyncIterator[uploader_pb2.UploadShardRequest],
-) -> AsyncIterator[Request]:
+def add_to_server(servicer: UploaderServicer, server: grpc.aio.Server) -> None:
+    """Registers the servicer; the stream's messages are read by ``chunks.read_request``."""
+    uploader_pb2_grpc.add_UploaderServiceServicer_to_server(servicer, server)
+    # The handler that is registered last for a method is the one that serves it.
+    server.add_registered_method_handlers(
+        FULL_NAME,
+        {
+            "UploadShard": grpc.stream_stream_rpc_method_handler(
+                servicer.UploadShard,
+                request_deserializer=read_request,
+                response_serializer=uploader_pb2.UploadShardResponse.SerializeToString,
+            )
+        },
+    )
+
+
+async def _requests(messages: AsyncIterator[_Message]) -> AsyncIterator[Request]:
     async for message in messages:
-        yield _request_from_wire(message)
+        yield message if isinstance(message, LayerPiece) else _request_from_wire(message)
 
 
 def _request_from_wire(message: uploader_pb2.UploadShardRequest) -> Request:

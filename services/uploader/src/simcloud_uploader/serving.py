@@ -7,9 +7,8 @@ from contextlib import asynccontextmanager
 
 from simcloud.rpc.server import RunningServer, Service, running_server, serve
 from simcloud.s3.client import S3Client
-from simcloud.v1 import uploader_pb2_grpc
 from simcloud_uploader.core import Uploader, open_uploader
-from simcloud_uploader.service import FULL_NAME, UploaderServicer
+from simcloud_uploader.service import FULL_NAME, UploaderServicer, add_to_server
 from simcloud_uploader.settings import UploaderSettings
 
 
@@ -20,7 +19,7 @@ def uploader_service(uploader: Uploader, settings: UploaderSettings) -> Service:
     )
     return Service(
         FULL_NAME,
-        lambda server: uploader_pb2_grpc.add_UploaderServiceServicer_to_server(servicer, server),
+        lambda server: add_to_server(servicer, server),
     )
 
 

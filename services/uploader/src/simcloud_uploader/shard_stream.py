@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from simcloud.dataset.frames import EncodedFrame
-from simcloud.dataset.record import FrameRecord
-from simcloud.dataset.tar import END_OF_ARCHIVE, StoredFrame, pack_frame
+from simcloud.dataset.tar import END_OF_ARCHIVE, FramePieces, StoredFrame, pack_pieces
 from simcloud.errors import Bug, InvalidRequest
 from simcloud.s3 import checksums
 from simcloud_uploader.parts import Part, PartCutter, StoredPart
@@ -195,7 +193,7 @@ class ShardStream:
         self._receiver.check_whole(frame_count)
         self._packed_crc = checksums.crc64nvme(END_OF_ARCHIVE, self._packed_crc)
         self._offset += len(END_OF_ARCHIVE)
-        part = self._cutter.finish([END_OF_ARCHIVE], end_frame=self._expected.frames.end)
+        part = self._cutter.finish(END_OF_ARCHIVE, end_frame=self._expected.frames.end)
         self.ledger.cut(part)
         self.phase = Phase.CLOSED
         return part
@@ -219,14 +217,13 @@ class ShardStream:
         if self.phase is Phase.CLOSED:
             raise InvalidRequest(field, "came after commit")
 
-    def _take(self, whole: tuple[EncodedFrame, FrameRecord] | None) -> Part | None:
-        if whole is None:
+    def _take(self, frame: FramePieces | None) -> Part | None:
+        if frame is None:
             return None
-        frame, _ = whole
-        packed = pack_frame(frame, offset=self._offset)
+        packed = pack_pieces(frame, offset=self._offset)
         self._offset += packed.size_bytes
         self._packed_crc = checksums.combine(self._packed_crc, packed.crc64nvme, packed.size_bytes)
-        self._cutter.add(packed.chunks, payload_bytes=frame.size_bytes)
+        self._cutter.add(packed.chunks, crc64nvme=packed.crc64nvme, payload_bytes=frame.size_bytes)
         self._keep_row(packed.stored)
         if not self._receiver.between_frames:
             return None

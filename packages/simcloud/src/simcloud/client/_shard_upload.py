@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 import grpc
 import grpc.aio
 
+from simcloud.client._chunks import Request, chunk_requests, serialized
 from simcloud.client._kept_frames import KeptFrames
 from simcloud.client._wire import (
     CommittedShard,
     committed_from_wire,
     frame_header,
     frames_to_wire,
-    layer_chunks,
     location_to_wire,
 )
 from simcloud.concurrency import Backoff, single_error
@@ -34,14 +35,29 @@ from simcloud.errors import (
 )
 from simcloud.rpc.status import DETAILS_KEY, error_from_rpc
 from simcloud.spec.plan import ShardFrames
-from simcloud.v1 import uploader_pb2, uploader_pb2_grpc
+from simcloud.v1 import uploader_pb2
 
 DEFAULT_UNACKED_BYTES = 32 << 20
 """Two parts of 16 MiB: one on its way to S3 while the next is filled."""
 
 _GOODBYE_S = 2.0
 
-_Call = grpc.aio.StreamStreamCall[uploader_pb2.UploadShardRequest, uploader_pb2.UploadShardResponse]
+_Call = grpc.aio.StreamStreamCall[Request, uploader_pb2.UploadShardResponse]
+
+OpenStream = Callable[[], _Call]
+"""Begins an UploadShard call."""
+
+
+def upload_stream(channel: grpc.aio.Channel) -> OpenStream:
+    """UploadShard of a channel, for messages that may be serialized already."""
+    return cast(
+        "OpenStream",
+        channel.stream_stream(
+            "/simcloud.v1.UploaderService/UploadShard",
+            request_serializer=serialized,
+            response_deserializer=uploader_pb2.UploadShardResponse.FromString,
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,14 +105,14 @@ class ShardUpload:
 
     def __init__(
         self,
-        stub: uploader_pb2_grpc.UploaderServiceStub,
+        open_stream: OpenStream,
         target: UploadTarget,
         *,
         unacked_bytes: int,
         reconnect_for_s: float,
         rng: random.Random,
     ) -> None:
-        self._stub = stub
+        self._open_stream = open_stream
         self._target = target
         self._unacked_wanted = unacked_bytes
         self._unacked = unacked_bytes
@@ -255,7 +271,7 @@ class ShardUpload:
             )
 
     async def _stream(self) -> None:
-        call = self._stub.UploadShard()
+        call = self._open_stream()
         try:
             await call.write(self._open_message())
             async with single_error(), asyncio.TaskGroup() as tasks:
@@ -441,8 +457,7 @@ class ShardUpload:
             self._changed.notify_all()
 
 
-def _messages(frame: EncodedFrame) -> Iterator[tuple[uploader_pb2.UploadShardRequest, int]]:
+def _messages(frame: EncodedFrame) -> Iterator[tuple[Request, int]]:
     header = frame_header(frame)
     yield uploader_pb2.UploadShardRequest(frame=header), len(frame.record)
-    for chunk in layer_chunks(frame):
-        yield uploader_pb2.UploadShardRequest(chunk=chunk), len(chunk.data)
+    yield from chunk_requests(frame)

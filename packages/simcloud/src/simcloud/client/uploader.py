@@ -19,6 +19,7 @@ from simcloud.client._shard_upload import (
     ResumeMismatch,
     ShardUpload,
     UploadTarget,
+    upload_stream,
 )
 from simcloud.client._wire import (
     CommittedShard,
@@ -112,6 +113,7 @@ class UploaderClient:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = uploader_pb2_grpc.UploaderServiceStub(channel)
+        self._upload_stream = upload_stream(channel)
 
     async def create_run(
         self,
@@ -276,7 +278,7 @@ class UploaderClient:
             writer=f"{name[:200]}/{secrets.token_hex(8)}",
         )
         upload = ShardUpload(
-            self._stub,
+            self._upload_stream,
             target,
             unacked_bytes=unacked_bytes,
             reconnect_for_s=reconnect_for_s,

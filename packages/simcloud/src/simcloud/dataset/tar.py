@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from simcloud.annotators import ANNOTATORS
-from simcloud.dataset.frames import EncodedFrame, Layer, member_stem
+from simcloud.dataset.frames import EncodedFrame, member_stem
 from simcloud.errors import InvalidRequest
 from simcloud.s3 import checksums
 
@@ -59,10 +59,40 @@ class StoredFrame:
 
 
 @dataclass(frozen=True, slots=True)
+class LayerPieces:
+    """A layer whose bytes stand apart in memory, as they came."""
+
+    annotator: str
+    extension: str
+    media_type: str
+    pieces: tuple[checksums.Buffer, ...]
+    size_bytes: int
+    """Of all pieces."""
+    crc64nvme: int
+    """Of all pieces, one after another."""
+
+
+@dataclass(frozen=True, slots=True)
+class FramePieces:
+    """A frame on its way through, its layers' bytes not joined."""
+
+    frame: int
+    camera: str
+    record: bytes
+    """The frame's json member, verbatim."""
+    layers: tuple[LayerPieces, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Payload bytes, without tar headers and padding."""
+        return len(self.record) + sum(layer.size_bytes for layer in self.layers)
+
+
+@dataclass(frozen=True, slots=True)
 class PackedFrame:
     """A frame as tar bytes."""
 
-    chunks: tuple[bytes, ...]
+    chunks: tuple[checksums.Buffer, ...]
     """To be written one after another; the layers' own bytes are not copied."""
     size_bytes: int
     """Length of all chunks, a multiple of 512."""
@@ -96,6 +126,29 @@ def record_member(frame: int, camera: str) -> str:
 
 
 def pack_frame(frame: EncodedFrame, *, offset: int) -> PackedFrame:
+    """As ``pack_pieces``, of a frame whose layers are whole."""
+    return pack_pieces(
+        FramePieces(
+            frame=frame.frame,
+            camera=frame.camera,
+            record=frame.record,
+            layers=tuple(
+                LayerPieces(
+                    annotator=layer.annotator,
+                    extension=layer.extension,
+                    media_type=layer.media_type,
+                    pieces=(layer.data,),
+                    size_bytes=len(layer.data),
+                    crc64nvme=layer.crc64nvme,
+                )
+                for layer in frame.layers
+            ),
+        ),
+        offset=offset,
+    )
+
+
+def pack_pieces(frame: FramePieces, *, offset: int) -> PackedFrame:
     """A frame as tar bytes, to stand at ``offset``.
 
     The layers' CRCs are taken as they came; they have been checked where the bytes came in.
@@ -112,19 +165,22 @@ def pack_frame(frame: EncodedFrame, *, offset: int) -> PackedFrame:
     stored = []
     for layer in layers:
         member = layer_member(frame.frame, frame.camera, layer.annotator, layer.extension)
-        begin = packing.add(member, layer.data, layer.crc64nvme)
+        begin = packing.add(member, layer.pieces, layer.size_bytes, layer.crc64nvme)
         stored.append(
             StoredLayer(
                 annotator=layer.annotator,
                 member=member,
                 offset=begin,
-                length=len(layer.data),
+                length=layer.size_bytes,
                 crc64nvme=layer.crc64nvme,
                 media_type=layer.media_type,
             )
         )
     record_offset = packing.add(
-        record_member(frame.frame, frame.camera), frame.record, checksums.crc64nvme(frame.record)
+        record_member(frame.frame, frame.camera),
+        (frame.record,),
+        len(frame.record),
+        checksums.crc64nvme(frame.record),
     )
     return PackedFrame(
         chunks=tuple(packing.chunks),
@@ -175,7 +231,7 @@ def member_header(name: str, size: int) -> bytes:
     return bytes(header)
 
 
-def _ordered(layers: tuple[Layer, ...]) -> list[Layer]:
+def _ordered(layers: tuple[LayerPieces, ...]) -> list[LayerPieces]:
     ordered = sorted(layers, key=lambda layer: layer_order(layer.annotator))
     for before, after in pairwise(ordered):
         if before.annotator == after.annotator:
@@ -191,16 +247,21 @@ class _Packing:
             raise InvalidRequest("offset", f"{offset} is not a multiple of {BLOCK}")
         self.offset = offset
         self.crc64nvme = 0
-        self.chunks: list[bytes] = []
+        self.chunks: list[checksums.Buffer] = []
 
-    def add(self, name: str, data: bytes, crc64nvme: int) -> int:
-        """Adds a member and returns the offset of its data."""
-        header = member_header(name, len(data))
-        tail = bytes(padding(len(data)))
+    def add(
+        self, name: str, pieces: tuple[checksums.Buffer, ...], size: int, crc64nvme: int
+    ) -> int:
+        """Adds a member of ``size`` bytes and returns the offset of its data."""
+        header = member_header(name, size)
+        tail = bytes(padding(size))
         begin = self.offset + BLOCK
         self.crc64nvme = checksums.crc64nvme(header, self.crc64nvme)
-        self.crc64nvme = checksums.combine(self.crc64nvme, crc64nvme, len(data))
+        self.crc64nvme = checksums.combine(self.crc64nvme, crc64nvme, size)
         self.crc64nvme = checksums.crc64nvme(tail, self.crc64nvme)
-        self.chunks += [header, data, tail] if tail else [header, data]
-        self.offset = begin + len(data) + len(tail)
+        self.chunks.append(header)
+        self.chunks.extend(pieces)
+        if tail:
+            self.chunks.append(tail)
+        self.offset = begin + size + len(tail)
         return begin

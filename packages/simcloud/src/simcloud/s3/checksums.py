@@ -15,6 +15,9 @@ from simcloud.errors import Corruption
 
 HEX_DIGITS = 16
 
+Buffer = bytes | memoryview
+"""Bytes that nobody changes while they are on their way."""
+
 
 def crc64nvme(data: bytes | bytearray | memoryview, previous: int = 0) -> int:
     """CRC-64/NVME of ``data``, or of what ``previous`` is the CRC of followed by ``data``."""
