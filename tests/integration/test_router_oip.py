@@ -192,9 +192,58 @@ async def test_what_a_model_does_not_take_is_unsupported(router: RunningRouter) 
     with pytest.raises(Unsupported, match="use Infer"):
         await infer(router, request)
     request = echo_request(np.zeros((1, 2), np.float32), "FP32")
-    request.outputs.add(name="y").parameters["classification"].int64_param = 3
-    with pytest.raises(Unsupported, match="classification"):
+    request.inputs[0].parameters["shared_memory_region"].string_param = "region"
+    with pytest.raises(Unsupported, match="shared memory"):
         await infer(router, request)
+    index = new("RepositoryIndexRequest")
+    index.repository_name = "models"
+    with pytest.raises(Unsupported, match="named repositories"), client_errors():
+        await router.oip.RepositoryIndex(index)
+
+
+async def test_classes_are_an_outputs_largest_elements_with_their_labels(
+    router: RunningRouter, endpoint: ScriptedEndpoint
+) -> None:
+    request = new("ModelInferRequest")
+    request.model_name = "det"
+    fill_request(request, [("x", np.array([[1, 4, 2, 4], [0, -1, 3, 2]], np.float32))])
+    request.outputs.add(name="y").parameters["classification"].int64_param = 2
+    response = await infer(router, request)
+    assert (response.outputs[0].datatype, list(response.outputs[0].shape)) == ("BYTES", [2, 2])
+    assert output_arrays(response)["y"].tolist() == [
+        [b"4.000000:1:dog", b"4.000000:3"],
+        [b"3.000000:2", b"2.000000:3"],
+    ]
+    request.outputs[0].parameters["classification"].int64_param = 0
+    with pytest.raises(InvalidRequest, match="number of classes"):
+        await infer(router, request)
+    assert len(endpoint.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value"),
+    [
+        ("triton_anything", "bool_param", True),
+        ("triton_enable_empty_final_response", "string_param", "yes"),
+        ("sm_unknown", "string_param", "a"),
+        ("sm_session_id", "string_param", "no token"),
+        ("sm_session_id", "string_param", "key:id with blanks"),
+        ("sm_target_model", "string_param", ""),
+        ("sequence_id", "bool_param", True),
+        ("sequence_start", "int64_param", 1),
+        ("sequence_end", "bool_param", True),
+        ("timeout", "string_param", "1s"),
+        ("priority", "double_param", 1.0),
+    ],
+)
+async def test_a_reserved_parameter_of_another_kind_is_refused_unsent(
+    router: RunningRouter, endpoint: ScriptedEndpoint, name: str, kind: str, value: object
+) -> None:
+    request = echo_request(np.zeros((1, 2), np.float32), "FP32")
+    setattr(request.parameters[name], kind, value)
+    with pytest.raises(InvalidRequest, match=r"parameters\["):
+        await infer(router, request)
+    assert endpoint.seen == []
 
 
 async def test_parameters_reach_the_model(

@@ -8,34 +8,28 @@ from importlib.metadata import version
 from typing import cast
 
 import grpc.aio
-from google.protobuf.message import DecodeError
 
-from simcloud.concurrency.budget import ByteLease
-from simcloud.errors import InvalidRequest, NotFound, SimcloudError
+from simcloud.errors import NotFound, Unsupported
 from simcloud.oip.pool import SERVICE_NAME, OipMessage
-from simcloud.oip.service import METHODS, STREAM_METHOD, Context, Servicer, add_servicer
+from simcloud.oip.service import STREAM_METHOD, Context, Servicer, add_servicer
 from simcloud.oip.tensors import new
 from simcloud.rpc.auth import caller_of
 from simcloud.rpc.server import Service
 from simcloud_inference_router.calls import call_of
+from simcloud_inference_router.oip_answers import Answers
+from simcloud_inference_router.oip_stream import InferStream
 from simcloud_inference_router.oip_wire import (
     config_to_wire,
-    fill_answer,
     metadata_to_wire,
-    request_from_wire,
     statistics_to_wire,
 )
-from simcloud_inference_router.pipeline import Pipeline
-from simcloud_inference_router.router import Call, Router
-from simcloud_inference_router.statistics import CallTrace
+from simcloud_inference_router.router import Router
 
-EXTENSIONS = ("model_configuration", "parameters", "statistics")
-"""Extensions that are there; Triton's others (sequence, shared memory, model control) are not."""
+EXTENSIONS = ("classification", "model_configuration", "parameters", "sequence", "statistics")
+"""Extensions that are there; Triton's others (shared memory, model control, trace) are not."""
 
 GRPC_ERRORS = ("triton_grpc_error", "true")
 """Metadata of a stream whose client wants errors as the stream's status."""
-
-_REQUEST = METHODS[STREAM_METHOD].request
 
 
 class OipServicer:
@@ -47,6 +41,7 @@ class OipServicer:
 
     def __init__(self, router: Router) -> None:
         self._router = router
+        self._answers = Answers(router)
 
     async def ServerLive(self, request: OipMessage, context: Context) -> OipMessage:
         """Whoever can ask is answered: alive."""
@@ -103,7 +98,13 @@ class OipServicer:
         return response
 
     async def RepositoryIndex(self, request: OipMessage, context: Context) -> OipMessage:
-        """The catalogue; all of it is served."""
+        """The catalogue; all of it is served.
+
+        Raises:
+            Unsupported: a repository is named; as Triton, there are no names.
+        """
+        if request.repository_name:
+            raise Unsupported("repository_name: the catalogue has no named repositories")
         response = new("RepositoryIndexResponse")
         for model in self._router.models_of(caller_of(context)):
             for each in model.entry.versions:
@@ -114,7 +115,7 @@ class OipServicer:
         """One inference."""
         call = call_of(context, clock=self._router.clock, patient=False)
         response = new("ModelInferResponse")
-        await self._infer(request, call, response)
+        await self._answers.unary(request, call, response)
         return response
 
     async def ModelStreamInfer(
@@ -122,75 +123,20 @@ class OipServicer:
     ) -> None:
         """Inferences in order, several at once; a request's error is in-band unless asked else.
 
+        Requests of one sequence run one after the other. A model that answers several times does
+        so as the answers come, before or after those to other requests.
+
         Messages are bytes here: their size is known before anything is made of them.
         """
         call = call_of(context, clock=self._router.clock, patient=True)
-        as_status = GRPC_ERRORS in (context.invocation_metadata() or ())
-        leases: set[ByteLease] = set()
-
-        async def admitted() -> AsyncIterator[tuple[OipMessage, ByteLease]]:
-            async for data in request_iterator:
-                lease = await self._router.payloads.acquire(
-                    min(len(data), self._router.payloads.limit)
-                )
-                leases.add(lease)
-                yield _parsed(data), lease
-
-        async def answer(taken: tuple[OipMessage, ByteLease]) -> bytes | SimcloudError:
-            request, lease = taken
-            response = new("ModelStreamInferResponse")
-            try:
-                await self._infer(request, call, response.infer_response)
-            except SimcloudError as exc:
-                if as_status:
-                    return exc
-                response = _in_band(request, exc)
-            finally:
-                lease.release()
-                leases.discard(lease)
-            data: bytes = response.SerializeToString()
-            return data
-
-        async def write(answer: bytes | SimcloudError) -> None:
-            if isinstance(answer, SimcloudError):
-                raise answer
-            await context.write(answer)
-
-        pipeline: Pipeline[tuple[OipMessage, ByteLease], bytes | SimcloudError] = Pipeline(
-            answer=answer,
-            write=write,
-            window=self._router.stream_window,
-            ordered=True,
-            drain=self._router.drain,
+        stream = InferStream(
+            self._router,
+            self._answers,
+            call=call,
+            as_status=GRPC_ERRORS in (context.invocation_metadata() or ()),
+            send=context.write,
         )
-        try:
-            await pipeline.run(admitted())
-        finally:
-            for lease in tuple(leases):
-                lease.release()
-
-    async def _infer(self, request: OipMessage, call: Call, response: OipMessage) -> None:
-        model = self._router.model_for(call.caller, request.model_name, request.model_version)
-        trace = CallTrace()
-        with self._router.recorded(model, trace):
-            tensors = request_from_wire(model.entry, request)
-            answer = await self._router.infer_tensors(model, tensors, call, trace)
-            fill_answer(response, model=model.entry, request=request, answer=answer)
-
-
-def _parsed(data: bytes) -> OipMessage:
-    try:
-        return _REQUEST.FromString(data)
-    except DecodeError as exc:
-        raise InvalidRequest("", "the message is no ModelInferRequest") from exc
-
-
-def _in_band(request: OipMessage, error: SimcloudError) -> OipMessage:
-    response = new("ModelStreamInferResponse")
-    response.error_message = error.message
-    response.infer_response.id = request.id
-    response.infer_response.model_name = request.model_name
-    return response
+        await stream.run(request_iterator)
 
 
 def oip_service(router: Router) -> Service:

@@ -6,49 +6,72 @@ Their classes are made at run time from a private descriptor pool, so they have 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from simcloud.errors import Unsupported
+from simcloud.errors import InvalidRequest, Unsupported
 from simcloud.oip.pool import OipMessage, enum_number
 from simcloud.oip.tensors import fill_response, input_tensors, new
 from simcloud_inference_router.catalog import ModelEntry, TensorSignature
 from simcloud_inference_router.codecs.base import Parameter, TensorAnswer, TensorRequest
+from simcloud_inference_router.request_parameters import (
+    FINAL_RESPONSE,
+    Asked,
+    ReadParameters,
+    read_parameters,
+)
 from simcloud_inference_router.signature import check_outputs
 from simcloud_inference_router.statistics import Duration, ModelCounts
 
-FINAL_RESPONSE_WANTED = "triton_enable_empty_final_response"
-FINAL_RESPONSE = "triton_final_response"
+_CLASSIFICATION = "classification"
+_SHARED_MEMORY = "shared_memory_region"
 
-# What concerns the wire between the client and us; the model has no use for it.
-_OURS = frozenset({FINAL_RESPONSE_WANTED, "binary_data_output"})
-
-_UNSUPPORTED = {
-    "classification": "the classification extension is not supported; read the output itself",
-    "shared_memory_region": "shared memory is not supported; send the tensors",
-}
-"""Parameters of tensors that ask for what can't be done here."""
+_NO_PARAMETERS = ReadParameters()
 
 
-def request_from_wire(model: ModelEntry, message: OipMessage) -> TensorRequest:
+@dataclass(frozen=True, slots=True)
+class WireRequest:
+    """A ModelInferRequest, read."""
+
+    tensors: TensorRequest
+    asked: Asked
+    classes: Mapping[str, int]
+    """How many of its largest elements are wanted of an output, by name; of the others all."""
+
+
+def request_from_wire(model: ModelEntry, message: OipMessage) -> WireRequest:
     """A ModelInferRequest.
 
     Raises:
-        InvalidRequest: contents, datatypes, shapes or sizes don't fit each other, or an output is
-            not the model's.
+        InvalidRequest: contents, datatypes, shapes or sizes don't fit each other, an output is not
+            the model's, or a parameter is reserved.
         Unsupported: a parameter asks for an extension that there isn't.
     """
     for tensor in (*message.inputs, *message.outputs):
-        if parameters := tensor.parameters:
-            for name, why in _UNSUPPORTED.items():
-                if name in parameters:
-                    raise Unsupported(f"{tensor.name}: {why}")
-    parameters = parameters_from_wire(message.parameters)
-    return TensorRequest(
+        if (parameters := tensor.parameters) and _SHARED_MEMORY in parameters:
+            raise Unsupported(f"{tensor.name}: shared memory is not supported; send the tensors")
+    read = _NO_PARAMETERS
+    if message.parameters:
+        read = read_parameters(parameters_from_wire(message.parameters))
+    tensors = TensorRequest(
         inputs=tuple(input_tensors(message)),
         outputs=check_outputs(model, [output.name for output in message.outputs]),
         id=message.id,
-        parameters={name: value for name, value in parameters.items() if name not in _OURS},
+        parameters=read.model,
     )
+    return WireRequest(tensors, read.asked, _classes(message))
+
+
+def _classes(message: OipMessage) -> dict[str, int]:
+    classes: dict[str, int] = {}
+    for output in message.outputs:
+        if (parameters := output.parameters) and _CLASSIFICATION in parameters:
+            count = parameters[_CLASSIFICATION].int64_param
+            if count < 1:
+                field = f"outputs[{output.name}].parameters[{_CLASSIFICATION}]"
+                raise InvalidRequest(field, f"expected a number of classes, found {count}")
+            classes[output.name] = count
+    return classes
 
 
 def parameters_from_wire(found: Mapping[str, OipMessage]) -> dict[str, Parameter]:
@@ -62,17 +85,29 @@ def parameters_from_wire(found: Mapping[str, OipMessage]) -> dict[str, Parameter
 
 
 def fill_answer(
-    response: OipMessage, *, model: ModelEntry, request: OipMessage, answer: TensorAnswer
+    response: OipMessage,
+    *,
+    model: ModelEntry,
+    request: OipMessage,
+    answer: TensorAnswer,
+    final: bool | None = None,
 ) -> None:
-    """Fills the empty ModelInferResponse to a request; always with raw contents."""
+    """Fills the empty ModelInferResponse to a request; always with raw contents.
+
+    Args:
+        response: what is filled.
+        model: who answers.
+        request: what is answered.
+        answer: with what.
+        final: whether it is the request's last answer, as a parameter; None leaves it out.
+    """
     response.model_name = model.name
     response.model_version = request.model_version or model.versions[0]
     response.id = request.id
     for name, value in answer.parameters.items():
         _set_parameter(response.parameters[name], value)
-    if FINAL_RESPONSE_WANTED in request.parameters:
-        # A model here answers once: that one is the last.
-        response.parameters[FINAL_RESPONSE].bool_param = True
+    if final is not None:
+        response.parameters[FINAL_RESPONSE].bool_param = final
     fill_response(response, answer.outputs)
 
 
@@ -95,7 +130,7 @@ def config_to_wire(model: ModelEntry) -> OipMessage:
     config.name = model.name
     config.platform = model.targets[0].kind
     config.max_batch_size = model.max_batch_size
-    config.model_transaction_policy.decoupled = False
+    config.model_transaction_policy.decoupled = model.decoupled
     for field, tensors in ((config.input, model.inputs), (config.output, model.outputs)):
         for tensor in tensors:
             field.add(

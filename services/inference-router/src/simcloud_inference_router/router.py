@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TypeAlias
 
 from simcloud.clock import Clock
 from simcloud.concurrency.budget import ByteBudget
@@ -18,6 +19,7 @@ from simcloud_inference_router.codecs.base import (
     Encoded,
     MalformedAnswer,
     TensorAnswer,
+    TensorCodec,
     TensorRequest,
     UnencodableRequest,
 )
@@ -27,7 +29,8 @@ from simcloud_inference_router.pipeline import Drain
 from simcloud_inference_router.signature import check_inputs, select_outputs
 from simcloud_inference_router.sources import FrameSource
 from simcloud_inference_router.statistics import CallTrace, Statistics
-from simcloud_inference_router.targets.base import Invocation, TargetAnswer
+from simcloud_inference_router.target_models import check_target_model
+from simcloud_inference_router.targets.base import NEW_SESSION, Invocation, TakePart, TargetAnswer
 from simcloud_inference_router.targets.errors import bad_answer
 
 
@@ -54,6 +57,35 @@ class Picture:
     media_type: str
     accept: str
     parameters: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request must go."""
+
+    session: str = ""
+    """What keeps its session at one target; empty: none."""
+    session_id: str = ""
+    """Its session at the endpoint; empty: none."""
+    target_model: str = ""
+    """Model of a multi-model endpoint; empty: the catalogue's."""
+
+
+ANYWHERE = Place()
+
+NO_TENSORS = TensorAnswer(())
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnswer:
+    """An answer in tensors, and what the target said beside it."""
+
+    tensors: TensorAnswer
+    target: TargetAnswer
+
+
+TakeAnswer: TypeAlias = Callable[[TensorAnswer], Awaitable[None]]
+"""Takes one answer of a model that answers several times."""
 
 
 class Recorded:
@@ -166,9 +198,25 @@ class Router:
         model.metrics.record(trace, reason=reason)
 
     async def infer_tensors(
-        self, model: RoutedModel, request: TensorRequest, call: Call, trace: CallTrace
-    ) -> TensorAnswer:
+        self,
+        model: RoutedModel,
+        request: TensorRequest,
+        call: Call,
+        trace: CallTrace,
+        *,
+        place: Place = ANYWHERE,
+        on_answer: TakeAnswer | None = None,
+    ) -> ModelAnswer:
         """One inference on tensors; called within ``recorded``.
+
+        Args:
+            model: whom to ask.
+            request: what about.
+            call: who asks.
+            trace: filled in, whatever becomes of it.
+            place: where it must go.
+            on_answer: takes each answer of a model that answers several times; the one returned
+                then has no outputs. None: the answer is wanted whole.
 
         Raises:
             InvalidRequest: the tensors are not those of the model's signature.
@@ -179,6 +227,8 @@ class Router:
         codec = model.codec
         if codec is None:
             raise Unsupported(f"model {model.entry.name} takes pictures only: use Infer")
+        if place.target_model:
+            check_target_model(model.entry, place.target_model)
         begun = self.clock.monotonic()
         trace.batch_size = check_inputs(model.entry, request.inputs)
         try:
@@ -186,15 +236,41 @@ class Router:
         except UnencodableRequest as exc:
             raise Unsupported(f"model {model.entry.name}: {exc}") from exc
         trace.encode_s = self.clock.monotonic() - begun
-        answer = await self._dispatch(model, encoded, request.id, call, trace)
+        on_part: TakePart | None = None
+        if on_answer is not None:
+            take = on_answer
+
+            async def on_part(part: TargetAnswer) -> None:
+                trace.response_bytes += len(part.body)
+                await take(self._decoded(model, codec, request, part, trace))
+
+        answer = await self._dispatch(
+            model, encoded, request.id, call, trace, place=place, on_part=on_part
+        )
+        if place.session_id == NEW_SESSION and not answer.session:
+            raise bad_answer(trace.target, "the model was asked for a session and made none")
+        if on_answer is not None:
+            decoded = NO_TENSORS
+        else:
+            decoded = self._decoded(model, codec, request, answer, trace)
+        return ModelAnswer(decoded, answer)
+
+    def _decoded(
+        self,
+        model: RoutedModel,
+        codec: TensorCodec,
+        request: TensorRequest,
+        answer: TargetAnswer,
+        trace: CallTrace,
+    ) -> TensorAnswer:
         begun = self.clock.monotonic()
         try:
             decoded = codec.decode(answer.body, answer.content_type)
             outputs = select_outputs(model.entry, decoded.outputs, request.outputs)
             self._check_answer(outputs)
         except MalformedAnswer as exc:
-            raise bad_answer(trace.target, str(exc)) from exc
-        trace.decode_s = self.clock.monotonic() - begun
+            raise bad_answer(trace.target or model.entry.name, str(exc)) from exc
+        trace.decode_s += self.clock.monotonic() - begun
         return TensorAnswer(outputs, decoded.parameters)
 
     def _check_answer(self, outputs: Sequence[Tensor]) -> None:
@@ -259,7 +335,15 @@ class Router:
         return size
 
     async def _dispatch(
-        self, model: RoutedModel, encoded: Encoded, request_id: str, call: Call, trace: CallTrace
+        self,
+        model: RoutedModel,
+        encoded: Encoded,
+        request_id: str,
+        call: Call,
+        trace: CallTrace,
+        *,
+        place: Place = ANYWHERE,
+        on_part: TakePart | None = None,
     ) -> TargetAnswer:
         attributes = list(encoded.parameters.items())
         if call.traceparent:
@@ -270,6 +354,10 @@ class Router:
             accept=encoded.accept,
             request_id=request_id,
             attributes=attributes,
+            session=place.session,
+            session_id=place.session_id,
+            target_model=place.target_model,
+            on_part=on_part,
         )
         return await self._dispatcher.call(
             model, invocation, deadline=call.deadline, patient=call.patient, trace=trace

@@ -40,6 +40,7 @@ class TensorRequest:
     """Names of the outputs wanted; all of the model's when the caller named none."""
     id: str = ""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    """The model's; what they ask of the router has been taken out."""
 
 
 @dataclass(frozen=True, slots=True)
