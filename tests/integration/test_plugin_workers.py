@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from simcloud.dataset.record import FrameRecord, record_from_json
-from simcloud.errors import PreconditionFailed
+from simcloud.errors import InvalidRequest, PreconditionFailed
 from simcloud.spec.canonical import canonical_json
 from simcloud.spec.model import Spec
 from simcloud.spec.plugins import with_source_digests
@@ -71,6 +71,17 @@ async def test_workers_see_the_package_and_hold_it_to_its_source(
             assert [field for field, _ in inspected.problems] == [
                 "randomization.plugins[circle].settings.most"
             ]
+            raw["randomization"]["plugins"][0]["settings"] |= {"most": 2, "asset": "gone"}
+            placing = RenderJob(
+                stage=stage,
+                spec_json=canonical_json(Spec.model_validate(raw)),
+                split="train",
+                frame=0,
+            )
+            with pytest.raises(InvalidRequest) as caught:
+                await pool.render(placing)
+            assert "objects[ring_0] is of the plug-in circle (randomizer " in caught.value.problem
+            assert "ring_0: the scene has no gone; it has can, crate" in caught.value.problem
         install(packages, guide_block("plug-in source") + "\n# a later version\n")
         async with open_pool(workers=1, configuration=configuration, recycling=NEVER) as pool:
             with pytest.raises(PreconditionFailed, match="start a new run"):

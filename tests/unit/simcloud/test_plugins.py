@@ -14,6 +14,7 @@ import yaml
 from simcloud.errors import InvalidRequest, PreconditionFailed
 from simcloud.spec.distributions import Uniform
 from simcloud.spec.model import Spec
+from simcloud.spec.origins import origins_named, placed_by
 from simcloud.spec.parameters import (
     CameraView,
     DomeLight,
@@ -239,14 +240,21 @@ def test_every_change_is_made_and_rounded() -> None:
                 "a": Changes(objects={"parts_00": ObjectChange(scale=2.0)}),
                 "b": Changes(objects={"parts_00": ObjectChange(scale=3.0)}),
             },
-            "changes objects[parts_00].scale, and so does the plug-in a",
+            "changes objects[parts_00].scale, and so does the plug-in a (randomizer acme-a)",
         ),
-        ({"a": Changes(values={"x": float("nan")})}, "is no float32 number"),
+        (
+            {"a": Changes(values={"x": float("nan")})},
+            "the plug-in a (randomizer acme-a) answers nan for values[x], which is no float32",
+        ),
+        (
+            {"a": Changes(add_objects=(PlacedObject("z", "crate", (0.0, float("inf"), 0.0)),))},
+            "answers inf for add_objects[z].position_m[1]",
+        ),
     ],
 )
 def test_changes_that_cannot_be_made_are_refused(changes: dict[str, Changes], words: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        apply_changes(FRAME, changes)
+        apply_changes(FRAME, changes, randomizers={name: f"acme-{name}" for name in changes})
     assert words in caught.value.problem
     assert "frame 7" in caught.value.problem
 
@@ -255,3 +263,28 @@ def test_random_bits_of_a_plug_in_are_its_own() -> None:
     one, other = PluginDraws(1, 2, "one"), PluginDraws(1, 2, "other")
     share = Uniform(low=0, high=1)
     assert one.real("x", share) == one.real("x", share) != other.real("x", share)
+
+
+def test_errors_about_what_a_plug_in_placed_name_it_and_the_thing() -> None:
+    crate = PlacedObject("extra", "crate", (0.0, 0.0, 0.0))
+    floor = MaterialBinding(prim="/Floor", material="/tile")
+    changes = {
+        "mine": Changes(add_objects=(crate,), bindings=(floor,)),
+        "yours": Changes(objects={"parts_01": ObjectChange(scale=0.0)}),
+    }
+    after = apply_changes(FRAME, changes, randomizers={"mine": "acme-clutter"})
+    number = [item.name for item in after.objects].index("extra")
+
+    def told(field: str) -> str:
+        with pytest.raises(InvalidRequest) as caught, origins_named(after):
+            raise InvalidRequest(field, "is wrong")
+        assert caught.value.field == field
+        return caught.value.problem
+
+    ours = "is of the plug-in mine (randomizer acme-clutter): is wrong"
+    assert told(f"objects[{number}].asset") == f"frame 7: objects[extra] {ours}"
+    assert told("bindings[0].material") == f"frame 7: bindings[/Floor] {ours}"
+    assert "objects[parts_01] is of the plug-in yours (randomizer yours)" in told("objects[1]")
+    assert told("objects[0].asset") == told("dome.texture") == told("session") == "is wrong"
+    assert placed_by(after, "extra") == " (of the plug-in mine (randomizer acme-clutter))"
+    assert placed_by(after, "parts_00") == ""

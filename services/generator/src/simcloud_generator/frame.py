@@ -22,6 +22,7 @@ from simcloud.labels.objects import ObjectLabel
 from simcloud.labels.qa import check_view
 from simcloud.s3.checksums import crc64nvme, to_hex
 from simcloud.spec.model import Spec
+from simcloud.spec.origins import placed_by
 from simcloud.spec.parameters import CameraView, FrameParameters, PlacedObject
 from simcloud_generator.backends.base import RenderedView, Session
 from simcloud_generator.sensor.effects import sensed
@@ -140,7 +141,8 @@ class FrameMaker:
                     sample_offset_px=STOCHASTIC_OFFSET_PX if self._stochastic else 0.0,
                 ):
                     detail = (
-                        f"camera {view.camera.name}: {violation.object or 'the whole picture'}: "
+                        f"camera {view.camera.name}: {violation.object or 'the whole picture'}"
+                        f"{placed_by(parameters, violation.object)}: "
                         f"expected {violation.expected}, found {violation.found} "
                         f"(tolerance {violation.tolerance})"
                     )

@@ -22,6 +22,7 @@ from simcloud.scene.catalog import Catalog, read_catalog
 from simcloud.spec.canonical import digest, parse
 from simcloud.spec.check import check_against_scene
 from simcloud.spec.model import Spec
+from simcloud.spec.origins import origins_named
 from simcloud.spec.plugins import check_plugins
 from simcloud.spec.sample import sample
 from simcloud_generator.backends.base import Session
@@ -131,13 +132,15 @@ class _Worker:
         if reason is None and scene.settler is not None:
             with watch.stage("settle"):
                 try:
-                    parameters = scene.settler.settle(parameters)
+                    with origins_named(parameters):
+                        parameters = scene.settler.settle(parameters)
                 except SettlingFailed as error:
                     reason = Quarantine(rule="settling", detail=str(error))
         if reason is not None:
             views = scene.maker.quarantined(parameters, job.split, reason)
         else:
-            views, reason = scene.maker.make(parameters, job.split, watch)
+            with origins_named(parameters):
+                views, reason = scene.maker.make(parameters, job.split, watch)
         return FrameResult(
             frame=job.frame,
             views=views,

@@ -282,3 +282,6 @@ class FrameParameters:
     """One a camera, in their order, for a composite picture; empty: the scene itself is drawn."""
     values: dict[str, Scalar] = field(default_factory=dict)
     """Every sampled value by its full name, in the order of the names."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """Which plug-in put a thing here or changed it, by ``objects[<name>]`` and its like: for
+    errors, which say what is to be mended (``simcloud.spec.origins``)."""

@@ -9,24 +9,31 @@ from typing import Any, TypeVar
 
 from simcloud.errors import InvalidRequest
 from simcloud.spec.kinds import to_float32
+from simcloud.spec.origins import origin_key
 from simcloud.spec.parameters import FrameParameters, Scalar
 from simcloud.spec.randomizer import CameraChange, Changes, ObjectChange
 
 ItemT = TypeVar("ItemT")
 
 
-def apply_changes(parameters: FrameParameters, answers: Mapping[str, Changes]) -> FrameParameters:
+def apply_changes(
+    parameters: FrameParameters,
+    answers: Mapping[str, Changes],
+    *,
+    randomizers: Mapping[str, str] | None = None,
+) -> FrameParameters:
     """The frame with the changes of every plug-in, floats rounded to float32.
 
     Args:
         parameters: the frame before any.
         answers: changes by the plug-in's name.
+        randomizers: entry point of each plug-in, for messages; None: as the plug-in is called.
 
     Raises:
         InvalidRequest: a change of something that is not there, a name that is there already, a
             number that is none, or two changes of one thing.
     """
-    merge = _Merge(parameters.frame)
+    merge = _Merge(parameters.frame, randomizers or {})
     for plugin, changes in answers.items():
         merge.take(plugin, changes)
     lights = (*parameters.rect_lights, *parameters.lights)
@@ -52,6 +59,7 @@ def apply_changes(parameters: FrameParameters, answers: Mapping[str, Changes]) -
         ),
         cameras=tuple(merge.changed(parameters.cameras, merge.cameras, "cameras")),
         values=dict(sorted((parameters.values | merge.values).items())),
+        origins=merge.origins,
     )
 
 
@@ -60,6 +68,8 @@ class _Merge:
     """What all plug-ins want, and who wanted what first."""
 
     frame: int
+    randomizers: Mapping[str, str]
+    """Entry point by the plug-in's name."""
     add_objects: list[tuple[str, Any]] = field(default_factory=list)
     add_rect_lights: list[tuple[str, Any]] = field(default_factory=list)
     add_lights: list[tuple[str, Any]] = field(default_factory=list)
@@ -68,6 +78,8 @@ class _Merge:
     bindings: list[Any] = field(default_factory=list)
     dome: Any = None
     values: dict[str, Scalar] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    """As :attr:`FrameParameters.origins`."""
     _owners: dict[str, str] = field(default_factory=dict)
 
     def take(self, plugin: str, changes: Changes) -> None:
@@ -75,7 +87,7 @@ class _Merge:
         try:
             changes = rounded(changes)
         except ValueError as error:
-            raise self._refusal(plugin, str(error)) from error
+            raise self._refusal(plugin, f"answers {error}") from error
         self.add_objects += [(plugin, item) for item in changes.add_objects]
         self.add_rect_lights += [(plugin, item) for item in changes.add_rect_lights]
         self.add_lights += [(plugin, item) for item in changes.add_lights]
@@ -85,9 +97,11 @@ class _Merge:
             self._fields(plugin, "cameras", name, tweak, self.cameras)
         for binding in changes.bindings:
             self._own(plugin, f"bindings of {binding.prim}")
+            self._put(plugin, origin_key("bindings", binding.prim))
             self.bindings.append(binding)
         if changes.dome is not None:
             self._own(plugin, "dome")
+            self._put(plugin, "dome")
             self.dome = changes.dome
         self.values |= {f"plugin.{plugin}.{key}": item for key, item in changes.values.items()}
 
@@ -104,13 +118,25 @@ class _Merge:
             if value is not None and value != one.default:
                 self._own(plugin, f"{kind}[{name}].{one.name}")
                 into.setdefault(name, {})[one.name] = value
+                self._put(plugin, origin_key(kind, name))
         into.setdefault(name, {})
         self._owners.setdefault(f"{kind}[{name}]", plugin)
+
+    def _put(self, plugin: str, key: str) -> None:
+        """Notes who put a thing into the frame, or changed it."""
+        words, others = self._words(plugin), self.origins.get(key)
+        if others is None:
+            self.origins[key] = words
+        elif words not in others:
+            self.origins[key] = f"{others} and {words}"
+
+    def _words(self, plugin: str) -> str:
+        return f"the plug-in {plugin} (randomizer {self.randomizers.get(plugin, plugin)})"
 
     def _own(self, plugin: str, what: str) -> None:
         other = self._owners.setdefault(what, plugin)
         if other != plugin:
-            raise self._refusal(plugin, f"changes {what}, and so does the plug-in {other}")
+            raise self._refusal(plugin, f"changes {what}, and so does {self._words(other)}")
 
     def changed(
         self, items: Iterable[ItemT], changes: Mapping[str, dict[str, Any]], kind: str
@@ -136,31 +162,50 @@ class _Merge:
         for plugin, item in items:
             name = item.name  # type: ignore[attr-defined]  # all have names
             if name in names:
-                raise self._refusal(plugin, f"{kind}: the frame has a {name!r} already")
+                raise self._refusal(
+                    plugin, f"adds {kind}[{name}], but the frame has a {name!r} already"
+                )
             names.add(name)
+            self._put(plugin, origin_key(kind.removeprefix("add_"), name))
             result.append(item)
         return result
 
     def _refusal(self, plugin: str, words: str) -> InvalidRequest:
-        return InvalidRequest(f"randomization.plugins[{plugin}]", f"frame {self.frame}: {words}")
+        return InvalidRequest(
+            f"randomization.plugins[{plugin}]",
+            f"frame {self.frame}: {self._words(plugin)} {words}",
+        )
 
 
-def rounded(value: Any) -> Any:
+def rounded(value: Any, where: str = "") -> Any:
     """The same with every float in it rounded to float32.
 
+    Args:
+        value: a number, text, tuple, mapping or dataclass of such.
+        where: its place in what is rounded, for messages; things go by their names.
+
     Raises:
-        ValueError: a float that is no number, infinite or beyond float32.
+        ValueError: a float that is no number, infinite or beyond float32, and where it is.
     """
     if isinstance(value, float):
         if not math.isfinite(value) or abs(value) > 3.4028234663852886e38:
-            raise ValueError(f"{value!r} is no float32 number")
+            place = f"{value!r} for {where}" if where else repr(value)
+            raise ValueError(f"{place}, which is no float32 number")
         return to_float32(value)
     if isinstance(value, tuple):
-        return tuple(map(rounded, value))
+        return tuple(
+            rounded(item, f"{where}[{getattr(item, 'name', index)}]")
+            for index, item in enumerate(value)
+        )
     if isinstance(value, Mapping):
-        return {key: rounded(item) for key, item in value.items()}
+        return {key: rounded(item, f"{where}[{key}]") for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
+        prefix = f"{where}." if where else ""
         return replace(
-            value, **{one.name: rounded(getattr(value, one.name)) for one in fields(value)}
+            value,
+            **{
+                one.name: rounded(getattr(value, one.name), f"{prefix}{one.name}")
+                for one in fields(value)
+            },
         )
     return value

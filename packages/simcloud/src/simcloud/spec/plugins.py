@@ -159,7 +159,8 @@ def randomized(spec: Spec, parameters: FrameParameters) -> FrameParameters:
         plugin.name: _answer(plugin, spec.seed, parameters)
         for plugin in sorted(plugins, key=lambda one: one.name)
     }
-    return apply_changes(parameters, answers)
+    randomizers = {plugin.name: plugin.randomizer for plugin in plugins}
+    return apply_changes(parameters, answers, randomizers=randomizers)
 
 
 def check_plugins(spec: Spec) -> Iterator[tuple[str, str]]:

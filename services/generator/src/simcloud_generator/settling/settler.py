@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import box_corners, pose_matrix, transform_points
-from simcloud.scene.translate.types import Asset, NeutralScene
+from simcloud.scene.translate.types import NeutralScene
 from simcloud.scene.translate.usd import read_scene
 from simcloud.spec.distributions import to_float32
 from simcloud.spec.model import Spec
@@ -76,6 +76,13 @@ class Settler:
             SettlingFailed: physics came to nothing; the frame is to be quarantined.
             InvalidRequest: an asset that the scene doesn't hold.
         """
+        for index, item in enumerate(parameters.objects):
+            if item.asset not in self._scene.assets:
+                known = ", ".join(sorted(self._scene.assets)) or "none"
+                raise InvalidRequest(
+                    f"objects[{index}].asset",
+                    f"{item.name}: the scene has no {item.asset}; it has {known}",
+                )
         hanging = [item for item in parameters.objects if item.fall is not None]
         if not hanging:
             return parameters
@@ -87,7 +94,7 @@ class Settler:
 
     def _hulls(self, asset: str) -> tuple[Hull, ...]:
         if asset not in self._falling:
-            self._falling[asset] = falling_shape(self._asset(asset).meshes)
+            self._falling[asset] = falling_shape(self._scene.assets[asset].meshes)
         return self._falling[asset]
 
     def _obstacles(
@@ -100,7 +107,7 @@ class Settler:
                 found += near.chosen(self._pieces_of_stage(index))
         for item in others:
             pose = pose_matrix(item.position_m, item.orientation_wxyz, item.scale)
-            asset = self._asset(item.asset)
+            asset = self._scene.assets[item.asset]
             if near.touches(
                 _box(transform_points(pose, box_corners(asset.minimum, asset.maximum)))
             ):
@@ -115,15 +122,8 @@ class Settler:
 
     def _pieces_of_asset(self, name: str) -> tuple[Float64, ...]:
         if name not in self._standing:
-            self._standing[name] = standing_shape(self._asset(name).meshes)
+            self._standing[name] = standing_shape(self._scene.assets[name].meshes)
         return self._standing[name]
-
-    def _asset(self, name: str) -> Asset:
-        asset = self._scene.assets.get(name)
-        if asset is None:
-            known = ", ".join(sorted(self._scene.assets)) or "none"
-            raise InvalidRequest("objects", f"the scene has no {name}; it has {known}")
-        return asset
 
 
 class _Nearness:
