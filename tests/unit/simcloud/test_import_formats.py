@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from simcloud.annotators import ANNOTATORS, Encoding
 from simcloud.dataset.encode import Array, decode
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.record import FrameRecord, record_from_json
+from simcloud.errors import InvalidRequest
 from simcloud.importing.frame import FrameMaker
 from simcloud.importing.scan import Scanned, ScanOptions, scan
 from simcloud.importing.sources import LocalSource
@@ -51,7 +53,8 @@ async def test_coco_keeps_its_jpegs_its_splits_and_its_boxes(tmp_path: Path) -> 
     originals = foreign_sets.coco(tmp_path)
     found = await scanned(tmp_path)
     assert (found.format, found.splits) == ("coco", {"train": 4, "val": 2})
-    assert spec_of(found).encodings == {"rgb": Encoding.JPEG}
+    spec = spec_of(found)
+    assert spec.encodings["rgb"] is Encoding.JPEG
     made = await frames_of(found)
     names = [record.params["source.name"] for _, record in made]
     assert names == sorted(originals)
@@ -65,6 +68,36 @@ async def test_coco_keeps_its_jpegs_its_splits_and_its_boxes(tmp_path: Path) -> 
         assert record.view.width == 32 + int(names.index(record.params["source.name"]))
     crowd = made[0][1].objects[1]
     assert (crowd.label, crowd.ignored, crowd.box2d_tight) == ("dog", True, (20, 10, 28, 19))
+    instances = layer(made[0][0], spec, "instance_segmentation")
+    semantic = layer(made[0][0], spec, "semantic_segmentation")
+    person = made[0][1].objects[0]
+    # a triangle of 42 pixels; the crowd's has 36, and is no instance
+    assert np.unique(instances).tolist() == [1, person.instance_id]
+    assert abs(int((instances == person.instance_id).sum()) - 42) <= 4
+    assert abs(int((semantic == crowd.semantic_id).sum()) - 36) <= 4
+    assert np.array_equal(semantic == person.semantic_id, instances == person.instance_id)
+
+
+async def test_coco_without_all_its_segmentations_has_boxes_alone(tmp_path: Path) -> None:
+    foreign_sets.coco(tmp_path)
+    without = await scanned(tmp_path, masks=False)
+    assert spec_of(without).encodings == {"rgb": Encoding.JPEG}
+    path = tmp_path / "annotations" / "instances_val2017.json"
+    document = json.loads(path.read_text())
+    del document["annotations"][0]["segmentation"]
+    path.write_text(json.dumps(document))
+    found = await scanned(tmp_path)
+    assert spec_of(found).encodings == {"rgb": Encoding.JPEG}
+    assert found.notes == ("1 of 8 annotations have no segmentation: no masks are painted",)
+    assert (await frames_of(found))[0][1].objects == (await frames_of(without))[0][1].objects
+    document["annotations"][0]["segmentation"] = {"size": [24, 36], "counts": "P"}
+    path.write_text(json.dumps(document))
+    with pytest.raises(InvalidRequest, match=r"annotations\[0\]: segmentation.counts ends within"):
+        await scanned(tmp_path)
+    document["annotations"][0]["segmentation"] = {"size": [2, 2], "counts": [4]}
+    path.write_text(json.dumps(document))
+    with pytest.raises(InvalidRequest, match="segmentation is 2x2, its picture"):
+        await scanned(tmp_path)
 
 
 async def test_yolo_shares_become_pixels_and_polygons_their_boxes(tmp_path: Path) -> None:

@@ -58,6 +58,12 @@ def import_source(
     skip_bad: Annotated[
         int, typer.Option(min=0, help="Pictures that may be left out for what is wrong with them.")
     ] = 0,
+    masks: Annotated[
+        bool,
+        typer.Option(
+            "--masks/--no-masks", help="Paint COCO's polygons and run lengths into id layers."
+        ),
+    ] = True,
     json: JsonOption = False,
 ) -> None:
     """Takes pictures with labels from elsewhere into a run, so that a model is scored on them.
@@ -67,7 +73,9 @@ def import_source(
     """
     from simcloud.importing.scan import ScanOptions
 
-    options = ScanOptions(format=form, labels_file=labels, split=split, skip_bad=skip_bad)
+    options = ScanOptions(
+        format=form, labels_file=labels, split=split, skip_bad=skip_bad, masks=masks
+    )
     raise typer.Exit(
         _import(
             source,

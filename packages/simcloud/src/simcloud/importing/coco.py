@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from simcloud.errors import InvalidRequest
+from simcloud.importing.segments import Segment, painted, segment_of
 from simcloud.importing.splits import split_of_file, split_of_path
 from simcloud.importing.types import (
     BoxF,
     Content,
+    FrameContent,
+    ImportLimits,
     Labels,
     ReaderInput,
+    Source,
     SourceFrame,
     SourceObject,
     folder_of,
@@ -57,8 +62,9 @@ class _File(_Row):
 
 
 async def read_coco(given: ReaderInput) -> Labels:
-    """The pictures that the JSON files name, with their boxes; crowd regions are ignored ones."""
+    """The pictures that the JSON files name, with boxes and masks; crowd regions are ignored."""
     frames: dict[str, SourceFrame] = {}
+    segments = _Segments(given)
     classes: set[str] = set()
     finder = _Finder(given)
     for name in await _label_files(given):
@@ -66,7 +72,7 @@ async def read_coco(given: ReaderInput) -> Labels:
         if parsed is None:
             continue
         classes |= {item.name for item in parsed.categories}
-        for frame in _frames(parsed, name, given, finder):
+        for frame in _frames(parsed, name, given, finder, segments):
             if frame.picture in frames:
                 given.problems.add(
                     name, f"{frame.picture} is labelled twice", picture=frame.picture
@@ -75,12 +81,87 @@ async def read_coco(given: ReaderInput) -> Labels:
     left = len(set(given.pictures()) - frames.keys())
     if left:
         given.problems.note(f"{left} pictures have no entry in the labels: left out")
+    names = tuple(sorted(classes))
     return Labels(
         frames=list(frames.values()),
-        classes=tuple(sorted(classes)),
+        classes=names,
         boxed=True,
-        content=Content(given.source, given.limits),
+        content=segments.content(names),
     )
+
+
+class _Segments:
+    """The masks of all annotations, as they are read: by the place that each object names."""
+
+    def __init__(self, given: ReaderInput) -> None:
+        self._given = given
+        self._found: dict[str, Segment] = {}
+        self._lacking = 0
+
+    def add(self, value: object, where: str, picture: str) -> None:
+        """An annotation's ``segmentation``."""
+        if not self._given.masks:
+            return
+        if not value:
+            self._lacking += 1
+            return
+        try:
+            self._found[where] = segment_of(value)
+        except ValueError as error:
+            self._given.problems.add(where, str(error), picture=picture)
+
+    def content(self, classes: tuple[str, ...]) -> Content:
+        """What frames hold: masks if every object has one."""
+        given = self._given
+        if not self._found or self._lacking:
+            if self._found:
+                total = len(self._found) + self._lacking
+                given.problems.note(
+                    f"{self._lacking} of {total} annotations have no segmentation: no masks are "
+                    "painted"
+                )
+            return Content(given.source, given.limits)
+        return CocoContent(given.source, given.limits, classes=classes, segments=self._found)
+
+
+class CocoContent(Content):
+    """Frames whose objects have masks.
+
+    Args:
+        source: already checked.
+        limits: of what is read.
+        classes: every class of the source, in alphabetic order.
+        segments: masks by the ``where`` of their objects.
+    """
+
+    annotators = ("semantic_segmentation", "instance_segmentation")
+
+    def __init__(
+        self,
+        source: Source,
+        limits: ImportLimits,
+        *,
+        classes: tuple[str, ...],
+        segments: Mapping[str, Segment],
+    ) -> None:
+        super().__init__(source, limits)
+        self._classes = classes
+        self._segments = segments
+
+    async def content(self, frame: SourceFrame, size: tuple[int, int]) -> FrameContent:
+        """Objects and id layers.
+
+        Raises:
+            InvalidRequest: a mask is of another size than its picture.
+        """
+        segments = [self._segments[item.where] for item in frame.objects]
+        try:
+            objects, layers = await asyncio.to_thread(
+                painted, frame.objects, segments, self._classes, size
+            )
+        except ValueError as error:
+            raise InvalidRequest(frame.key, str(error)) from error
+        return FrameContent(objects=objects, layers=layers)
 
 
 async def _label_files(given: ReaderInput) -> list[str]:
@@ -136,7 +217,9 @@ class _Finder:
         return None
 
 
-def _frames(parsed: _File, name: str, given: ReaderInput, finder: _Finder) -> Iterator[SourceFrame]:
+def _frames(
+    parsed: _File, name: str, given: ReaderInput, finder: _Finder, segments: _Segments
+) -> Iterator[SourceFrame]:
     categories = {item.id: item.name for item in parsed.categories}
     if len(categories) != len(parsed.categories):
         given.problems.add(name, "categories: an id is used twice")
@@ -162,7 +245,11 @@ def _frames(parsed: _File, name: str, given: ReaderInput, finder: _Finder) -> It
             picture=picture,
             split=split or split_of_path(picture),
             declared=(image.width or 0, image.height or 0) if known else None,
-            objects=tuple(_objects(by_image[image.id], name, picture, categories, given)),
+            objects=tuple(
+                _objects(
+                    by_image[image.id], name, picture, categories, given=given, segments=segments
+                )
+            ),
         )
 
 
@@ -171,7 +258,9 @@ def _objects(
     name: str,
     picture: str,
     categories: dict[int, str],
+    *,
     given: ReaderInput,
+    segments: _Segments,
 ) -> Iterator[SourceObject]:
     for index, item in rows:
         where = f"{name}#annotations[{index}]"
@@ -183,6 +272,7 @@ def _objects(
         elif len(item.bbox) != 4:
             given.problems.add(where, f"bbox has {len(item.bbox)} numbers, not 4", picture=picture)
         else:
+            segments.add(item.segmentation, where, picture)
             x, y, width, height = item.bbox
             box: BoxF = (x, y, x + width, y + height)
             masked = bool(item.segmentation) and item.area is not None and 0 < item.area < 2**53

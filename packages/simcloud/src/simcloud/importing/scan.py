@@ -45,6 +45,8 @@ class ScanOptions:
     of it is that split."""
     skip_bad: int = 0
     """Pictures that may be left out for what is wrong with them."""
+    masks: bool = True
+    """Whether outlines (COCO's polygons and run lengths) are painted into id layers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,7 @@ async def _given(
         limits=limits,
         problems=problems,
         labels_file=options.labels_file,
+        masks=options.masks,
     )
 
 

@@ -220,6 +220,8 @@ class ReaderInput:
     problems: Problems
     labels_file: str = ""
     """File with labels or class names, relative to the source; empty: the format's usual one."""
+    masks: bool = True
+    """Whether outlines are painted into id layers."""
 
     def pictures(self) -> list[str]:
         """Names of the files that are pictures, in order."""
