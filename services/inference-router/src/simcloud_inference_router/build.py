@@ -39,7 +39,7 @@ async def open_router(
     random = Random()  # noqa: S311
     async with (
         open_client(settings.s3) as s3,
-        open_factory(settings, clock=clock) as targets,
+        open_factory(settings, s3=s3, clock=clock) as targets,
     ):
         models = {entry.name: _model(entry, settings, targets, clock) for entry in catalog.models}
         yield Router(

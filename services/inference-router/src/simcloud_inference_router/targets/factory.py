@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from random import Random
 
 from simcloud.clock import Clock
+from simcloud.s3.client import S3Client
+from simcloud.s3.objects import ObjectStore
 from simcloud_inference_router.settings import RouterSettings, SageMakerSettings
 from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.addressing import base_url
+from simcloud_inference_router.targets.async_endpoint import AsyncTarget
 from simcloud_inference_router.targets.base import Target
 from simcloud_inference_router.targets.container import ContainerTarget
 from simcloud_inference_router.targets.credentials import (
@@ -31,6 +35,7 @@ class TargetFactory:
     settings: RouterSettings
     pool: HttpPool
     streams: StreamPool
+    store: ObjectStore
     credentials: CredentialSource
     clock: Clock
 
@@ -40,6 +45,19 @@ class TargetFactory:
             return ContainerTarget(entry, pool=self.pool)
         region = entry.region or self.settings.region
         url = base_url(entry, region=region, override=self.settings.sagemaker_endpoint_url)
+        if entry.kind == "sagemaker_async":
+            return AsyncTarget(
+                entry,
+                base_url=url,
+                region=region,
+                pool=self.pool,
+                store=self.store,
+                credentials=self.credentials,
+                clock=self.clock,
+                # Jitter needs no secrecy.
+                random=Random(),  # noqa: S311
+                max_answer_bytes=self.settings.answer_limit,
+            )
         if entry.kind == "sagemaker_stream":
             return ResponseStreamTarget(
                 entry,
@@ -61,11 +79,14 @@ class TargetFactory:
 
 
 @asynccontextmanager
-async def open_factory(settings: RouterSettings, *, clock: Clock) -> AsyncIterator[TargetFactory]:
+async def open_factory(
+    settings: RouterSettings, *, s3: S3Client, clock: Clock
+) -> AsyncIterator[TargetFactory]:
     """A factory with its pools open; they are closed on exit.
 
     Args:
         settings: of the process.
+        s3: where asynchronous endpoints are asked and answer.
         clock: the process's.
     """
     async with (
@@ -82,6 +103,7 @@ async def open_factory(settings: RouterSettings, *, clock: Clock) -> AsyncIterat
             settings=settings,
             pool=pool,
             streams=streams,
+            store=ObjectStore(s3, expected_bucket_owner=settings.s3.expected_bucket_owner),
             credentials=credentials_of(settings.sagemaker, clock),
             clock=clock,
         )

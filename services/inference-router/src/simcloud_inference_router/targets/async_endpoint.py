@@ -1,0 +1,340 @@
+"""A SageMaker endpoint that is asked through S3 and answers there (InvokeEndpointAsync)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from random import Random
+
+from yarl import URL
+
+from simcloud.clock import Clock
+from simcloud.errors import NotFound, PermissionDenied, SimcloudError
+from simcloud.s3.errors import NoSuchKey, translating
+from simcloud.s3.objects import ObjectStore
+from simcloud.telemetry.logging import get_logger
+from simcloud_inference_router.codecs.triton_binary import MEDIA_TYPE as TRITON
+from simcloud_inference_router.target_entry import TargetEntry
+from simcloud_inference_router.targets.addressing import host_header, path_of
+from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
+from simcloud_inference_router.targets.credentials import CredentialSource
+from simcloud_inference_router.targets.errors import (
+    bad_answer,
+    out_of_time,
+    read_error,
+    sagemaker_failure,
+    timed_out,
+    wire_text,
+)
+from simcloud_inference_router.targets.http_pool import HttpAnswer, HttpPool
+from simcloud_inference_router.targets.sagemaker import INFERENCE_ID, custom_attributes
+from simcloud_inference_router.targets.signing import RequestSigner
+
+CLEAN_S = 5.0
+"""Seconds for deleting what a request left in S3; what stays is for the bucket's lifecycle rule."""
+
+ERROR_BYTES = 64 * 1024
+"""Of a failure's object at most these are read."""
+
+_MIN_TTL_S = 60
+"""RequestTTLSeconds is 60 or more (InvokeEndpointAsync's model)."""
+
+_S3_URI = re.compile(r"s3://([^/]+)/(.+)")
+_STATUS = re.compile(r"(?:error|status|code)\s*\(?:?\s*(\d{1,3})\b", re.IGNORECASE)
+_UNKNOWN_TYPES = frozenset({"", "binary/octet-stream", "application/octet-stream"})
+"""Content types of objects whose writer said none."""
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Location:
+    """An object."""
+
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A request that the endpoint has taken."""
+
+    output: S3Location
+    failure: S3Location | None
+
+
+class AsyncTarget:
+    """One asynchronous endpoint.
+
+    A request that is too large to go inline is written to S3 first and deleted at the end, whatever
+    becomes of it: the endpoint then finds nothing of a request that is still queued, so one that
+    was cancelled costs no inference. The answer is looked for at growing intervals until the
+    deadline.
+
+    Args:
+        entry: the catalogue's description.
+        base_url: scheme and authority of the runtime, without a trailing slash.
+        region: region that is signed for.
+        pool: connections to the runtime.
+        store: S3, where requests and answers are.
+        credentials: whose requests these are.
+        clock: time for signatures and deadlines.
+        random: jitter of the intervals.
+        max_answer_bytes: largest answer that is read.
+    """
+
+    def __init__(
+        self,
+        entry: TargetEntry,
+        *,
+        base_url: str,
+        region: str,
+        pool: HttpPool,
+        store: ObjectStore,
+        credentials: CredentialSource,
+        clock: Clock,
+        random: Random,
+        max_answer_bytes: int,
+    ) -> None:
+        self._entry = entry
+        path = path_of(entry)
+        self._url = URL(base_url + path, encoded=True)
+        self._pool = pool
+        self._store = store
+        self._signer = RequestSigner(
+            name=entry.name, path=path, region=region, credentials=credentials, clock=clock
+        )
+        self._clock = clock
+        self._random = random
+        self._max_answer_bytes = max_answer_bytes
+
+    @property
+    def name(self) -> str:
+        """Name in the catalogue."""
+        return self._entry.name
+
+    async def invoke(self, invocation: Invocation, *, timeout_s: float) -> TargetAnswer | Failure:
+        """Asks once, and waits for the answer."""
+        deadline = self._clock.monotonic() + timeout_s
+        stored = None
+        if len(invocation.body) > self._entry.inline_bytes:
+            stored = _below(self._entry.input_prefix, str(uuid.uuid4()))
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._ask(invocation, stored, deadline)
+        except TimeoutError:
+            return timed_out(self.name, timeout_s)
+        except SimcloudError as exc:
+            # What S3 said; its own retries are behind it.
+            return Failure(exc)
+        finally:
+            if stored is not None:
+                await self._delete(stored)
+
+    async def _ask(
+        self, invocation: Invocation, stored: S3Location | None, deadline: float
+    ) -> TargetAnswer | Failure:
+        if stored is not None:
+            await self._store.put(
+                stored.bucket,
+                stored.key,
+                invocation.body,
+                content_type=invocation.content_type,
+            )
+        outcome = await self._submit(invocation, stored, deadline)
+        if isinstance(outcome, Failure):
+            return outcome
+        return await self._wait(outcome, accept=invocation.accept)
+
+    async def _submit(
+        self, invocation: Invocation, stored: S3Location | None, deadline: float
+    ) -> Submitted | Failure:
+        headers = self._unsigned(invocation, stored, deadline)
+        body = b"" if stored is not None else invocation.body
+        for last in (False, True):
+            signed = await self._signer.sign(headers, body, deadline=deadline)
+            if isinstance(signed, Failure):
+                return signed
+            answer = await self._pool.post(
+                target=self.name,
+                url=self._url,
+                headers=signed.headers,
+                body=body,
+                timeout_s=signed.left_s,
+            )
+            outcome = self._submitted(answer)
+            if (
+                last
+                or isinstance(outcome, Submitted)
+                or not outcome.refresh
+                or not await self._signer.renew(signed.credentials)
+            ):
+                return outcome
+        return out_of_time(self.name)
+
+    def _submitted(self, answer: HttpAnswer | Failure) -> Submitted | Failure:
+        if isinstance(answer, Failure):
+            return answer
+        if answer.status not in {200, 202}:
+            wire = read_error(self.name, answer.status, answer.headers, answer.body)
+            return sagemaker_failure(wire)
+        said = answer.headers.get("x-amzn-sagemaker-outputlocation", "")
+        output = _location(said, self._entry.output_prefix)
+        if output is None:
+            return Failure(self._elsewhere("OutputLocation", said, self._entry.output_prefix))
+        said = answer.headers.get("x-amzn-sagemaker-failurelocation", "")
+        prefix = self._entry.failure_prefix or self._entry.output_prefix
+        failure = _location(said, prefix)
+        if said and failure is None:
+            return Failure(self._elsewhere("FailureLocation", said, prefix))
+        return Submitted(output, failure)
+
+    def _elsewhere(self, header: str, said: str, prefix: str) -> SimcloudError:
+        # Whoever answers must not make us read anything our role can.
+        found = wire_text(said)[:128]
+        return bad_answer(self.name, f"{header} {found!r} is not below s3://{prefix}/")
+
+    async def _wait(self, submitted: Submitted, *, accept: str) -> TargetAnswer | Failure:
+        """The answer, whenever it comes; the deadline is its caller's."""
+        for pause_s in pauses(self._entry.poll_min_s, self._entry.poll_max_s, self._random):
+            await asyncio.sleep(pause_s)
+            if (answer := await self._read_output(submitted.output, accept)) is not None:
+                if self._entry.delete_output and isinstance(answer, TargetAnswer):
+                    await self._delete(submitted.output)
+                return answer
+            if submitted.failure is not None:
+                found = await self._read(submitted.failure, limit=ERROR_BYTES, cut=True)
+                if found is not None:
+                    return self._failed(found[0])
+        raise AssertionError("pauses never end")
+
+    async def _read_output(
+        self, location: S3Location, accept: str
+    ) -> TargetAnswer | Failure | None:
+        found = await self._read(location, limit=self._max_answer_bytes, cut=False)
+        if found is None:
+            return None
+        body, content_type = found
+        if len(body) > self._max_answer_bytes:
+            problem = f"answer is larger than {self._max_answer_bytes} bytes"
+            return Failure(bad_answer(self.name, problem))
+        return TargetAnswer(body, _content_type(content_type, accept, body))
+
+    async def _read(
+        self, location: S3Location, *, limit: int, cut: bool
+    ) -> tuple[bytes, str] | None:
+        """An object's bytes, at most one more than ``limit``, and its content type; None: not yet.
+
+        Raises:
+            PermissionDenied: the role may not read or list there.
+            NotFound: there is no such bucket.
+        """
+        try:
+            with translating("GetObject", bucket=location.bucket, key=location.key):
+                answer = await self._store.client.get_object(
+                    Bucket=location.bucket, Key=location.key
+                )
+                async with answer["Body"] as stream:
+                    data = await stream.read(limit if cut else limit + 1)
+        except NoSuchKey:
+            return None
+        except PermissionDenied as exc:
+            message = (
+                f"target {self.name}: s3://{location.bucket}/{location.key} may not be read; the "
+                "role needs s3:GetObject there and s3:ListBucket, without which S3 refuses what is "
+                "not there yet"
+            )
+            raise PermissionDenied(message, target=self.name) from exc
+        except NotFound:
+            raise
+        except SimcloudError as exc:
+            if not exc.retryable:
+                raise
+            # The next look is the retry.
+            return None
+        return data, answer.get("ContentType", "")
+
+    def _failed(self, body: bytes) -> Failure:
+        wire = replace(read_error(self.name, 424, {}, body), code="ModelError")
+        if wire.original_status is None and (match := _STATUS.search(wire.message)):
+            wire = replace(wire, original_status=int(match[1]))
+        return sagemaker_failure(wire)
+
+    async def _delete(self, location: S3Location) -> None:
+        try:
+            async with asyncio.timeout(CLEAN_S):
+                await self._store.delete_many(location.bucket, [location.key])
+        except (SimcloudError, TimeoutError) as exc:
+            _log.warning(
+                "an asynchronous request's object was not deleted",
+                target=self.name,
+                bucket=location.bucket,
+                key=location.key,
+                problem=f"{type(exc).__name__}: {exc}",
+            )
+
+    def _unsigned(
+        self, invocation: Invocation, stored: S3Location | None, deadline: float
+    ) -> dict[str, str]:
+        left_s = math.ceil(deadline - self._clock.monotonic())
+        ttl_s = max(_MIN_TTL_S, min(self._entry.request_ttl_s, left_s))
+        headers = {
+            "host": host_header(self._url),
+            "content-type": "application/octet-stream",
+            "x-amzn-sagemaker-content-type": invocation.content_type,
+            "x-amzn-sagemaker-requestttlseconds": str(ttl_s),
+            "x-amzn-sagemaker-invocationtimeoutseconds": str(self._entry.invocation_timeout_s),
+        }
+        if stored is not None:
+            headers["x-amzn-sagemaker-inputlocation"] = f"s3://{stored.bucket}/{stored.key}"
+        if invocation.accept:
+            headers["x-amzn-sagemaker-accept"] = invocation.accept
+        if INFERENCE_ID.fullmatch(invocation.request_id):
+            headers["x-amzn-sagemaker-inference-id"] = invocation.request_id
+        if attributes := custom_attributes(invocation):
+            headers["x-amzn-sagemaker-custom-attributes"] = attributes
+        return headers
+
+
+def pauses(first_s: float, most_s: float, random: Random) -> Iterator[float]:
+    """Waits between looks, seconds: each half as long again, a fifth up or down by chance."""
+    pause_s = first_s
+    while True:
+        yield pause_s * random.uniform(0.8, 1.2)
+        pause_s = min(most_s, pause_s * 1.5)
+
+
+def _below(prefix: str, name: str) -> S3Location:
+    bucket, _, folder = prefix.partition("/")
+    return S3Location(bucket, f"{folder.rstrip('/')}/{name}".lstrip("/"))
+
+
+def _location(uri: str, prefix: str) -> S3Location | None:
+    """The object of an S3 URI, when it is below the prefix."""
+    match = _S3_URI.fullmatch(uri)
+    if match is None:
+        return None
+    bucket, _, folder = prefix.partition("/")
+    folder = folder.rstrip("/")
+    if match[1] != bucket or (folder and not match[2].startswith(f"{folder}/")):
+        return None
+    return S3Location(match[1], match[2])
+
+
+def _content_type(stored: str, accept: str, body: bytes) -> str:
+    """What an answer is: as its object says, else as was asked for."""
+    if stored not in _UNKNOWN_TYPES:
+        return wire_text(stored)
+    if accept != TRITON:
+        return accept
+    # The size of Triton's header is in the content type alone; it is a JSON object at the start.
+    try:
+        _, size = json.JSONDecoder().raw_decode(body.decode("latin-1"))
+    except (ValueError, RecursionError):
+        return accept
+    return f"{TRITON};json-header-size={size}"
