@@ -101,7 +101,10 @@ class Ownership:
         raise _taken(location, shard, newest.document if newest else None)
 
     async def write(self, document: Epoch) -> None:
-        """Writes the epoch again, if it is still ours.
+        """Writes the epoch again; returns when it was still ours afterwards.
+
+        In this order, since S3 may hold a write up for as long as a takeover takes: one that landed
+        before the next epoch was made is read by whoever made it, after a later one this raises.
 
         With ``If-Match``: a write of ours whose answer was lost must not land after a later one and
         unlist parts that were promised durable.
@@ -109,7 +112,6 @@ class Ownership:
         Raises:
             ShardTaken: as ``fence``.
         """
-        await self.fence()
         location = self._applicant.location
         key = location.epoch_key(self._applicant.shard, document.epoch)
         data = document.to_json()
@@ -124,6 +126,23 @@ class Ownership:
             etag = await self._store.put(location.bucket, key, data, if_match=found.etag)
         self._etag = etag
         self.document = document
+        await self.fence()
+
+    async def catch_up(self, former: Epoch) -> None:
+        """Takes over what the owner before us wrote between our look at its epoch and our claim.
+
+        Raises:
+            ShardTaken: as ``fence``.
+        """
+        location = self._applicant.location
+        key = location.epoch_key(self._applicant.shard, former.epoch)
+        try:
+            latest = epoch_from_json((await self._store.get(location.bucket, key)).data, key=key)
+        except NoSuchKey:
+            return  # swept
+        same_upload = latest.upload_id == self.document.upload_id
+        if same_upload and len(latest.parts) > len(self.document.parts):
+            await self.write(replace(self.document, parts=latest.parts))
 
     async def release(self, parts: tuple[StoredPart, ...]) -> None:
         """Lets go: anyone may go on at once, after ``parts``."""
@@ -241,6 +260,10 @@ async def _try_claim(store: ObjectStore, applicant: Applicant, decision: Claim) 
         await store.abort_multipart(location.bucket, location.shard_key(shard), upload_id=unused)
     if not outcome.created:
         return None
+    ownership = Ownership(store, applicant, document, etag=outcome.etag)
+    if former is not None and goes_on and former.state is EpochState.OPEN:
+        # It counted as dead and may not be. One that had let go writes nothing any more.
+        await ownership.catch_up(former)
     if former is not None:
         metrics.counter(TAKEOVERS).labels("continued" if goes_on else "new").inc()
         _log.info(
@@ -249,9 +272,9 @@ async def _try_claim(store: ObjectStore, applicant: Applicant, decision: Claim) 
             shard=shard,
             epoch=document.epoch,
             continued=goes_on,
-            resume_frame=document.next_frame,
+            resume_frame=ownership.document.next_frame,
         )
-    return Ownership(store, applicant, document, etag=outcome.etag)
+    return ownership
 
 
 async def _next_document(
