@@ -8,9 +8,11 @@ from typing import Protocol
 from simcloud.errors import InvalidRequest
 from simcloud.spec.balance import assets_of_classes
 from simcloud.spec.camera_model import OfStage
+from simcloud.spec.drop_fit import too_large
 from simcloud.spec.material_model import MaterialChoice, materials_of
 from simcloud.spec.model import Spec
 from simcloud.spec.object_model import ObjectGroup
+from simcloud.spec.parameters import Vector3
 from simcloud.spec.placement_model import stage_prims
 from simcloud.spec.references import resolved
 from simcloud.spec.sample_materials import check_inside
@@ -25,6 +27,14 @@ class SceneNames(Protocol):
     @property
     def asset_names(self) -> frozenset[str]:
         """Names below /Library."""
+        ...
+
+    def asset_size_m(self, name: str) -> Vector3:
+        """Extent of a library asset in its own frame, metres."""
+        ...
+
+    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
+        """Corners of the box around a prim of the stage, world frame, metres."""
         ...
 
     def asset_label(self, name: str) -> str | None:
@@ -95,6 +105,7 @@ def _problems(spec: Spec, scene: SceneNames) -> Iterator[tuple[str, str]]:
         prims = stage_prims(group.placement)
         field = f"randomization.objects[{index}].placement"
         yield from _missing(field, "geometry prim", prims, scene.geometry_paths)
+    yield from too_large(part.objects, scene, scene.asset_names)
     if not part.objects and not scene.geometry_paths:
         yield "scene", "is empty: the stage has no geometry below its default prim, nor objects"
 

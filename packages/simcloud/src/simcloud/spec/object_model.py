@@ -98,7 +98,11 @@ def support_problems(groups: Sequence[ObjectGroup]) -> Iterator[str]:
             yield f"{group.name} {stands} {support!r}, which is not a group"
         elif isinstance(by_name[support].placement, Drop):
             # where it comes to rest is not known before all places have been drawn
-            yield f"{group.name} {stands} {support!r}, whose own objects are dropped"
+            yield (
+                f"{group.name} {stands} {support!r}, whose own objects are dropped: where they "
+                f"come to rest is not known when {group.name} is placed; drop it into the same "
+                f"region, or place {support} without drop"
+            )
         elif group.name in (chain := _supports(group, by_name)):
             yield f"{group.name} stands on itself: {' -> '.join((group.name, *chain))}"
 

@@ -243,7 +243,9 @@ class Drop(SpecModel):
     The objects start one above the other so that none touches another, fall, and come to rest on
     the stage, on the objects of groups that do not drop, and on each other. Collision shapes are
     convex hulls of the objects' meshes; what they fall upon keeps its hollows. What does not come
-    to rest inside the region is taken out and counted in ``objects.<group>.dropped_out``.
+    to rest inside the region is taken out and counted in ``objects.<group>.dropped_out``, as is
+    what does not fit between the region's walls at the scale that was drawn; what fits at no scale
+    is refused with the spec.
     """
 
     kind: Literal["drop"] = "drop"

@@ -29,7 +29,8 @@ from simcloud.spec.sample_materials import (
     sample_material_changes,
 )
 from simcloud.spec.sample_motion import moved_cameras, moved_objects
-from simcloud.spec.sample_objects import SceneContents, sample_objects
+from simcloud.spec.sample_objects import sample_objects
+from simcloud.spec.scene_contents import SceneContents
 
 
 def sample(spec: Spec, scene: SceneContents, frame: int) -> FrameParameters:

@@ -14,10 +14,14 @@ from simcloud.geometry import rotation_matrix
 from simcloud.spec.candidate import turned_half_extent
 from simcloud.spec.distributions import Real, to_float32
 from simcloud.spec.draws import Draws, euler_quaternion, random_rotation
+from simcloud.spec.drop_fit import fits, fits_as_turned, smallest_footprint
 from simcloud.spec.footprint import Footprint
 from simcloud.spec.parameters import DropRegion, Fall, Quaternion, Vector3
 from simcloud.spec.placement_model import Box, Drop
 
+_ROTATIONS = 64
+"""Rotations drawn for a thing that is nearly as large as its region; without one that fits it is
+left out."""
 _PLACES = 4
 """Places drawn for each object; it takes the one where it hangs the lowest: a lower tower falls
 sooner, and spreads."""
@@ -83,7 +87,7 @@ def hang(
         others: what hangs already.
 
     Returns:
-        The place; None when there is nothing to fall into.
+        The place; None when there is nothing to fall into, or it does not fit between the walls.
     """
 
     def real(short: str, distribution: Real) -> float:
@@ -92,7 +96,9 @@ def hang(
     if not regions:
         return None
     region = regions[int(draws.stream(f"{name}.region").uniform() * len(regions))]
-    turned = _orientation(drop, name, draws)
+    turned = _orientation(drop, name, draws, size_m, region)
+    if turned is None:
+        return None
     half = turned_half_extent(turned, size_m)
     floor = region.top + real("height_m", drop.height_m) + half[2]
     places = []
@@ -130,9 +136,20 @@ def hang(
     )
 
 
-def _orientation(drop: Drop, name: str, draws: Draws) -> Quaternion:
+def _orientation(
+    drop: Drop, name: str, draws: Draws, size_m: Vector3, region: Footprint
+) -> Quaternion | None:
+    """How it hangs: a large thing turned such that it falls between the walls, not onto them."""
+    walled = drop.walls != "none"
+    if walled and not fits(smallest_footprint(size_m), (region.width, region.depth)):
+        return None
     if drop.orientation is None:
-        return random_rotation(draws.stream(f"{name}.rotation"))
+        for attempt in range(_ROTATIONS):
+            stream = f"{name}.rotation{attempt or ''}"
+            turned = random_rotation(draws.stream(stream))
+            if not walled or fits_as_turned(turned, size_m, region):
+                return turned
+        return None
     yaw, pitch, roll = (
         draws.real(f"{name}.{short}", distribution, keep=False)
         for short, distribution in (
@@ -141,7 +158,8 @@ def _orientation(drop: Drop, name: str, draws: Draws) -> Quaternion:
             ("roll_deg", drop.orientation.roll_deg),
         )
     )
-    return euler_quaternion(yaw, pitch, roll)
+    turned = euler_quaternion(yaw, pitch, roll)
+    return turned if not walled or fits_as_turned(turned, size_m, region) else None
 
 
 def _inside(region: Footprint, half: Vector3, along: float, across: float) -> tuple[float, float]:

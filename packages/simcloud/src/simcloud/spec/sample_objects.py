@@ -6,9 +6,6 @@ is the same whatever the other groups do, and the first one that is free is take
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from simcloud.spec.balance import assets_of_classes, class_of_object
 from simcloud.spec.candidate import Ask, Candidate, Support
 from simcloud.spec.distributions import Real
@@ -20,8 +17,8 @@ from simcloud.spec.parameters import PlacedObject, Vector3
 from simcloud.spec.placement import candidate
 from simcloud.spec.placement_model import Box, Drop, OnTop, Shelf, Surface, is_prim_path
 from simcloud.spec.sample_drop import Hanging, bounds_region, box_region, hang
-from simcloud.spec.scene_camera import SceneCamera
-from simcloud.spec.surface import Triangle, UpperSide, upper_side
+from simcloud.spec.scene_contents import SceneContents
+from simcloud.spec.surface import UpperSide, upper_side
 
 SETTLING_ATTEMPTS = "settling.attempts"
 """Sampled value: simulations that settling took; 0 until it is done."""
@@ -30,49 +27,11 @@ SETTLING_FROZEN = "settling.frozen"
 
 
 def dropped_out(group: str) -> str:
-    """Name of the sampled value that counts what settling took out of a group."""
+    """Name of the sampled value that counts what was taken out of a group.
+
+    Too large for its region, or at rest outside of it.
+    """
     return f"objects.{group}.dropped_out"
-
-
-class SceneContents(Protocol):
-    """What the sampler must know of a scene (``simcloud.scene.catalog.Catalog`` is one)."""
-
-    def asset_size_m(self, name: str) -> Vector3:
-        """Extent of a library asset in its own frame, metres."""
-        ...
-
-    def asset_label(self, name: str) -> str | None:
-        """Class of a library asset; None without one."""
-        ...
-
-    def asset_levels_m(self, name: str) -> tuple[tuple[str, float], ...]:
-        """(name, height above its base) of the shelf levels of a library asset."""
-        ...
-
-    def prim_triangles(self, path: str) -> Sequence[Triangle]:
-        """Triangles of a prim of the stage and what is below it, world frame, metres."""
-        ...
-
-    def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
-        """Corners of the box around a prim of the stage, world frame, metres."""
-        ...
-
-    @property
-    def material_paths(self) -> frozenset[str]:
-        """Paths of materials."""
-        ...
-
-    def scene_camera(self, path: str) -> SceneCamera:
-        """A camera of the stage by the path of its prim."""
-        ...
-
-    def environment_texture(self, name: str) -> str:
-        """Image of an environment, relative to the scene's root layer."""
-        ...
-
-    def background_picture(self, name: str) -> str:
-        """Image of a background, relative to the scene's root layer."""
-        ...
 
 
 def sample_objects(spec: Spec, scene: SceneContents, draws: Draws) -> list[PlacedObject]:
@@ -90,7 +49,6 @@ def sample_objects(spec: Spec, scene: SceneContents, draws: Draws) -> list[Place
     for group in placing_order(groups):
         if isinstance(group.placement, Drop):
             objects = _dropped(group, group.placement, scene, draws, on=placed, hanging=hanging)
-            draws.values[dropped_out(group.name)] = 0
         else:
             objects, placed[group.name] = _group(
                 group, spec, scene, draws, taken=taken, rugs=rugs, on=placed
@@ -227,6 +185,7 @@ def _dropped(
     """The objects of a group where they are let go."""
     objects: list[PlacedObject] = []
     regions = _regions(drop, scene, on)
+    unfit = 0
     for index in _tried(group, draws):
         name = f"objects.{group.name}.{index}"
         asset, scale, size = _chosen(group, index, scene, draws)
@@ -234,6 +193,7 @@ def _dropped(
             drop, name=f"{name}.drop", size_m=size, draws=draws, regions=regions, others=hanging
         )
         if place is None:
+            unfit += bool(regions)
             continue
         hanging.append(place)
         objects.append(
@@ -249,6 +209,7 @@ def _dropped(
                 fall=place.fall,
             )
         )
+    draws.values[dropped_out(group.name)] = unfit
     return objects
 
 

@@ -166,7 +166,8 @@ def _with_result(
     objects = [rest.get(item.name, item) for item in parameters.objects]
     values = dict(parameters.values)
     for group, count in lost.items():
-        values[dropped_out(group)] = count
+        too_large = int(values.get(dropped_out(group), 0))
+        values[dropped_out(group)] = too_large + count
         values[f"objects.{group}.count"] = sum(
             item is not None and item.group == group for item in objects
         )
