@@ -274,7 +274,7 @@ def test_a_camera_on_its_own_target_is_refused() -> None:
 
 _PRINT = """
 import sys
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = sys.argv[1:]
 from test_sample import SCENE, make_spec
 from simcloud.spec.sample import sample
 for frame in range(25):
@@ -283,9 +283,9 @@ for frame in range(25):
 
 
 def _printed(environment: dict[str, str]) -> str:
-    here = str(Path(__file__).parent)
+    here = Path(__file__).parent
     return subprocess.run(
-        [sys.executable, "-c", _PRINT, here],
+        [sys.executable, "-c", _PRINT, str(here), str(here.parents[1])],
         env={**os.environ, **environment},
         check=True,
         capture_output=True,
