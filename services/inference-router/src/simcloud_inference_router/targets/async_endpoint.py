@@ -239,8 +239,12 @@ class AsyncTarget:
                 answer = await self._store.client.get_object(
                     Bucket=location.bucket, Key=location.key
                 )
+                data = bytearray()
+                wanted = limit if cut else limit + 1
                 async with answer["Body"] as stream:
-                    data = await stream.read(limit if cut else limit + 1)
+                    # A read gives what is there, not all that was asked for.
+                    while piece := await stream.read(wanted - len(data)):
+                        data += piece
         except NoSuchKey:
             return None
         except PermissionDenied as exc:
@@ -257,7 +261,7 @@ class AsyncTarget:
                 raise
             # The next look is the retry.
             return None
-        return data, answer.get("ContentType", "")
+        return bytes(data), answer.get("ContentType", "")
 
     def _failed(self, body: bytes) -> Failure:
         wire = replace(read_error(self.name, 424, {}, body), code="ModelError")
