@@ -1,7 +1,7 @@
-"""Processes around the router while it is measured: an endpoint, and two yardsticks.
+"""Yardsticks beside the router: its two halves, and the same proxy made of stock parts.
 
-``python peers.py endpoint|echo|caller …``, each in a process of its own so that it can be pinned
-and its CPU time read from outside. Each prints one JSON line with its port when it listens.
+``python peers.py echo|caller|sdk …``, each in a process of its own so that it can be pinned and its
+CPU time read from outside. Servers print one JSON line with their port when they listen.
 """
 
 from __future__ import annotations
@@ -12,73 +12,44 @@ import json
 import struct
 import sys
 import time
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
-import aiohttp
 import grpc
 import grpc.aio
 import uvloop
-from aiohttp import web
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from endpoint import FLOATS, MODEL, TRITON
 from yarl import URL
 
 from simcloud.oip.service import METHODS
+from simcloud_inference_router.targets.base import Failure
+from simcloud_inference_router.targets.http_pool import open_pool
 from simcloud_inference_router.targets.sigv4 import Credentials, SigV4Signer, sha256_hex
 
-TRITON = "application/vnd.sagemaker-triton.binary+json"
-FLOATS = 256
-"""Elements of the tensor each way: 1 KiB."""
-MODEL = "bench"
-KEYS = Credentials("AKIDBENCH", "secret")
+KEYS: Final = Credentials("AKIDBENCH", "secret")
+INFER, STREAM = METHODS["ModelInfer"], METHODS["ModelStreamInfer"]
 
 
-def triton_answer() -> tuple[bytes, str]:
-    """Body and content type of a tensor answer of 1 KiB."""
-    entry = {
-        "name": "y",
-        "datatype": "FP32",
-        "shape": [1, FLOATS],
-        "parameters": {"binary_data_size": 4 * FLOATS},
-    }
-    header = json.dumps({"outputs": [entry]}, separators=(",", ":")).encode()
-    return header + struct.pack("<f", 1.0) * FLOATS, f"{TRITON};json-header-size={len(header)}"
+def answer(request: Any, raw: bytes) -> Any:
+    """A ModelInferResponse with one tensor."""
+    response = INFER.response(model_name=request.model_name, id=request.id)
+    response.outputs.add(name="y", datatype="FP32", shape=[1, FLOATS])
+    response.raw_output_contents.append(raw)
+    return response
 
 
-async def serve_endpoint() -> None:
-    """An endpoint that answers at once: tensors with a tensor, anything else with JSON."""
-    tensor, tensor_type = triton_answer()
-    document = json.dumps({"detections": [{"label": "cat", "score": 0.5}] * 16}).encode()
-
-    async def answer(request: web.BaseRequest) -> web.Response:
-        await request.read()
-        if request.headers["content-type"].startswith(TRITON):
-            return web.Response(body=tensor, headers={"content-type": tensor_type})
-        return web.Response(body=document, headers={"content-type": "application/json"})
-
-    runner = web.ServerRunner(web.Server(answer, access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    _announce(int(runner.addresses[0][1]))
-    await asyncio.Event().wait()
-
-
-async def serve_echo() -> None:
-    """A bare grpc.aio server: ModelInfer with the least that can be done, no interceptor."""
-    infer, stream = METHODS["ModelInfer"], METHODS["ModelStreamInfer"]
-
-    def answer(request: Any) -> Any:
-        response = infer.response(model_name=request.model_name, id=request.id)
-        response.outputs.add(name="y", datatype="FP32", shape=[1, FLOATS])
-        response.raw_output_contents.append(request.raw_input_contents[0])
-        return response
+async def serve(infer: Callable[[Any], Awaitable[Any]]) -> None:
+    """A bare grpc.aio server without interceptors, for ever."""
 
     async def one(request: Any, _context: Any) -> Any:
-        return answer(request)
+        return await infer(request)
 
     async def many(requests: Any, context: Any) -> None:
         async for request in requests:
-            response = stream.response()
-            response.infer_response.CopyFrom(answer(request))
+            response = STREAM.response()
+            response.infer_response.CopyFrom(await infer(request))
             await context.write(response)
 
     server = grpc.aio.server()
@@ -86,17 +57,68 @@ async def serve_echo() -> None:
         "inference.GRPCInferenceService",
         {
             "ModelInfer": grpc.unary_unary_rpc_method_handler(
-                one, infer.request.FromString, infer.response.SerializeToString
+                one, INFER.request.FromString, INFER.response.SerializeToString
             ),
             "ModelStreamInfer": grpc.stream_stream_rpc_method_handler(
-                many, stream.request.FromString, stream.response.SerializeToString
+                many, STREAM.request.FromString, STREAM.response.SerializeToString
             ),
         },
     )
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    _announce(port)
+    sys.stdout.write(json.dumps({"port": port}) + "\n")
+    sys.stdout.flush()
     await asyncio.Event().wait()
+
+
+async def serve_echo() -> None:
+    """Parses, makes an answer, sends it: what no router can do without."""
+
+    async def infer(request: Any) -> Any:
+        return answer(request, request.raw_input_contents[0])
+
+    await serve(infer)
+
+
+async def serve_sdk(url: str) -> None:
+    """The proxy that one would write first: grpc.aio in, the SDK's call out, nothing between.
+
+    No limit, no queue, no retry, no metrics, no log.
+    """
+    config = AioConfig(
+        retries={"total_max_attempts": 1}, max_pool_connections=64, parameter_validation=False
+    )
+    async with get_session().create_client(
+        "sagemaker-runtime",
+        region_name="us-east-1",
+        endpoint_url=url,
+        aws_access_key_id=KEYS.access_key_id,
+        aws_secret_access_key=KEYS.secret_access_key,
+        config=config,
+    ) as client:
+
+        async def infer(request: Any) -> Any:
+            tensor = request.inputs[0]
+            raw = request.raw_input_contents[0]
+            entry = {
+                "name": tensor.name,
+                "shape": list(tensor.shape),
+                "datatype": tensor.datatype,
+                "parameters": {"binary_data_size": len(raw)},
+            }
+            header = json.dumps({"inputs": [entry], "id": request.id}).encode()
+            called = await client.invoke_endpoint(
+                EndpointName=MODEL,
+                Body=header + raw,
+                ContentType=f"{TRITON};json-header-size={len(header)}",
+                Accept=TRITON,
+            )
+            body = await called["Body"].read()
+            size = int(called["ContentType"].partition("json-header-size=")[2])
+            json.loads(body[:size])
+            return answer(request, body[size:])
+
+        await serve(infer)
 
 
 async def call(url: str, requests: int, concurrency: int) -> None:
@@ -106,61 +128,56 @@ async def call(url: str, requests: int, concurrency: int) -> None:
     body = struct.pack("<f", 1.0) * FLOATS
     left = requests
 
-    async def worker(session: aiohttp.ClientSession) -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
-            headers = {
-                "host": f"{target.host}:{target.port}",
-                "content-type": "application/octet-stream",
-                "accept": "application/json",
-            }
-            headers |= signer.sign(
-                credentials=KEYS,
-                method="POST",
-                path=target.raw_path,
-                headers=headers,
-                body_sha256=sha256_hex(body),
-                now_s=time.time(),
-            )
-            async with session.post(target, data=body, headers=headers) as response:
-                await response.read()
+    async with open_pool(connect_timeout_s=5, keepalive_s=12, max_answer_bytes=1 << 20) as pool:
 
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
-        await worker_group(session, worker, concurrency)
+        async def worker() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                headers = {
+                    "host": f"{target.host}:{target.port}",
+                    "content-type": "application/octet-stream",
+                    "accept": "application/json",
+                }
+                headers |= signer.sign(
+                    credentials=KEYS,
+                    method="POST",
+                    path=target.raw_path,
+                    headers=headers,
+                    body_sha256=sha256_hex(body),
+                    now_s=time.time(),
+                )
+                outcome = await pool.post(
+                    target=MODEL, url=target, headers=headers, body=body, timeout_s=30
+                )
+                if isinstance(outcome, Failure):
+                    raise outcome.error
+
+        async def workers() -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(worker())
+
+        await workers()
         left, begun = requests, time.process_time()
-        await worker_group(session, worker, concurrency)
+        await workers()
         used_s = time.process_time() - begun
     sys.stdout.write(json.dumps({"cpu_ms": used_s * 1000 / requests}) + "\n")
 
 
-async def worker_group(session: aiohttp.ClientSession, worker: Any, concurrency: int) -> None:
-    """Runs ``concurrency`` workers to their end."""
-    async with asyncio.TaskGroup() as group:
-        for _ in range(concurrency):
-            group.create_task(worker(session))
-
-
-def _announce(port: int) -> None:
-    sys.stdout.write(json.dumps({"port": port}) + "\n")
-    sys.stdout.flush()
-
-
 def _work(arguments: argparse.Namespace) -> Coroutine[Any, Any, None]:
     match arguments.role:
-        case "endpoint":
-            return serve_endpoint()
         case "echo":
             return serve_echo()
+        case "sdk":
+            return serve_sdk(arguments.url)
         case _:
             return call(arguments.url, arguments.requests, arguments.concurrency)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("role", choices=("endpoint", "echo", "caller"))
+    parser.add_argument("role", choices=("echo", "sdk", "caller"))
     parser.add_argument("--url", default="")
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=8)

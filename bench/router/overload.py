@@ -1,0 +1,107 @@
+"""Ten times as much as an endpoint can do: what still gets through, and how soon all is well again.
+
+The endpoint serves 4 at a time, 20 ms each: 200 a second. Goodput is what is answered. At its peak
+(just enough is offered, many rates are tried), then under ten times 200/s, then at half of 200/s
+again. Bars: goodput under overload at least 0.9 of the peak, memory flat, and within 10 s of the
+end of it 99 % answered again.
+
+    .venv/bin/python bench/router/overload.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from grpc_load import Load, Outcome
+from stand import INFER_PATH, Peer, endpoint, request, router
+
+SLOTS: Final = 4
+SERVICE_MS: Final = 20.0
+CAPACITY: Final = SLOTS * 1000 / SERVICE_MS
+GOODPUT_BAR: Final = 0.9
+RECOVERY_BAR_S: Final = 10.0
+MEMORY_BAR_MIB: Final = 16.0
+"""Growth in the second half of the overload; the first fills caches and pools."""
+
+
+def goodput(outcome: Outcome) -> float:
+    """Answers a second, until the last call had its answer."""
+    return outcome.answered / outcome.seconds
+
+
+async def peak(load: Load, seconds: float) -> float:
+    """The most that gets through: as many at once as the endpoint takes, with some to wait."""
+    outcomes = [
+        await load.closed(concurrency=SLOTS + waiting, calls=round(CAPACITY * seconds / 3))
+        for waiting in (0, 2, 4)
+    ]
+    return max(goodput(outcome) for outcome in outcomes)
+
+
+async def recovery_s(load: Load) -> float:
+    """Seconds until 99 % of half the capacity is answered for a second."""
+    begun = time.perf_counter()
+    while True:
+        outcome = await load.open(rate=CAPACITY / 2, seconds=1)
+        took_s = time.perf_counter() - begun
+        if outcome.answered >= 0.99 * (outcome.answered + outcome.failed):
+            return took_s - 1
+        if took_s > 60:
+            return took_s
+
+
+async def measure(ours: Peer, seconds: float) -> bool:
+    """Prints the figures; whether all bars are reached."""
+    message = request().SerializeToString()
+    async with Load(ours.port, path=INFER_PATH, message=message, connections=8) as load:
+        most = await peak(load, seconds / 2)
+        sys.stdout.write(f"peak {most:.0f}/s of {CAPACITY:.0f}/s\n")
+        memory: list[float] = []
+        got: list[float] = []
+        for _ in range(4):
+            outcome = await load.open(rate=CAPACITY * 10, seconds=seconds / 4)
+            got.append(goodput(outcome))
+            memory.append(ours.memory_mib())
+            sys.stdout.write(
+                f"  offered {CAPACITY * 10:.0f}/s: {got[-1]:.0f}/s answered, {outcome.failed} "
+                f"refused, p99 {outcome.percentile_ms(0.99):.0f} ms, {memory[-1]:.1f} MiB\n"
+            )
+        kept, grown = sum(got) / len(got) / most, memory[-1] - memory[1]
+        after_s = await recovery_s(load)
+    sys.stdout.write(
+        f"goodput {kept:.2f} of the peak (bar {GOODPUT_BAR}), memory {grown:+.1f} MiB in the "
+        f"second half (bar {MEMORY_BAR_MIB:g}), all answered again after {after_s:.1f} s "
+        f"(bar {RECOVERY_BAR_S:g})\n"
+    )
+    return kept >= GOODPUT_BAR and grown <= MEMORY_BAR_MIB and after_s <= RECOVERY_BAR_S
+
+
+def main() -> None:
+    """Starts everything, measures, prints; the exit code is 1 if a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20, help="of overload")
+    parser.add_argument("--router-core", type=int, default=0)
+    parser.add_argument("--other-core", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="six seconds of overload")
+    arguments = parser.parse_args()
+    seconds = 6.0 if arguments.quick else arguments.seconds
+    os.sched_setaffinity(0, {arguments.other_core})
+    slots = ("--slots", str(SLOTS), "--service-ms", str(SERVICE_MS), "--queue", "4")
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        served = stack.enter_context(endpoint(arguments.other_core, folder, *slots))
+        ours = stack.enter_context(router(arguments.router_core, folder, served))
+        reached = uvloop.run(measure(ours, seconds))
+    sys.exit(0 if reached else 1)
+
+
+if __name__ == "__main__":
+    main()

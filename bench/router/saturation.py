@@ -1,0 +1,133 @@
+"""How many requests a second one core of router takes, and what it adds to them at 70 % of that.
+
+First as many as it takes, with the proof that it was the bottleneck: of the time that other
+processes left it of its core, it used 95 % or more. Then requests at a steady 70 % of that rate,
+whatever becomes of the earlier ones, straight to the endpoint and through the router in turn: what
+the router adds is the difference. On a machine that does other work latencies are that work's.
+
+    .venv/bin/python bench/router/saturation.py [--quick]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from endpoint import FLOATS, MODEL
+from grpc_load import Load, Outcome
+from stand import INFER_PATH, Peer, core_idle_s, endpoint, request, router
+from yarl import URL
+
+from simcloud_inference_router.targets.base import Failure
+from simcloud_inference_router.targets.http_pool import open_pool
+
+SHARE: Final = 0.7
+BUSY_BAR: Final = 0.95
+ADDED_BAR_MS: Final = 5.0
+CONNECTIONS: Final = 8
+CONCURRENCY: Final = 64
+
+
+async def saturate(peer: Peer, core: int, calls: int) -> tuple[float, float]:
+    """Requests a second at most, and which share of what it was left of its core it used."""
+    message = request().SerializeToString()
+    async with Load(peer.port, path=INFER_PATH, message=message, connections=CONNECTIONS) as load:
+        await load.closed(concurrency=CONCURRENCY, calls=calls // 5)
+        cpu_s, idle_s = peer.cpu_s(), core_idle_s(core)
+        outcome = await load.closed(concurrency=CONCURRENCY, calls=calls)
+        used_s, idle_s = peer.cpu_s() - cpu_s, core_idle_s(core) - idle_s
+    if outcome.failed:
+        raise RuntimeError(f"{outcome.failed} calls failed")
+    return outcome.answered / outcome.seconds, used_s / (used_s + idle_s)
+
+
+async def through_router(peer: Peer, rate: float, seconds: float) -> Outcome:
+    """Requests at a steady rate through the router."""
+    message = request().SerializeToString()
+    async with Load(peer.port, path=INFER_PATH, message=message, connections=CONNECTIONS) as load:
+        await load.closed(concurrency=CONCURRENCY, calls=200)
+        outcome = await load.open(rate=rate, seconds=seconds)
+    if outcome.failed:
+        raise RuntimeError(f"{outcome.failed} calls failed")
+    return outcome
+
+
+async def direct(peer: Peer, rate: float, seconds: float) -> Outcome:
+    """The same straight to the endpoint, unsigned."""
+    url = URL(f"http://127.0.0.1:{peer.port}/endpoints/{MODEL}/invocations")
+    outcome, body = Outcome(), bytes(4 * FLOATS)
+    async with open_pool(connect_timeout_s=5, keepalive_s=12, max_answer_bytes=1 << 20) as pool:
+
+        async def one(due: float) -> None:
+            answer = await pool.post(target=MODEL, url=url, headers={}, body=body, timeout_s=30)
+            if isinstance(answer, Failure):
+                raise answer.error
+            outcome.latencies_s.append(time.perf_counter() - due)
+
+        begun, total, made = time.perf_counter(), round(rate * seconds), 0
+        async with asyncio.TaskGroup() as group:
+            while made < total:
+                due = min(int((time.perf_counter() - begun) * rate) + 1, total)
+                for number in range(made, due):
+                    group.create_task(one(begun + number / rate))
+                made = due
+                await asyncio.sleep(1 / rate)
+    return outcome
+
+
+async def measure(ours: Peer, served: Peer, arguments: argparse.Namespace) -> bool:
+    """Prints the figures; whether all bars are reached."""
+    found = [
+        await saturate(ours, arguments.router_core, arguments.calls)
+        for _ in range(arguments.rounds)
+    ]
+    rate, busy = max(found)
+    sys.stdout.write(f"saturated at {rate:.0f} requests/s, {busy:.1%} of its core used\n")
+    added: list[float] = []
+    for _ in range(arguments.rounds):
+        straight = await direct(served, rate * SHARE, arguments.seconds)
+        routed = await through_router(ours, rate * SHARE, arguments.seconds)
+        for name, outcome in (("endpoint", straight), ("router", routed)):
+            shares = [
+                f"p{share * 100:g} {outcome.percentile_ms(share):.2f}" for share in (0.5, 0.99)
+            ]
+            sys.stdout.write(f"  at {rate * SHARE:.0f}/s {name:8} {' ms, '.join(shares)} ms\n")
+        added.append(routed.percentile_ms(0.99) - straight.percentile_ms(0.99))
+    p99_ms = statistics.median(added)
+    sys.stdout.write(f"p99 added at {SHARE:.0%}: {p99_ms:.2f} ms (bar {ADDED_BAR_MS:g})\n")
+    return busy >= BUSY_BAR and p99_ms < ADDED_BAR_MS
+
+
+def main() -> None:
+    """Starts everything, measures, prints; the exit code is 1 if a bar is missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=8000)
+    parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--router-core", type=int, default=0)
+    parser.add_argument("--other-core", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="two rounds of two seconds")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.calls, arguments.seconds, arguments.rounds = 2000, 2, 2
+    os.sched_setaffinity(0, {arguments.other_core})
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        served = stack.enter_context(endpoint(arguments.other_core, folder))
+        more = ("--limiter-maximum", "256", "--limiter-start", "128")
+        ours = stack.enter_context(router(arguments.router_core, folder, served, *more))
+        reached = uvloop.run(measure(ours, served, arguments))
+    sys.exit(0 if reached else 1)
+
+
+if __name__ == "__main__":
+    main()
