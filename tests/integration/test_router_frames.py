@@ -294,7 +294,7 @@ async def test_a_cancelled_stream_cancels_what_is_at_the_endpoint_and_holds_noth
         await waiting
     await eventually(lambda: endpoint.disconnected == 4)
     await eventually(lambda: router.router.payloads.in_use == 0)
-    assert router.router.models["det"].target.gate.in_flight == 0
+    assert router.router.models["det"].door.in_flight == 0
 
 
 async def test_leaving_the_answers_early_ends_the_stream(

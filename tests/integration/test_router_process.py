@@ -82,7 +82,7 @@ async def test_sigterm_answers_what_was_taken_and_exits_0(tmp_path: Path) -> Non
                 consuming = asyncio.ensure_future(consume(client))
                 await eventually(lambda: endpoint.in_flight == 3)
                 metrics = await asyncio.to_thread(_metrics, listening["metrics"])
-                assert 'simcloud_router_target_in_flight{target="det"} 3.0' in metrics
+                assert 'simcloud_router_target_in_flight{model="det",target="det"} 3.0' in metrics
                 router.send_signal(signal.SIGTERM)
                 await eventually(lambda: "stopping" in _text(tmp_path / "log"))
                 endpoint.hold.set()

@@ -199,7 +199,7 @@ async def test_a_cancelled_call_reaches_the_endpoint(
     await eventually(lambda: endpoint.in_flight == 1)
     waiting.cancel()
     await eventually(lambda: endpoint.disconnected == 1)
-    await eventually(lambda: router.router.models["det"].target.gate.in_flight == 0)
+    await eventually(lambda: router.router.models["det"].door.in_flight == 0)
     with pytest.raises(asyncio.CancelledError):
         await waiting
     counts = router.router.statistics.of("det")
@@ -213,7 +213,7 @@ async def test_nobody_listening_is_unavailable_and_shrinks_the_limit(tmp_path: P
     async with running_router(settings_for(catalog, url)) as router:
         with pytest.raises(NotReady, match="can't be reached"):
             await infer(router)
-        assert router.router.models["det"].target.gate.limit < 8
+        assert router.router.models["det"].door.limit < 8
 
 
 async def test_beyond_limit_and_queue_requests_are_refused_and_the_rest_is_answered(
@@ -225,9 +225,9 @@ async def test_beyond_limit_and_queue_requests_are_refused_and_the_rest_is_answe
     catalog = write_catalog(tmp_path, model())
     limiter = {"start": 2, "maximum": 2}
     async with running_router(settings_for(catalog, endpoint.url, limiter=limiter)) as router:
-        gate = router.router.models["det"].target.gate
+        door = router.router.models["det"].door
         calls = [asyncio.ensure_future(infer(router)) for _ in range(4)]
-        await eventually(lambda: (gate.in_flight, gate.waiting) == (2, 2))
+        await eventually(lambda: (door.in_flight, door.waiting) == (2, 2))
         with pytest.raises(Overloaded) as refused:
             await infer(router)
         assert refused.value.retry_after_s == 0.5

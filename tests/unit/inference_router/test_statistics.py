@@ -6,7 +6,13 @@ from simcloud_inference_router.statistics import CallTrace, ModelCounts
 def test_an_answer_counts_everywhere_and_a_failure_only_as_such() -> None:
     counts = ModelCounts()
     trace = CallTrace(
-        attempts=2, batch_size=3, request_bytes=10, response_bytes=20, queue_s=0.1, target_s=0.5
+        attempts=2,
+        retries=1,
+        batch_size=3,
+        request_bytes=10,
+        response_bytes=20,
+        queue_s=0.1,
+        target_s=0.5,
     )
     counts.record(trace, total_s=0.7, reason=None, now_s=12.5)
     counts.record(CallTrace(attempts=1), total_s=0.1, reason="OVERLOADED", now_s=13.0)

@@ -8,19 +8,18 @@ from random import Random
 
 from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.concurrency.budget import ByteBudget
-from simcloud.concurrency.retry import Backoff, RetryBudget
+from simcloud.concurrency.retry import Backoff
 from simcloud.s3.client import open_client
-from simcloud_inference_router.catalog import Catalog, ModelEntry
-from simcloud_inference_router.codecs import tensor_codec
-from simcloud_inference_router.dispatch import Dispatcher, RoutedModel, RoutedTarget
-from simcloud_inference_router.metrics import ModelMetrics
+from simcloud_inference_router.background import open_background
+from simcloud_inference_router.build_model import ModelBuilder
+from simcloud_inference_router.catalog import Catalog
+from simcloud_inference_router.dispatch import Dispatcher
+from simcloud_inference_router.metrics import exported
 from simcloud_inference_router.pipeline import Drain
 from simcloud_inference_router.router import Router
-from simcloud_inference_router.routing.limiter import AimdLimit, LimitSettings
-from simcloud_inference_router.routing.queue import Gate
 from simcloud_inference_router.settings import RouterSettings
 from simcloud_inference_router.sources import FrameSource
-from simcloud_inference_router.targets.factory import TargetFactory, open_factory
+from simcloud_inference_router.targets.factory import open_factory
 
 
 @asynccontextmanager
@@ -35,17 +34,23 @@ async def open_router(
         clock: the process's.
     """
     backoff = Backoff(base_s=settings.retry.base_s)
-    # Jitter needs no secrecy.
+    # Jitter and draws need no secrecy.
     random = Random()  # noqa: S311
     async with (
         open_client(settings.s3) as s3,
         open_factory(settings, s3=s3, clock=clock) as targets,
+        open_background() as background,
     ):
-        models = {entry.name: _model(entry, settings, targets, clock) for entry in catalog.models}
-        yield Router(
+        builder = ModelBuilder(
+            settings, make=targets.make, background=background, clock=clock, random=random
+        )
+        models = {entry.name: builder.build(entry) for entry in catalog.models}
+        router = Router(
             catalog=catalog,
             models=models,
-            dispatcher=Dispatcher(clock=clock, backoff=backoff, random=random),
+            dispatcher=Dispatcher(
+                clock=clock, backoff=backoff, random=random, background=background
+            ),
             source=FrameSource(
                 s3,
                 clock=clock,
@@ -60,31 +65,5 @@ async def open_router(
             clock=clock,
             drain=Drain(),
         )
-
-
-def _model(
-    entry: ModelEntry,
-    settings: RouterSettings,
-    targets: TargetFactory,
-    clock: Clock,
-) -> RoutedModel:
-    place = entry.targets[0]
-    limit = AimdLimit(
-        LimitSettings(
-            start=settings.limiter.start,
-            minimum=settings.limiter.minimum,
-            maximum=settings.limiter.maximum,
-            decrease=settings.limiter.decrease,
-        )
-    )
-    gate = Gate(target=place.name, limit=limit, clock=clock)
-    target = targets.make(place)
-    return RoutedModel(
-        entry=entry,
-        target=RoutedTarget(place, target, gate),
-        retries=RetryBudget(
-            clock, ratio=settings.retry.ratio, floor_per_s=settings.retry.floor_per_s
-        ),
-        metrics=ModelMetrics(model=entry.name, target=place.name, gate=gate),
-        codec=tensor_codec(entry),
-    )
+        with exported(models, router.statistics):
+            yield router

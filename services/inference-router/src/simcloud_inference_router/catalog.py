@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
 from simcloud_inference_router.codec_rules import answer_problems, codec_problems
+from simcloud_inference_router.model_options import TrafficOptions
 from simcloud_inference_router.target_entry import NAME, TargetEntry
 
 __all__ = ["Catalog", "Datatype", "ModelEntry", "TargetEntry", "TensorSignature", "load_catalog"]
@@ -42,7 +43,7 @@ class TensorSignature(_Entry):
     """Shape, the batch included; -1 for a dimension of any size."""
 
 
-class ModelEntry(_Entry):
+class ModelEntry(TrafficOptions):
     """One model as callers see it."""
 
     name: str = Field(pattern=NAME)
@@ -74,8 +75,8 @@ class ModelEntry(_Entry):
     targets are streaming endpoints."""
     picture_codec: PictureCodecName | None = "raw_image"
     """How pictures travel; null: the model takes none."""
-    targets: tuple[TargetEntry, ...] = Field(min_length=1, max_length=1)
-    """Where it is served: one place."""
+    targets: tuple[TargetEntry, ...] = Field(min_length=1, max_length=64)
+    """Where it is served."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -83,6 +84,10 @@ class ModelEntry(_Entry):
             raise ValueError(f"model {self.name}: versions must name at least one")
         if self.labels and self.labels_file:
             raise ValueError(f"model {self.name}: give labels or labels_file, not both")
+        try:
+            self.check_targets(tuple(target.name for target in self.targets))
+        except ValueError as exc:
+            raise ValueError(f"model {self.name}: {exc}") from exc
         for problem in (*codec_problems(self), *answer_problems(self)):
             raise ValueError(f"model {self.name}: {problem}")
         for tensor in (*self.inputs, *self.outputs):

@@ -1,4 +1,4 @@
-"""One request from admission to answer: size, queue, attempt, at most one budgeted retry."""
+"""One request from admission to answer: whom it may go to, slot, attempt, at most one retry."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from random import Random
 
 from simcloud.clock import Clock
 from simcloud.concurrency.retry import Backoff, RetryBudget
-from simcloud.errors import DeadlineExceeded, InvalidRequest, Overloaded
-from simcloud_inference_router.catalog import ModelEntry, TargetEntry
+from simcloud.errors import DeadlineExceeded, NotReady, Overloaded
+from simcloud_inference_router.background import Background
+from simcloud_inference_router.catalog import ModelEntry
 from simcloud_inference_router.codecs.base import TensorCodec
-from simcloud_inference_router.metrics import ModelMetrics
-from simcloud_inference_router.routing.queue import Gate, Slot
+from simcloud_inference_router.routing.canary import Canary
+from simcloud_inference_router.routing.door import Door
+from simcloud_inference_router.routing.hedging import Hedging, Outcome, Race
+from simcloud_inference_router.routing.roster import Grant, Roster
+from simcloud_inference_router.routing.routed_target import RoutedTarget, TargetSnapshot
+from simcloud_inference_router.routing.sessions import Sessions
+from simcloud_inference_router.routing.shadow import Shadow
 from simcloud_inference_router.statistics import CallTrace
-from simcloud_inference_router.targets.base import Failure, Invocation, Target, TargetAnswer
+from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
 
 MAX_ATTEMPTS = 2
 """The first and one retry."""
@@ -23,25 +29,56 @@ MAX_PAUSE_S = 5.0
 """A target that asks for a longer pause is not waited for: the caller is told."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoutedTarget:
-    """A target with its door."""
-
-    entry: TargetEntry
-    target: Target
-    gate: Gate
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoutedModel:
-    """A model with its target and what it may spend on retries."""
+    """A model with its door and what its traffic is allowed."""
 
     entry: ModelEntry
-    target: RoutedTarget
+    door: Door
     retries: RetryBudget
-    metrics: ModelMetrics
     codec: TensorCodec | None
     """How its tensors travel; None: it takes none."""
+    sessions: Sessions
+    hedging: Hedging | None = None
+    canary: Canary | None = None
+    shadow: Shadow | None = None
+
+    @property
+    def roster(self) -> Roster:
+        """Its targets but for the shadow."""
+        return self.door.roster
+
+    @property
+    def targets(self) -> tuple[RoutedTarget, ...]:
+        """Its targets, the shadow last."""
+        if self.shadow is None:
+            return self.roster.targets
+        return (*self.roster.targets, self.shadow.target)
+
+    def snapshot(self) -> tuple[TargetSnapshot, ...]:
+        """Its targets as they are now, the shadow last."""
+        if self.shadow is None:
+            return self.door.snapshot()
+        return (*self.door.snapshot(), self.shadow.snapshot())
+
+
+@dataclass(slots=True)
+class _Request:
+    """One request on its way."""
+
+    model: RoutedModel
+    invocation: Invocation
+    trace: CallTrace
+    caller: str
+    deadline: float | None
+    patient: bool
+    priority: int
+    canary_value: str
+    begun: float
+    mask: int = 0
+    """Of the targets that it may go to now."""
+    failures: int = 0
+    """Attempts that failed; those that found a target scaled to zero not counted."""
 
 
 class Dispatcher:
@@ -49,14 +86,18 @@ class Dispatcher:
 
     Args:
         clock: for deadlines and timings.
-        backoff: pause before the retry.
+        backoff: pause before a retry at the same target.
         random: where its jitter comes from.
+        background: where second attempts run.
     """
 
-    def __init__(self, *, clock: Clock, backoff: Backoff, random: Random) -> None:
+    def __init__(
+        self, *, clock: Clock, backoff: Backoff, random: Random, background: Background
+    ) -> None:
         self._clock = clock
         self._backoff = backoff
         self._random = random
+        self._background = background
 
     async def call(
         self,
@@ -66,112 +107,241 @@ class Dispatcher:
         deadline: float | None,
         patient: bool,
         trace: CallTrace,
+        caller: str = "",
+        priority: int = 0,
+        canary_value: str = "",
     ) -> TargetAnswer:
-        """The target's answer.
+        """A target's answer.
 
-        Retries once where the mapping table allows it and the model's budget has something left,
-        never after a timeout. A request whose deadline has passed reaches no target. Cancelling
-        closes the connection to the target.
+        Retries once where the mapping table allows it and the model's budget has something left, at
+        another target if there is one, never after a timeout. A request whose deadline has passed
+        reaches no target. Cancelling closes the connection to the target.
 
         Args:
             model: whom to ask.
             invocation: what to send.
             deadline: latest moment on the clock; None: the target's own timeout alone.
-            patient: whether to wait for a slot when the target's queue is full.
+            patient: whether to wait for a slot when the queue is full.
             trace: filled in.
+            caller: whose requests these are: callers are served in turn, sessions are theirs.
+            priority: OIP's; 1 goes first.
+            canary_value: of the parameter that the canary draws by; empty: there is none.
 
         Raises:
-            InvalidRequest: the body is larger than the target takes.
+            InvalidRequest: the body is larger than any target takes.
+            PreconditionFailed: the session has ended.
             SimcloudError: what the mapping table says.
         """
-        routed = model.target
-        trace.target = routed.entry.name
-        _check_size(routed.entry, len(invocation.body))
+        request = _Request(
+            model,
+            invocation,
+            trace,
+            caller,
+            deadline,
+            patient,
+            priority,
+            canary_value,
+            self._clock.monotonic(),
+        )
+        request.mask = _mask(request)
         last: Failure | None = None
         while True:
             try:
-                outcome = await self._attempt(model, invocation, deadline, patient, trace)
-            except (Overloaded, DeadlineExceeded) as exc:
+                grant = await self._slot(request)
+            except (Overloaded, DeadlineExceeded, NotReady) as exc:
                 # No slot for the retry: the caller learns why the first attempt failed.
                 raise (last.error if last is not None else exc) from None
+            if last is not None:
+                grant.target.counts.retries += 1
+            if model.hedging is None:
+                outcome = await self._ask(request, grant, trace)
+            else:
+                outcome = await self._race(request, grant, model.hedging)
             if isinstance(outcome, TargetAnswer):
+                _answered(request, outcome)
                 return outcome
+            if outcome.no_capacity and model.entry.cold_start is not None:
+                # Nothing was done and the target is coming: it waits with the others, unpaid.
+                continue
+            request.failures += 1
             last = outcome
-            if not await self._may_retry(model, outcome, deadline, trace):
-                raise outcome.error
+            await self._again(request, grant, outcome)
 
-    async def _attempt(
-        self,
-        model: RoutedModel,
-        invocation: Invocation,
-        deadline: float | None,
-        patient: bool,
-        trace: CallTrace,
-    ) -> TargetAnswer | Failure:
-        routed = model.target
-        slot = routed.gate.slot(deadline=deadline, patient=patient)
+    async def _slot(self, request: _Request) -> Grant:
+        door = request.model.door
+        now = self._clock.monotonic()
+        deadline = request.deadline
+        if deadline is not None and now >= deadline:
+            raise door.too_late(0.0)
+        grant = door.enter(request.mask, now)
+        if grant is not None:
+            return grant
         try:
-            async with slot:
-                return await self._ask(model, invocation, deadline, slot, trace)
+            return await door.wait(
+                request.mask,
+                caller=request.caller,
+                priority=request.priority,
+                patient=request.patient,
+                deadline=deadline,
+                held_since=request.begun,
+            )
         finally:
             # Whether a slot came or not: those who waited in vain waited too.
-            trace.queue_s += slot.waited_s
+            request.trace.queue_s += self._clock.monotonic() - now
 
-    async def _ask(
-        self,
-        model: RoutedModel,
-        invocation: Invocation,
-        deadline: float | None,
-        slot: Slot,
-        trace: CallTrace,
-    ) -> TargetAnswer | Failure:
-        routed = model.target
-        begun = slot.entered_at
-        timeout_s = routed.entry.timeout_s
-        if deadline is not None:
-            timeout_s = min(timeout_s, deadline - begun)
-        if timeout_s <= 0:
-            name = routed.entry.name
-            message = f"the deadline passed before target {name} was asked; nothing was sent"
-            raise DeadlineExceeded(message, target=name)
-        if not trace.attempts:
-            # What was shed is no request here: retries are a share of what the target was asked.
-            model.retries.record_request()
-        trace.attempts += 1
-        trace.request_bytes += len(invocation.body)
+    async def _ask(self, request: _Request, grant: Grant, trace: CallTrace) -> Outcome:
+        """Asks once, and gives the slot back whatever becomes of it."""
+        model, invocation = request.model, request.invocation
+        entry = grant.target.entry
+        outcome: Outcome | None = None
         try:
-            outcome = await routed.target.invoke(invocation, timeout_s=timeout_s)
+            trace.target = entry.name
+            timeout_s = entry.timeout_s
+            if request.deadline is not None:
+                left_s = request.deadline - self._clock.monotonic()
+                if left_s <= 0:
+                    raise _unsent(entry.name)
+                if left_s < timeout_s:
+                    timeout_s = grant.patience_s = left_s
+            if not trace.attempts:
+                # What was shed is no request here: retries are a share of what was asked.
+                model.retries.record_request()
+            trace.attempts += 1
+            trace.request_bytes += len(invocation.body)
+            grant.sent = True
+            outcome = await grant.target.target.invoke(invocation, timeout_s=timeout_s)
         finally:
-            trace.target_s += self._clock.monotonic() - begun
-        slot.outcome = outcome
+            now = self._clock.monotonic()
+            if grant.sent:
+                trace.target_s += now - grant.entered_at
+                if model.hedging is not None and not isinstance(outcome, Failure):
+                    model.hedging.observe(now - grant.entered_at)
+            model.door.leave(grant, outcome, now)
         if isinstance(outcome, TargetAnswer):
             trace.response_bytes += len(outcome.body)
             if outcome.variant:
-                trace.target = f"{routed.entry.name}/{outcome.variant}"
+                trace.target = f"{entry.name}/{outcome.variant}"
         return outcome
 
-    async def _may_retry(
-        self, model: RoutedModel, failure: Failure, deadline: float | None, trace: CallTrace
-    ) -> bool:
-        if not failure.retry or trace.attempts >= MAX_ATTEMPTS:
-            return False
-        pause_s = self._backoff.delay_s(
-            trace.attempts - 1, self._random, retry_after_s=failure.pause_s
-        )
+    async def _race(self, request: _Request, grant: Grant, hedging: Hedging) -> Outcome:
+        """Asks once, and once more elsewhere when that is late."""
+        roster, invocation, trace = request.model.roster, request.invocation, request.trace
+        first = self._ask(request, grant, trace)
+        if invocation.session or invocation.on_part is not None or grant.probe:
+            return await first
+        hedging.record_request()
+        delay_s = hedging.delay_s
+        if delay_s is None:
+            return await first
+        trace_of_second = CallTrace(attempts=1)
+        other: RoutedTarget | None = None
+
+        async def second() -> Outcome | None:
+            nonlocal other
+            mask = roster.mask_for(len(invocation.body)) & ~grant.target.bit
+            now = self._clock.monotonic()
+            other = roster.choose_open(mask, now)
+            if other is None or not hedging.try_spend():
+                return None
+            other.counts.hedges += 1
+            return await self._ask(request, roster.grant(other, now), trace_of_second)
+
+        race = Race(second, background=self._background)
+        try:
+            outcome = await race.run(first, delay_s=delay_s)
+        finally:
+            trace.hedges += trace_of_second.attempts - 1
+            trace.attempts += trace_of_second.attempts - 1
+            trace.request_bytes += trace_of_second.request_bytes
+        if race.won:
+            assert other is not None
+            other.counts.hedges_won += 1
+            trace.hedges_won += 1
+            trace.target = trace_of_second.target
+            trace.response_bytes += trace_of_second.response_bytes
+        return outcome
+
+    async def _again(self, request: _Request, grant: Grant, failure: Failure) -> None:
+        """Waits as long as a retry should, and says where it may go.
+
+        Raises:
+            SimcloudError: the failure's, when there is no retry.
+        """
+        if request.failures >= MAX_ATTEMPTS or not _may_be_sent_again(request, failure):
+            raise failure.error
+        mask, elsewhere = _elsewhere(request, grant)
+        pause_s = 0.0
+        if not elsewhere:
+            if failure.no_capacity:
+                raise failure.error
+            pause_s = self._backoff.delay_s(
+                request.failures - 1, self._random, retry_after_s=failure.pause_s
+            )
         if pause_s > MAX_PAUSE_S:
-            return False
+            raise failure.error
+        deadline = request.deadline
         if deadline is not None and self._clock.monotonic() + pause_s >= deadline:
-            return False
-        if not model.retries.try_spend():
-            return False
-        await asyncio.sleep(pause_s)
-        return True
+            raise failure.error
+        if not request.model.retries.try_spend():
+            request.trace.budget_exhausted = True
+            raise failure.error
+        request.trace.retries += 1
+        request.mask = mask
+        if pause_s:
+            await asyncio.sleep(pause_s)
 
 
-def _check_size(target: TargetEntry, size: int) -> None:
-    if size > target.max_request_bytes:
-        raise InvalidRequest(
-            "",
-            f"the request to target {target.name} would be {size} bytes; it takes at most "
-            f"{target.max_request_bytes}: send a smaller batch or picture",
+def _mask(request: _Request) -> int:
+    """Mask of the targets that a new request may go to."""
+    model = request.model
+    roster = model.roster
+    size = len(request.invocation.body)
+    mask = roster.mask_for(size)
+    if request.invocation.session:
+        target = model.sessions.target_of(
+            request.caller,
+            request.invocation.session,
+            session_id=request.invocation.session_id,
+            mask=mask,
+            now=request.begun,
         )
+        return target.session_bit
+    canary = model.canary
+    if canary is None or not canary.wants(request.caller, request.canary_value):
+        return mask
+    # Its requests wait for it like others for theirs. While it is out, drained, or has more waiting
+    # than may, they are served as if there were none.
+    its_own = canary.target.bit & roster.fitting(size)
+    there = roster.is_open(its_own) and (request.patient or model.door.has_room(its_own))
+    return its_own if there else mask
+
+
+def _elsewhere(request: _Request, grant: Grant) -> tuple[int, bool]:
+    """Where a retry may go, and whether that is another target than the one that failed."""
+    if request.invocation.session:
+        return request.mask, False
+    # A canary's failures are not its callers': they go to an ordinary target.
+    ordinary = request.model.roster.mask_for(len(request.invocation.body))
+    rest = request.model.roster.elsewhere(ordinary, grant.target)
+    return rest, not rest & grant.target.bit
+
+
+def _may_be_sent_again(request: _Request, failure: Failure) -> bool:
+    """By the mapping table; what belongs to a session only when nothing of it was done."""
+    if failure.no_capacity:
+        return not request.invocation.session
+    return failure.retry and (failure.shrink or not request.invocation.session)
+
+
+def _answered(request: _Request, answer: TargetAnswer) -> None:
+    model, invocation = request.model, request.invocation
+    if invocation.session:
+        if answer.closed_session:
+            model.sessions.end(request.caller, invocation.session)
+    elif model.shadow is not None and invocation.on_part is None:
+        model.shadow.offer(invocation, answer)
+
+
+def _unsent(target: str) -> DeadlineExceeded:
+    message = f"the deadline passed before target {target} was asked; nothing was sent"
+    return DeadlineExceeded(message, target=target)

@@ -21,6 +21,8 @@ from simcloud_inference_router.codecs.base import (
 from simcloud_inference_router.dispatch import RoutedModel
 from simcloud_inference_router.frame_stream import FrameAnswer, FrameStream, Refused
 from simcloud_inference_router.router import Picture, Router
+from simcloud_inference_router.routing.routed_target import State, TargetSnapshot
+from simcloud_inference_router.routing.shadow import Shadow
 from simcloud_inference_router.statistics import ModelCounts
 
 FULL_NAME = "simcloud.v1.InferenceRouterService"
@@ -113,7 +115,10 @@ class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
             models = self._router.models_of(caller)
         names = sorted(model.entry.name for model in models)
         return infer_pb2.GetStatisticsResponse(
-            models=[_counts_to_wire(name, self._router.statistics.of(name)) for name in names]
+            models=[
+                _counts_to_wire(self._router.models[name], self._router.statistics.of(name))
+                for name in names
+            ]
         )
 
 
@@ -250,29 +255,34 @@ def _duration(seconds: float) -> Duration:
 
 
 def _model_to_wire(model: RoutedModel) -> infer_pb2.ModelDescription:
-    entry, target = model.entry, model.target
+    entry = model.entry
     return infer_pb2.ModelDescription(
         name=entry.name,
         versions=entry.versions,
         digest=entry.digest,
         task=entry.task,
         labels=entry.labels,
-        targets=[
-            infer_pb2.TargetDescription(
-                name=target.entry.name,
-                kind=target.entry.kind,
-                ready=target.gate.available,
-                weight=target.entry.weight,
-                in_flight=target.gate.in_flight,
-                limit=target.gate.limit,
-            )
-        ],
+        targets=[_target_to_wire(target) for target in model.snapshot()],
     )
 
 
-def _counts_to_wire(name: str, counts: ModelCounts) -> infer_pb2.ModelCounts:
+def _target_to_wire(target: TargetSnapshot) -> infer_pb2.TargetDescription:
+    return infer_pb2.TargetDescription(
+        name=target.name,
+        kind=target.kind,
+        ready=target.ready,
+        weight=target.weight,
+        in_flight=target.in_flight,
+        limit=target.limit,
+        tier=target.tier,
+        ejected=target.state is State.EJECTED,
+        role=target.role,
+    )
+
+
+def _counts_to_wire(model: RoutedModel, counts: ModelCounts) -> infer_pb2.ModelCounts:
     return infer_pb2.ModelCounts(
-        model=name,
+        model=model.entry.name,
         requests=counts.requests,
         succeeded=counts.succeeded,
         failed=counts.failed,
@@ -281,4 +291,25 @@ def _counts_to_wire(name: str, counts: ModelCounts) -> infer_pb2.ModelCounts:
         response_bytes=counts.response_bytes,
         target_time=_duration(counts.target.total_s),
         queue_time=_duration(counts.queue.total_s),
+        hedges=counts.hedges,
+        hedges_won=counts.hedges_won,
+        retry_budget_exhausted=counts.budget_exhausted,
+        canary_requests=model.canary.requests if model.canary is not None else 0,
+        shadow=_shadow_to_wire(model.shadow) if model.shadow is not None else None,
+    )
+
+
+def _shadow_to_wire(shadow: Shadow) -> infer_pb2.ShadowCounts:
+    counts = shadow.counts
+    return infer_pb2.ShadowCounts(
+        target=shadow.target.name,
+        sent=counts.sent,
+        dropped=counts.dropped,
+        agreed=counts.agreed,
+        differed=counts.differed,
+        failed=counts.failed,
+        incomparable=counts.incomparable,
+        matched=counts.matched,
+        missing=counts.missing,
+        extra=counts.extra,
     )

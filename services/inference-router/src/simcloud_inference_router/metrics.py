@@ -1,101 +1,242 @@
-"""The router's metrics, declared once, and the object that feeds them."""
+"""The router's metrics: declared once, and read from what it counts anyway when they are asked for.
+
+Nothing is done for them while a request is answered.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import accumulate
 from typing import Final
 
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.metrics_core import Metric as MetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
 from simcloud.telemetry import metrics
-from simcloud.telemetry.names import Metric, declare
-from simcloud_inference_router.routing.queue import Gate
-from simcloud_inference_router.statistics import CallTrace
-
-REQUESTS: Final = declare(
-    Metric(
-        name="simcloud_router_requests",
-        kind="counter",
-        help="Requests and frames finished, by outcome: OK, or the error's reason.",
-        labels=("model", "outcome"),
-    )
-)
-RETRIES: Final = declare(
-    Metric(
-        name="simcloud_router_retries",
-        kind="counter",
-        help="Attempts beyond the first.",
-        labels=("model",),
-    )
-)
-TARGET_DURATION: Final = declare(
-    Metric(
-        name="simcloud_router_target_duration_seconds",
-        kind="histogram",
-        help="Time of a request at its target, retries included.",
-        labels=("model",),
-    )
-)
-QUEUE_DURATION: Final = declare(
-    Metric(
-        name="simcloud_router_queue_duration_seconds",
-        kind="histogram",
-        help="Time of a request in its target's queue.",
-        labels=("model",),
-    )
-)
-TARGET_LIMIT: Final = declare(
-    Metric(
-        name="simcloud_router_target_limit",
-        kind="gauge",
-        help="Concurrency limit in force for a target.",
-        labels=("target",),
-    )
-)
-TARGET_IN_FLIGHT: Final = declare(
-    Metric(
-        name="simcloud_router_target_in_flight",
-        kind="gauge",
-        help="Requests at a target now.",
-        labels=("target",),
-    )
-)
-TARGET_WAITING: Final = declare(
-    Metric(
-        name="simcloud_router_target_waiting",
-        kind="gauge",
-        help="Requests and frames that wait for a target's slot now.",
-        labels=("target",),
-    )
-)
+from simcloud.telemetry.names import DURATION_BUCKETS_S, Kind, Metric, declare
+from simcloud_inference_router.dispatch import RoutedModel
+from simcloud_inference_router.routing.routed_target import State
+from simcloud_inference_router.statistics import Histogram, Statistics
 
 
-class ModelMetrics:
-    """Metrics of one model; the labelled series are looked up once.
+def _declare(name: str, kind: Kind, text: str, *labels: str) -> Metric:
+    return declare(Metric(name=f"simcloud_router_{name}", kind=kind, help=text, labels=labels))
+
+
+REQUESTS: Final = _declare(
+    "requests",
+    "counter",
+    "Requests and frames finished, by outcome: OK, or the error's reason.",
+    "model",
+    "outcome",
+)
+RETRIES: Final = _declare("retries", "counter", "Requests sent again after a failure.", "model")
+BUDGET_EXHAUSTED: Final = _declare(
+    "retry_budget_exhausted",
+    "counter",
+    "Requests that were not sent again, since the model's retry budget was spent.",
+    "model",
+)
+HEDGES: Final = _declare("hedges", "counter", "Second attempts while the first was late.", "model")
+HEDGES_WON: Final = _declare(
+    "hedges_won", "counter", "Second attempts that answered first.", "model"
+)
+TARGET_DURATION: Final = _declare(
+    "target_duration_seconds",
+    "histogram",
+    "Time of a request at its targets, retries included.",
+    "model",
+)
+QUEUE_DURATION: Final = _declare(
+    "queue_duration_seconds", "histogram", "Time of a request in its model's queue.", "model"
+)
+WAITING: Final = _declare(
+    "waiting", "gauge", "Requests and frames that wait for a slot of some target now.", "model"
+)
+SESSIONS: Final = _declare(
+    "sessions", "gauge", "Sessions whose target the router remembers.", "model"
+)
+CANARY: Final = _declare(
+    "canary_requests", "counter", "Requests that were drawn for the canary.", "model", "target"
+)
+SHADOW: Final = _declare(
+    "shadow_copies",
+    "counter",
+    "Copies for a shadow, by outcome: agreed, differed, failed, incomparable or dropped.",
+    *("model", "target", "outcome"),
+)
+SHADOW_PARTS: Final = _declare(
+    "shadow_compared",
+    "counter",
+    "Detections, rows or numbers compared with a shadow's: matched, missing there, or extra there.",
+    *("model", "target", "result"),
+)
+TARGET_REQUESTS: Final = _declare(
+    "target_requests", "counter", "Requests sent to a target and ended.", "model", "target"
+)
+TARGET_FAILURES: Final = _declare(
+    "target_failures", "counter", "Of these, those that brought no answer.", "model", "target"
+)
+TARGET_RETRIES: Final = _declare(
+    "target_retries", "counter", "Of these, those after a failure.", "model", "target"
+)
+TARGET_HEDGES: Final = _declare(
+    "target_hedges", "counter", "Of these, those while another was late.", "model", "target"
+)
+TARGET_PROBES: Final = _declare(
+    "target_probes",
+    "counter",
+    "Of these, those that were to show whether it is back.",
+    "model",
+    "target",
+)
+EJECTIONS: Final = _declare(
+    "target_ejections", "counter", "Times that a target was taken out.", "model", "target"
+)
+COLD_STARTS: Final = _declare(
+    "target_cold_starts",
+    "counter",
+    "Times that a target was found scaled to zero.",
+    "model",
+    "target",
+)
+TARGET_LIMIT: Final = _declare(
+    "target_limit", "gauge", "Concurrency limit in force for a target.", "model", "target"
+)
+TARGET_IN_FLIGHT: Final = _declare(
+    "target_in_flight", "gauge", "Requests at a target now.", "model", "target"
+)
+TARGET_WEIGHT: Final = _declare(
+    "target_weight", "gauge", "Weight in force; 0: nothing new goes there.", "model", "target"
+)
+TARGET_EWMA: Final = _declare(
+    "target_ewma_seconds",
+    "gauge",
+    "Peak-sensitive average time of a target's answers, by which it is chosen.",
+    "model",
+    "target",
+)
+TARGET_STATE: Final = _declare(
+    "target_state", "gauge", "1 for the state that a target is in.", "model", "target", "state"
+)
+
+
+class RouterCollector(Collector):
+    """Reads the figures of one router.
 
     Args:
-        model: name.
-        target: name of its target.
-        gate: its door, read whenever the metrics are.
+        models: its models by name.
+        statistics: their counts.
     """
 
-    def __init__(self, *, model: str, target: str, gate: Gate) -> None:
-        self._model = model
-        self._requests = metrics.counter(REQUESTS)
-        self._answered = self._requests.labels(model, "OK")
-        self._retries = metrics.counter(RETRIES).labels(model)
-        self._target = metrics.histogram(TARGET_DURATION).labels(model)
-        self._queue = metrics.histogram(QUEUE_DURATION).labels(model)
-        metrics.gauge(TARGET_LIMIT).labels(target).set_function(lambda: gate.limit)
-        metrics.gauge(TARGET_IN_FLIGHT).labels(target).set_function(lambda: gate.in_flight)
-        metrics.gauge(TARGET_WAITING).labels(target).set_function(lambda: gate.waiting)
+    def __init__(self, models: Mapping[str, RoutedModel], statistics: Statistics) -> None:
+        self._models = models
+        self._statistics = statistics
 
-    def record(self, trace: CallTrace, *, reason: str | None) -> None:
-        """Counts one finished request; ``reason`` is None when it was answered."""
-        if reason is None:
-            self._answered.inc()
-        else:
-            self._requests.labels(self._model, reason).inc()
-        if trace.attempts:
-            self._target.observe(trace.target_s)
-        if trace.attempts or trace.queue_s:
-            self._queue.observe(trace.queue_s)
-        if trace.attempts > 1:
-            self._retries.inc(trace.attempts - 1)
+    def collect(self) -> Iterable[MetricFamily]:
+        """All of them now."""
+        families = _Families()
+        for name, model in self._models.items():
+            self._of_model(families, name, model)
+            _of_shadow(families, name, model)
+            for snapshot in model.snapshot():
+                labels = (name, snapshot.name)
+                families.add(TARGET_LIMIT, labels, snapshot.limit)
+                families.add(TARGET_IN_FLIGHT, labels, snapshot.in_flight)
+                families.add(TARGET_WEIGHT, labels, snapshot.weight)
+                families.add(TARGET_EWMA, labels, snapshot.ewma_s)
+                for state in State:
+                    families.add(TARGET_STATE, (*labels, state), float(snapshot.state is state))
+            for target in model.targets:
+                labels, counts = (name, target.name), target.counts
+                families.add(TARGET_REQUESTS, labels, counts.attempts)
+                families.add(TARGET_FAILURES, labels, counts.failures)
+                families.add(TARGET_RETRIES, labels, counts.retries)
+                families.add(TARGET_HEDGES, labels, counts.hedges)
+                families.add(TARGET_PROBES, labels, counts.probes)
+                families.add(EJECTIONS, labels, counts.ejections)
+                families.add(COLD_STARTS, labels, counts.cold_starts)
+        return families.all()
+
+    def _of_model(self, families: _Families, name: str, model: RoutedModel) -> None:
+        counts = self._statistics.of(name)
+        families.add(REQUESTS, (name, "OK"), counts.succeeded)
+        for reason, number in tuple(counts.failed.items()):
+            families.add(REQUESTS, (name, reason), number)
+        labels = (name,)
+        families.add(RETRIES, labels, counts.retries)
+        families.add(BUDGET_EXHAUSTED, labels, counts.budget_exhausted)
+        families.add(HEDGES, labels, counts.hedges)
+        families.add(HEDGES_WON, labels, counts.hedges_won)
+        families.add(WAITING, labels, model.door.waiting)
+        families.add(SESSIONS, labels, len(model.sessions))
+        families.add_histogram(TARGET_DURATION, labels, counts.target_times)
+        families.add_histogram(QUEUE_DURATION, labels, counts.queue_times)
+        if model.canary is not None:
+            families.add(CANARY, (name, model.canary.target.name), model.canary.requests)
+
+
+def _of_shadow(families: _Families, name: str, model: RoutedModel) -> None:
+    if model.shadow is None:
+        return
+    counts, target = model.shadow.counts, model.shadow.target.name
+    for outcome, number in (
+        ("agreed", counts.agreed),
+        ("differed", counts.differed),
+        ("failed", counts.failed),
+        ("incomparable", counts.incomparable),
+        ("dropped", counts.dropped),
+    ):
+        families.add(SHADOW, (name, target, outcome), number)
+    for result, number in (
+        ("matched", counts.matched),
+        ("missing", counts.missing),
+        ("extra", counts.extra),
+    ):
+        families.add(SHADOW_PARTS, (name, target, result), number)
+
+
+class _Families:
+    """Families by their declaration."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, MetricFamily] = {}
+
+    def all(self) -> Iterable[MetricFamily]:
+        return self._made.values()
+
+    def add(self, metric: Metric, labels: tuple[str, ...], value: float) -> None:
+        family = self._made.get(metric.name)
+        if family is None:
+            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
+            family = self._made[metric.name] = kind(metric.name, metric.help, labels=metric.labels)
+        assert isinstance(family, CounterMetricFamily | GaugeMetricFamily)
+        family.add_metric(labels, value)
+
+    def add_histogram(self, metric: Metric, labels: tuple[str, ...], times: Histogram) -> None:
+        family = self._made.get(metric.name)
+        if family is None:
+            family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            self._made[metric.name] = family
+        assert isinstance(family, HistogramMetricFamily)
+        bounds = (*map(floatToGoString, DURATION_BUCKETS_S), "+Inf")
+        buckets = list(zip(bounds, accumulate(times.counts), strict=True))
+        family.add_metric(labels, buckets=buckets, sum_value=times.total_s)
+
+
+@contextmanager
+def exported(models: Mapping[str, RoutedModel], statistics: Statistics) -> Iterator[None]:
+    """Shows a router's figures at the process's metrics endpoint within the block."""
+    collector = RouterCollector(models, statistics)
+    metrics.REGISTRY.register(collector)
+    try:
+        yield
+    finally:
+        metrics.REGISTRY.unregister(collector)

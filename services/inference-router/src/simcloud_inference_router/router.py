@@ -18,6 +18,7 @@ from simcloud_inference_router.catalog import Catalog
 from simcloud_inference_router.codecs.base import (
     Encoded,
     MalformedAnswer,
+    Parameter,
     TensorAnswer,
     TensorCodec,
     TensorRequest,
@@ -195,7 +196,6 @@ class Router:
         """Counts one finished request; ``reason`` is None when it was answered."""
         counts = self.statistics.of(model.entry.name)
         counts.record(trace, total_s=total_s, reason=reason, now_s=self.clock.time())
-        model.metrics.record(trace, reason=reason)
 
     async def infer_tensors(
         self,
@@ -245,7 +245,14 @@ class Router:
                 await take(self._decoded(model, codec, request, part, trace))
 
         answer = await self._dispatch(
-            model, encoded, request.id, call, trace, place=place, on_part=on_part
+            model,
+            encoded,
+            request.id,
+            call,
+            trace,
+            parameters=request.parameters,
+            place=place,
+            on_part=on_part,
         )
         if place.session_id == NEW_SESSION and not answer.session:
             raise bad_answer(trace.target, "the model was asked for a session and made none")
@@ -311,7 +318,9 @@ class Router:
                 accept=picture.accept,
                 parameters=picture.parameters,
             )
-            return await self._dispatch(model, encoded, picture.id, call, trace)
+            return await self._dispatch(
+                model, encoded, picture.id, call, trace, parameters=picture.parameters
+            )
 
     def check_picture(self, caller: str, model: RoutedModel, picture: Picture) -> int:
         """Checks what can be known before anything is read.
@@ -325,7 +334,7 @@ class Router:
         """
         data = picture.data
         size = data.length if isinstance(data, FrameRef) else len(data)
-        limit = min(model.target.entry.max_request_bytes, self.payloads.limit)
+        limit = min(model.roster.max_request_bytes, self.payloads.limit)
         if not 1 <= size <= limit:
             where = "frame.ref.length" if isinstance(data, FrameRef) else "frame.inline.data"
             problem = f"expected 1 to {limit} bytes for model {model.entry.name}, found {size}"
@@ -342,9 +351,14 @@ class Router:
         call: Call,
         trace: CallTrace,
         *,
+        parameters: Mapping[str, Parameter],
         place: Place = ANYWHERE,
         on_part: TakePart | None = None,
     ) -> TargetAnswer:
+        # Frames of streams share theirs: a priority among them would order nothing.
+        priority = 0 if call.patient else parameters.get("priority", 0)
+        if not isinstance(priority, int):
+            raise InvalidRequest("parameters[priority]", f"expected a number, found {priority!r}")
         attributes = list(encoded.parameters.items())
         if call.traceparent:
             attributes.append(("traceparent", call.traceparent))
@@ -360,5 +374,20 @@ class Router:
             on_part=on_part,
         )
         return await self._dispatcher.call(
-            model, invocation, deadline=call.deadline, patient=call.patient, trace=trace
+            model,
+            invocation,
+            deadline=call.deadline,
+            patient=call.patient,
+            trace=trace,
+            caller=call.caller,
+            priority=priority,
+            canary_value=_canary_value(model, parameters),
         )
+
+
+def _canary_value(model: RoutedModel, parameters: Mapping[str, Parameter]) -> str:
+    """Value that the model's canary draws by; empty where it draws by something else."""
+    canary = model.entry.canary
+    if canary is None or not canary.parameter:
+        return ""
+    return str(parameters.get(canary.parameter, ""))

@@ -144,20 +144,26 @@ class ModelDescription(_message.Message):
     def __init__(self, name: _Optional[str] = ..., versions: _Optional[_Iterable[str]] = ..., digest: _Optional[str] = ..., task: _Optional[str] = ..., labels: _Optional[_Iterable[str]] = ..., targets: _Optional[_Iterable[_Union[TargetDescription, _Mapping]]] = ...) -> None: ...
 
 class TargetDescription(_message.Message):
-    __slots__ = ("name", "kind", "ready", "weight", "in_flight", "limit")
+    __slots__ = ("name", "kind", "ready", "weight", "in_flight", "limit", "tier", "ejected", "role")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     READY_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     IN_FLIGHT_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    EJECTED_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: str
     ready: bool
     weight: float
     in_flight: int
     limit: int
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., ready: bool = ..., weight: _Optional[float] = ..., in_flight: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+    tier: int
+    ejected: bool
+    role: str
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[str] = ..., ready: bool = ..., weight: _Optional[float] = ..., in_flight: _Optional[int] = ..., limit: _Optional[int] = ..., tier: _Optional[int] = ..., ejected: bool = ..., role: _Optional[str] = ...) -> None: ...
 
 class GetStatisticsRequest(_message.Message):
     __slots__ = ("model",)
@@ -172,7 +178,7 @@ class GetStatisticsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[ModelCounts, _Mapping]]] = ...) -> None: ...
 
 class ModelCounts(_message.Message):
-    __slots__ = ("model", "requests", "succeeded", "failed", "retries", "request_bytes", "response_bytes", "target_time", "queue_time")
+    __slots__ = ("model", "requests", "succeeded", "failed", "retries", "request_bytes", "response_bytes", "target_time", "queue_time", "hedges", "hedges_won", "retry_budget_exhausted", "canary_requests", "shadow")
     class FailedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -189,6 +195,11 @@ class ModelCounts(_message.Message):
     RESPONSE_BYTES_FIELD_NUMBER: _ClassVar[int]
     TARGET_TIME_FIELD_NUMBER: _ClassVar[int]
     QUEUE_TIME_FIELD_NUMBER: _ClassVar[int]
+    HEDGES_FIELD_NUMBER: _ClassVar[int]
+    HEDGES_WON_FIELD_NUMBER: _ClassVar[int]
+    RETRY_BUDGET_EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
+    CANARY_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
     model: str
     requests: int
     succeeded: int
@@ -198,4 +209,33 @@ class ModelCounts(_message.Message):
     response_bytes: int
     target_time: _duration_pb2.Duration
     queue_time: _duration_pb2.Duration
-    def __init__(self, model: _Optional[str] = ..., requests: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[_Mapping[str, int]] = ..., retries: _Optional[int] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ..., target_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    hedges: int
+    hedges_won: int
+    retry_budget_exhausted: int
+    canary_requests: int
+    shadow: ShadowCounts
+    def __init__(self, model: _Optional[str] = ..., requests: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[_Mapping[str, int]] = ..., retries: _Optional[int] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ..., target_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hedges: _Optional[int] = ..., hedges_won: _Optional[int] = ..., retry_budget_exhausted: _Optional[int] = ..., canary_requests: _Optional[int] = ..., shadow: _Optional[_Union[ShadowCounts, _Mapping]] = ...) -> None: ...
+
+class ShadowCounts(_message.Message):
+    __slots__ = ("target", "sent", "dropped", "agreed", "differed", "failed", "incomparable", "matched", "missing", "extra")
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
+    AGREED_FIELD_NUMBER: _ClassVar[int]
+    DIFFERED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    INCOMPARABLE_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    EXTRA_FIELD_NUMBER: _ClassVar[int]
+    target: str
+    sent: int
+    dropped: int
+    agreed: int
+    differed: int
+    failed: int
+    incomparable: int
+    matched: int
+    missing: int
+    extra: int
+    def __init__(self, target: _Optional[str] = ..., sent: _Optional[int] = ..., dropped: _Optional[int] = ..., agreed: _Optional[int] = ..., differed: _Optional[int] = ..., failed: _Optional[int] = ..., incomparable: _Optional[int] = ..., matched: _Optional[int] = ..., missing: _Optional[int] = ..., extra: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,170 @@
+"""One target as its model's door sees it: what it is at, how it does, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from simcloud_inference_router.model_options import OutlierOptions
+from simcloud_inference_router.routing.health import Health
+from simcloud_inference_router.routing.latency import PeakEwma
+from simcloud_inference_router.routing.limiter import AimdLimit
+from simcloud_inference_router.target_entry import TargetEntry
+from simcloud_inference_router.targets.base import Target
+
+
+class State(StrEnum):
+    """Whether a target is in the traffic."""
+
+    OPEN = "open"
+    """It is."""
+    EJECTED = "ejected"
+    """It failed too often: out until its time is over and one request has come through."""
+    COLD = "cold"
+    """It is scaled to zero: one request goes through at a time, the others wait."""
+
+
+@dataclass(slots=True)
+class TargetCounts:
+    """What became of one target since the process began."""
+
+    attempts: int = 0
+    """Requests sent, copies for a shadow among them."""
+    failures: int = 0
+    """Attempts that brought no answer."""
+    ejections: int = 0
+    cold_starts: int = 0
+    probes: int = 0
+    """Requests sent to see whether it is back, or there."""
+    hedges: int = 0
+    """Second attempts sent to it while a first was late."""
+    hedges_won: int = 0
+    """Of these, those that answered first."""
+    retries: int = 0
+    """Requests sent to it after a failure, here or elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSnapshot:
+    """One target at one moment."""
+
+    name: str
+    kind: str
+    role: str
+    """`ordinary`, `canary` or `shadow`."""
+    tier: int
+    weight: float
+    """Weight in force; 0 takes nothing new."""
+    drained: bool
+    state: State
+    ready: bool
+    """Whether it answered lately; False also for a model's only target, which is never ejected."""
+    in_flight: int
+    limit: int
+    ewma_s: float
+    """Peak-sensitive average time of an answer, seconds; 0: not known."""
+
+
+class RoutedTarget:
+    """A target with its limit, its latency and its health. Its door alone changes it.
+
+    Args:
+        entry: the catalogue's description.
+        target: how it is asked.
+        limit: how much at once.
+        outlier: when it is taken out.
+        role: `ordinary`, `canary` or `shadow`.
+    """
+
+    __slots__ = (
+        "accepts",
+        "bit",
+        "counts",
+        "drained",
+        "entry",
+        "health",
+        "in_flight",
+        "latency",
+        "limit",
+        "probing",
+        "role",
+        "session_bit",
+        "shut_until",
+        "state",
+        "target",
+        "weight",
+    )
+
+    def __init__(
+        self,
+        entry: TargetEntry,
+        target: Target,
+        *,
+        limit: AimdLimit,
+        outlier: OutlierOptions,
+        role: str = "ordinary",
+    ) -> None:
+        self.entry = entry
+        self.target = target
+        self.limit = limit
+        self.role = role
+        self.latency = PeakEwma()
+        self.health = Health(outlier)
+        self.counts = TargetCounts()
+        self.in_flight = 0
+        self.weight = entry.weight
+        self.drained = False
+        self.state = State.OPEN
+        self.shut_until = 0.0
+        """When a target that is not open may be probed."""
+        self.probing = False
+        """Whether a probe is on its way."""
+        self.bit = 1
+        """Its bit in the masks of requests; given by the door."""
+        self.session_bit = 0
+        """Its bit in the masks of sessions that live on it: they outlast a drain."""
+        self.accepts = 1
+        """Bits of the masks that it takes now."""
+
+    @property
+    def name(self) -> str:
+        """Name in the catalogue."""
+        return self.entry.name
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answered lately."""
+        return self.state is State.OPEN and not self.health.unwell
+
+    def place(self, index: int) -> None:
+        """Takes its bits: two of its own among those of the model's targets."""
+        self.bit = 1 << 2 * index
+        self.session_bit = 2 << 2 * index
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Brings ``accepts`` up to date after a change of ``weight`` or ``drained``."""
+        takes_new = self.weight > 0 and not self.drained
+        self.accepts = self.session_bit | (self.bit if takes_new else 0)
+
+    def has_room(self, now: float) -> bool:
+        """Whether one more may go there: a slot under the limit, and if it is shut, as a probe."""
+        if self.in_flight >= self.limit.limit:
+            return False
+        return self.state is State.OPEN or (not self.probing and now >= self.shut_until)
+
+    def snapshot(self, now: float) -> TargetSnapshot:
+        """How it is now."""
+        return TargetSnapshot(
+            name=self.name,
+            kind=self.entry.kind,
+            role=self.role,
+            tier=self.entry.tier,
+            weight=0.0 if self.drained else self.weight,
+            drained=self.drained,
+            state=self.state,
+            ready=self.ready,
+            in_flight=self.in_flight,
+            limit=self.limit.limit,
+            ewma_s=self.latency.value(now),
+        )
