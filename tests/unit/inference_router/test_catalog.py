@@ -77,7 +77,10 @@ def test_labels_come_from_a_file_beside_the_catalogue(tmp_path: Path) -> None:
         ({"targets": []}, "targets"),
         ({"targets": [{"name": "a", "kind": "sagemaker"}]}, "needs `endpoint`"),
         ({"targets": [{"name": "a", "kind": "container"}]}, "needs `url`"),
-        ({"targets": [{**TARGET, "kind": "container", "url": "http://h:1"}]}, "endpoint means nothing"),
+        (
+            {"targets": [{**TARGET, "kind": "container", "url": "http://h:1"}]},
+            "endpoint means nothing",
+        ),
         ({"targets": [{**TARGET, "kind": "lambda"}]}, "kind"),
         ({"targets": [{**TARGET, "variant": "a b"}]}, "variant"),
         ({"targets": [{**TARGET, "max_request_bytes": 0}]}, "max_request_bytes"),
@@ -88,6 +91,44 @@ def test_labels_come_from_a_file_beside_the_catalogue(tmp_path: Path) -> None:
         ({"labels": ["a"], "labels_file": "b"}, "not both"),
         ({"labels_file": "absent.txt"}, "can't be read"),
         ({"colour": "red"}, "colour"),
+        ({"targets": [{**TARGET, "kind": "sagemaker_async"}]}, "needs `input_prefix`"),
+        (
+            {"targets": [{**TARGET, "inline_bytes": 1, "delete_output": True}]},
+            "delete_output, inline_bytes mean nothing for kind sagemaker; remove them",
+        ),
+        (
+            {"targets": [{**TARGET, "kind": "sagemaker_serverless", "variant": "a"}]},
+            "variant means",
+        ),
+        (
+            {"targets": [{**TARGET, "kind": "sagemaker_serverless", "max_request_bytes": 5 << 20}]},
+            "at most 4194304 for kind sagemaker_serverless",
+        ),
+        ({"targets": [{**TARGET, "kind": "sagemaker_stream", "sessions": True}]}, "sessions means"),
+        (
+            {"targets": [{"name": "a", "kind": "aws_inference_router", "inference_router": "r"}]},
+            "needs `routing_target`",
+        ),
+        ({"targets": [{**TARGET, "target_models": [""]}]}, "target_models"),
+        ({"decoupled": True}, "decoupled needs targets of kind sagemaker_stream; others: det"),
+        (
+            {"decoupled": True, "targets": [{**TARGET, "kind": "sagemaker_stream"}]},
+            "decoupled needs a codec that reads parts",
+        ),
+        (
+            {
+                "targets": [
+                    {**TARGET, "kind": "sagemaker_stream", "part_framing": "lines"},
+                ]
+            },
+            "part_framing means nothing",
+        ),
+        ({"tensor_codec": "csv", "outputs": [TENSOR, TENSOR]}, "one tensor each way"),
+        ({"tensor_codec": "csv", "inputs": [{**TENSOR, "shape": [-1]}]}, "two dimensions"),
+        ({"tensor_codec": "csv", "outputs": [{**TENSOR, "datatype": "BYTES"}]}, "of numbers"),
+        ({"tensor_codec": "bytes"}, r"BYTES of shape \[1\]"),
+        ({"tensor_codec": "instances_json", "outputs": [{**TENSOR, "shape": [4]}]}, "-1 first"),
+        ({"media_type": "text/plain"}, "mean nothing for codec triton_binary"),
     ],
 )
 def test_a_wrong_catalogue_is_refused_with_the_place_and_the_problem(
@@ -95,6 +136,36 @@ def test_a_wrong_catalogue_is_refused_with_the_place_and_the_problem(
 ) -> None:
     with pytest.raises(PreconditionFailed, match=problem):
         load_catalog(written(tmp_path, {**MODEL, **change}))
+
+
+def test_limits_and_times_are_those_of_the_kind_unless_given(tmp_path: Path) -> None:
+    s3 = {"input_prefix": "bucket/in", "output_prefix": "bucket/out"}
+    targets = [
+        TARGET,
+        {**TARGET, "kind": "sagemaker_serverless"},
+        {**TARGET, "kind": "sagemaker_async", **s3},
+        {**TARGET, "kind": "sagemaker_stream"},
+        {
+            "name": "det",
+            "kind": "aws_inference_router",
+            "inference_router": "fleet",
+            "routing_target": "det",
+        },
+        {**TARGET, "timeout_s": 5, "max_request_bytes": 25 << 20},
+    ]
+    found = []
+    for target in targets:
+        catalog = load_catalog(written(tmp_path, {**MODEL, "targets": [target]}))
+        (entry,) = catalog.model("det").targets
+        found.append((entry.timeout_s, entry.max_request_bytes))
+    assert found == [
+        (60, 6_291_456),
+        (60, 4 << 20),
+        (900, 1 << 30),
+        (480, 6_291_456),
+        (170, 6_291_456),
+        (5, 25 << 20),
+    ]
 
 
 def test_names_are_unique_over_models_and_over_targets(tmp_path: Path) -> None:

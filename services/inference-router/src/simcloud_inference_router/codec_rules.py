@@ -31,14 +31,16 @@ def codec_problems(model: ModelEntry) -> Iterator[str]:
 
 
 def answer_problems(model: ModelEntry) -> Iterator[str]:
-    """What does not go together with several answers to one request, a sentence each."""
+    """What does not go together with several answers to one request or several requests, likewise."""
     if model.decoupled:
         others = [each.name for each in model.targets if each.kind != "sagemaker_stream"]
         if others:
             yield f"decoupled needs targets of kind sagemaker_stream; others: {', '.join(others)}"
         if model.tensor_codec not in _IN_PARTS:
             yield f"decoupled needs a codec that reads parts: {', '.join(sorted(_IN_PARTS))}"
-    elif any(each.part_framing != "parts" for each in model.targets):
+    if len({each.sessions for each in model.targets}) > 1:
+        yield "either all targets keep sessions or none"
+    if not model.decoupled and any(each.part_framing != "parts" for each in model.targets):
         yield "part_framing means nothing for a model that is not decoupled; remove it"
 
 
