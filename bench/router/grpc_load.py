@@ -226,6 +226,16 @@ class Load:
         for connection in self._connections:
             connection.close()
 
+    @property
+    def answered(self) -> int:
+        """Calls of the run under way that came back with a message so far."""
+        return sum(each.outcome.answered for each in self._connections)
+
+    @property
+    def failed(self) -> int:
+        """Calls of the run under way that came back without one so far."""
+        return sum(each.outcome.failed for each in self._connections)
+
     async def closed(self, *, concurrency: int, calls: int) -> Outcome:
         """``calls`` calls, ``concurrency`` at once: as many a second as the server takes."""
         left, ended = calls, asyncio.Event()

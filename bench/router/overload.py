@@ -11,6 +11,7 @@ end of it 99 % answered again.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
-from grpc_load import Load, Outcome
+from grpc_load import Load
 from stand import INFER_PATH, Peer, endpoint, request, router
 
 SLOTS: Final = 4
@@ -32,18 +33,13 @@ MEMORY_BAR_MIB: Final = 16.0
 """Growth in the second half of the overload; the first fills caches and pools."""
 
 
-def goodput(outcome: Outcome) -> float:
-    """Answers a second, until the last call had its answer."""
-    return outcome.answered / outcome.seconds
-
-
 async def peak(load: Load, seconds: float) -> float:
     """The most that gets through: as many at once as the endpoint takes, with some to wait."""
     outcomes = [
         await load.closed(concurrency=SLOTS + waiting, calls=round(CAPACITY * seconds / 3))
         for waiting in (0, 2, 4)
     ]
-    return max(goodput(outcome) for outcome in outcomes)
+    return max(outcome.answered / outcome.seconds for outcome in outcomes)
 
 
 async def recovery_s(load: Load) -> float:
@@ -58,24 +54,36 @@ async def recovery_s(load: Load) -> float:
             return took_s
 
 
+async def overloaded(load: Load, ours: Peer, seconds: float) -> tuple[float, float]:
+    """Goodput under ten times the capacity, and MiB by which memory grew in the second half."""
+    async with asyncio.TaskGroup() as group:
+        offered = group.create_task(load.open(rate=CAPACITY * 10, seconds=seconds))
+        # The first fifth fills the queues.
+        await asyncio.sleep(seconds / 5)
+        counts = [(time.perf_counter(), load.answered, load.failed, ours.memory_mib())]
+        for _ in range(4):
+            await asyncio.sleep(seconds / 5)
+            counts.append((time.perf_counter(), load.answered, load.failed, ours.memory_mib()))
+            (then, answers, failures, _), (now, more_answers, more_failures, memory) = counts[-2:]
+            sys.stdout.write(
+                f"  offered {CAPACITY * 10:.0f}/s: {(more_answers - answers) / (now - then):.0f}/s "
+                f"answered, {(more_failures - failures) / (now - then):.0f}/s refused, "
+                f"{memory:.1f} MiB\n"
+            )
+    sys.stdout.write(f"  of those answered, p99 {offered.result().percentile_ms(0.99):.0f} ms\n")
+    got = (counts[-1][1] - counts[0][1]) / (counts[-1][0] - counts[0][0])
+    return got, counts[-1][3] - counts[2][3]
+
+
 async def measure(ours: Peer, seconds: float) -> bool:
     """Prints the figures; whether all bars are reached."""
     message = request().SerializeToString()
     async with Load(ours.port, path=INFER_PATH, message=message, connections=8) as load:
         most = await peak(load, seconds / 2)
         sys.stdout.write(f"peak {most:.0f}/s of {CAPACITY:.0f}/s\n")
-        memory: list[float] = []
-        got: list[float] = []
-        for _ in range(4):
-            outcome = await load.open(rate=CAPACITY * 10, seconds=seconds / 4)
-            got.append(goodput(outcome))
-            memory.append(ours.memory_mib())
-            sys.stdout.write(
-                f"  offered {CAPACITY * 10:.0f}/s: {got[-1]:.0f}/s answered, {outcome.failed} "
-                f"refused, p99 {outcome.percentile_ms(0.99):.0f} ms, {memory[-1]:.1f} MiB\n"
-            )
-        kept, grown = sum(got) / len(got) / most, memory[-1] - memory[1]
+        got, grown = await overloaded(load, ours, seconds)
         after_s = await recovery_s(load)
+    kept = got / most
     sys.stdout.write(
         f"goodput {kept:.2f} of the peak (bar {GOODPUT_BAR}), memory {grown:+.1f} MiB in the "
         f"second half (bar {MEMORY_BAR_MIB:g}), all answered again after {after_s:.1f} s "
