@@ -43,6 +43,23 @@ system:
 run: setup ## The main job: 48 labelled frames from scene to score, on this machine
 	$(BIN)/simcloud run scenes/showroom/spec.yaml --frames $(FRAMES) --frames-per-shard 12
 
+.PHONY: images
+images: ## The container images, by docker compose
+	@. ./.env && scripts/base-image $$BASE_IMAGE
+	@# The authorities that this machine trusts, for package indexes behind an own one.
+	@bundle=/etc/ssl/certs/ca-certificates.crt; test -e $$bundle || bundle=/dev/null; \
+	    BUILD_CA_BUNDLE=$${BUILD_CA_BUNDLE:-$$bundle} DOCKER_BUILDKIT=1 \
+	    docker compose --profile tools build
+
+.PHONY: up
+up: images ## The whole system under docker compose, on this machine
+	@mkdir -p output
+	docker compose up -d --no-build --wait
+
+.PHONY: down
+down: ## Stops what `make up` started; its data stay (docker compose down -v forgets them)
+	docker compose down
+
 .PHONY: clean
 clean: ## Removes the demo's data and what tools have cached; keeps the virtual environment
 	rm -rf .simcloud .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -51,7 +68,11 @@ clean: ## Removes the demo's data and what tools have cached; keeps the virtual 
 
 .PHONY: test
 test: setup ## Every test that needs no Docker, a file a process, JOBS of them at once
-	$(BIN)/python -m pytest tests -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest tests --ignore tests/docker -n $(JOBS) --dist loadfile
+
+.PHONY: test-docker
+test-docker: $(INSTALLED) ## The images and the compose stack; brings an engine where none runs
+	scripts/test-docker
 
 .PHONY: test-unit
 test-unit: $(INSTALLED) ## Unit tests alone: no sockets, no processes

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,7 +25,6 @@ from simcloud.rpc.server import (
     RunningServer,
     ServerSettings,
     Service,
-    TlsSettings,
     running_server,
 )
 from simcloud.rpc.status import client_errors
@@ -508,76 +506,3 @@ async def test_a_wildcard_address_is_reachable_by_loopback() -> None:
 
 
 # TLS.
-
-
-def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority, a server of `localhost` and a client `spiffe://prod/trainer`, signed by it."""
-    folder = tmp_path_factory.mktemp("certificates")
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    _openssl(
-        *("req", "-x509", *key, "-days", "2", "-subj", "/CN=test authority"),
-        *("-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.pem"),
-    )
-    for name, alternative in (
-        ("server", "DNS:localhost"),
-        ("client", "URI:spiffe://prod/trainer"),
-        ("plain", ""),
-    ):
-        request = f"{folder}/{name}.csr"
-        _openssl(
-            *("req", "-new", *key, "-subj", f"/CN={name} name"),
-            *("-keyout", f"{folder}/{name}.key", "-out", request),
-        )
-        extensions = folder / f"{name}.ext"
-        extensions.write_text(f"subjectAltName={alternative}\n" if alternative else "")
-        _openssl(
-            *("x509", "-req", "-in", request, "-days", "2", "-CAcreateserial"),
-            *("-CA", f"{folder}/ca.pem", "-CAkey", f"{folder}/ca.key"),
-            *("-extfile", str(extensions), "-out", f"{folder}/{name}.pem"),
-        )
-    return folder
-
-
-def _tls(folder: Path, name: str, **more: Any) -> TlsSettings:
-    return TlsSettings(cert=folder / f"{name}.pem", key=folder / f"{name}.key", **more)
-
-
-async def test_the_caller_is_who_its_certificate_says(certificates: Path) -> None:
-    ca = certificates / "ca.pem"
-    runtime = _Runtime()
-    settings = ServerSettings(tls=_tls(certificates, "server", client_ca=ca))
-    async with running_server(settings, services=[Service(_SERVICE, runtime.add)]) as server:
-        for name, identity in (("client", b"spiffe://prod/trainer"), ("plain", b"plain name")):
-            tls = _tls(certificates, name, server_ca=ca, server_name="localhost")
-            async with connect(server.address, tls=tls) as channel:
-                assert await _unary(channel, "Caller") == identity
-        without = TlsSettings(server_ca=ca, server_name="localhost")
-        async with connect(server.address, tls=without) as channel:
-            with pytest.raises(NotReady), client_errors():
-                await _unary(channel, "Caller", timeout_s=5)
-        async with connect(server.address) as channel:
-            with pytest.raises(NotReady), client_errors():
-                await _unary(channel, "Caller", timeout_s=5)
-
-
-async def test_without_client_certificates_callers_are_anonymous(certificates: Path) -> None:
-    runtime = _Runtime()
-    settings = ServerSettings(tls=_tls(certificates, "server"))
-    tls = TlsSettings(server_ca=certificates / "ca.pem", server_name="localhost")
-    async with (
-        running_server(settings, services=[Service(_SERVICE, runtime.add)]) as server,
-        connect(server.address, tls=tls) as channel,
-    ):
-        assert await _unary(channel, "Caller") == b"anonymous"
-
-
-async def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
-    settings = ServerSettings(tls=_tls(tmp_path, "no"))
-    with pytest.raises(Exception, match=r"tls\.key: .*no\.key can't be read: No such file"):
-        async with running_server(settings, services=[]):
-            pass
