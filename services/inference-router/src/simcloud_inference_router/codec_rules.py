@@ -31,7 +31,7 @@ def codec_problems(model: ModelEntry) -> Iterator[str]:
 
 
 def answer_problems(model: ModelEntry) -> Iterator[str]:
-    """What does not go together with several answers to one request or several requests, likewise."""
+    """What does not go together with answers or requests that belong together, likewise."""
     if model.decoupled:
         others = [each.name for each in model.targets if each.kind != "sagemaker_stream"]
         if others:
