@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import islice
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -131,6 +133,14 @@ async def test_wrong_input_ends_its_own_stream_with_a_precise_status(
     gap[2].chunk.layer = 2
     long = messages([left])
     long[1].chunk.data = bytes(MIB + 1)
+    more = messages([left])
+    more[1].chunk.data += b"x"
+    fewer = messages([left])
+    fewer[1].chunk.data = fewer[1].chunk.data[:-1]
+    claims = messages([left])
+    claims[0].frame.layers[0].crc64nvme ^= 1
+    everything = [small(frame, camera) for frame in range(8) for camera in CAMERAS]
+    commit = Request(commit=uploader_pb2.CommitShard(frame_count=16))
     cases = [
         ([begin, *messages([small(1, "left")])], "INVALID_ARGUMENT", "expected 0, found 1"),
         ([begin, *messages([right])], "INVALID_ARGUMENT", "expected 'left'"),
@@ -154,14 +164,70 @@ async def test_wrong_input_ends_its_own_stream_with_a_precise_status(
         ([begin, *messages([replace(left, layers=left.layers[:2])])],
          "INVALID_ARGUMENT", "the spec asks for"),
         ([begin, Request()], "INVALID_ARGUMENT", "empty"),
+        ([begin, *more], "INVALID_ARGUMENT", "more than"),
+        ([begin, *fewer], "INVALID_ARGUMENT", "chunk.layer"),
+        ([begin, *claims], "INVALID_ARGUMENT", "frame.record.layers"),
+        ([begin, *messages([left, right, left])], "INVALID_ARGUMENT", "expected 1, found 0"),
+        ([begin, *messages(everything), Request(commit=uploader_pb2.CommitShard(frame_count=15))],
+         "INVALID_ARGUMENT", "commit.frame_count"),
+        ([begin, *messages([*everything, small(8, "left")])], "INVALID_ARGUMENT", "beyond"),
     ]  # fmt: skip
+    neighbour = PLAN.shard(1)
     async with served(small_settings(s3_server.settings), location) as (stub, client, _):
-        for sent, code, words in cases:
-            error = await status_of(stub, sent)
-            assert error.code().name == code, error.details()
-            assert words in (error.details() or ""), error.details()
+        async with client.open_shard(
+            location,
+            neighbour,
+            spec_digest=SPEC_DIGEST,
+            fingerprint=FINGERPRINT,
+            cameras=len(CAMERAS),
+            max_frame_bytes=MAX_FRAME_BYTES,
+        ) as beside:
+            frames = iter(frames_from(neighbour.first, neighbour.end, small))
+            for sent, code, words in cases:
+                for frame in islice(frames, 1):
+                    await beside.send(frame)
+                error = await status_of(stub, sent)
+                assert error.code().name == code, error.details()
+                assert words in (error.details() or ""), error.details()
+                assert type(error_from_rpc(error)).__name__ in {"InvalidRequest", "Corruption"}
+            for frame in frames:
+                await beside.send(frame)
+            assert (await beside.commit()).stored_frames == 16
+            # Not one of them was noticed on the other stream.
+            assert beside.reconnects == 0
+        error = await status_of(stub, [begin, *messages(everything), commit, commit])
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "came after commit" in (error.details() or "")
         committed = await send_shard(client, location, SHARD, make=small)
     assert committed.stored_frames == 16
+
+
+async def test_bytes_that_are_no_message_are_wrong_input_and_no_fault_of_ours(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    async with (
+        running_uploader(small_settings(s3_server.settings)) as (_, running),
+        connect(running.address) as channel,
+    ):
+        await UploaderClient(channel).create_run(location, spec=SPEC, plan=PLAN)
+        stub = uploader_pb2_grpc.UploaderServiceStub(channel)
+        raw = channel.stream_stream(
+            "/simcloud.v1.UploaderService/UploadShard",
+            request_serializer=lambda sent: sent,
+            response_deserializer=uploader_pb2.UploadShardResponse.FromString,
+        )
+        opens = open_message(location).SerializeToString()
+        for sent, words in (([b"\xff"], "must be the first"), ([opens, b"\x1a\x05"], "damaged")):
+            call = raw()
+            for message in sent:
+                await call.write(message)
+            error = await ends_with(call)
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert words in (error.details() or "")
+        again = stub.UploadShard()
+        await again.write(open_message(location))
+        assert (await again.read()).WhichOneof("message") == "opened"
+        again.cancel()
 
 
 async def test_an_open_that_can_not_work_is_refused_before_any_frame(
@@ -199,7 +265,9 @@ async def test_an_open_that_can_not_work_is_refused_before_any_frame(
                 assert error.retry_after_s is None
 
 
-async def ends_with(call: Call) -> grpc.aio.AioRpcError:
+async def ends_with(
+    call: grpc.aio.StreamStreamCall[Any, uploader_pb2.UploadShardResponse],
+) -> grpc.aio.AioRpcError:
     """Reads a stream to the error it ends with."""
     try:
         while await call.read() is not grpc.aio.EOF:

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from support.uploading import PART_BYTES
 class UploaderProcess:
     """``python -m simcloud_uploader`` on a port that stays the same over restarts."""
 
-    def __init__(self, folder: Path, s3: S3Server) -> None:
+    def __init__(self, folder: Path, s3: S3Server, flags: Mapping[str, str]) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{probe.getsockname()[1]}"
         self._folder = folder
         self._s3 = s3
+        self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
@@ -49,6 +50,7 @@ class UploaderProcess:
             "--port-file": str(port_file),
             "--part-size-bytes": str(PART_BYTES),
             "--stale-after-s": "1.5",
+            **self._flags,
         }
         with (self._folder / "uploader.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -69,14 +71,23 @@ class UploaderProcess:
         self._process = None
         return status
 
+    @property
+    def pid(self) -> int:
+        """Its process id while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def close(self) -> None:
         if self._process is not None:
             self.send_signal(signal.SIGKILL)
 
 
 @contextmanager
-def uploader_process(folder: Path, s3: S3Server) -> Iterator[UploaderProcess]:
-    process = UploaderProcess(folder, s3)
+def uploader_process(
+    folder: Path, s3: S3Server, flags: Mapping[str, str] | None = None
+) -> Iterator[UploaderProcess]:
+    """An uploader that is killed at the end; ``flags`` go to its command line."""
+    process = UploaderProcess(folder, s3, flags or {})
     try:
         yield process
     finally:

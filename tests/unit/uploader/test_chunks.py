@@ -52,8 +52,7 @@ def test_any_other_shape_is_what_protobuf_makes_of_it(message: bytes) -> None:
     try:
         expected = Request.FromString(message)
     except DecodeError:
-        with pytest.raises(DecodeError):
-            read_request(message)
+        assert read_request(message) == Request()
         return
     read = read_request(message)
     if isinstance(read, LayerPiece):

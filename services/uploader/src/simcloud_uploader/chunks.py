@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from google.protobuf.message import DecodeError
+
 from simcloud.v1 import frame_pb2, uploader_pb2
 from simcloud_uploader.receive import LayerPiece
 
@@ -21,11 +23,16 @@ _DATA: Final = frame_pb2.LayerChunk.DATA_FIELD_NUMBER << 3 | 2
 def read_request(message: bytes) -> LayerPiece | uploader_pb2.UploadShardRequest:
     """One message of an UploadShard client; the data of a chunk is a view of it.
 
-    Raises:
-        google.protobuf.message.DecodeError: it is not one.
+    What is none comes back as the empty message, which no client may send: raised here, gRPC would
+    say INTERNAL and hide what is wrong.
     """
     piece = _piece(message)
-    return piece if piece is not None else uploader_pb2.UploadShardRequest.FromString(message)
+    if piece is not None:
+        return piece
+    try:
+        return uploader_pb2.UploadShardRequest.FromString(message)
+    except DecodeError:
+        return uploader_pb2.UploadShardRequest()
 
 
 def _piece(message: bytes) -> LayerPiece | None:

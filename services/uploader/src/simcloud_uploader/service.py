@@ -196,7 +196,7 @@ def _request_from_wire(message: uploader_pb2.UploadShardRequest) -> Request:
         case "open":
             raise InvalidRequest("open", "came twice; a stream is for one shard")
         case _:
-            raise InvalidRequest("message", "is empty or unknown to this version")
+            raise InvalidRequest("message", "is empty, damaged or unknown to this version")
 
 
 def _frame_from_wire(message: frame_pb2.FrameHeader) -> FrameStart:
