@@ -1,13 +1,18 @@
-"""What Complete's unclear answers mean, and when an upload is nobody's."""
+"""What Complete's unclear answers mean, when an upload is nobody's, how often parts are tried."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from simcloud.dataset.layout import RunLocation
 from simcloud.errors import SimcloudError
+from simcloud.s3.body import Pieces
+from simcloud.s3.client import S3Client
 from simcloud.s3.errors import (
     BadDigest,
     ConditionalConflict,
@@ -16,14 +21,20 @@ from simcloud.s3.errors import (
     NoSuchUpload,
     ObjectExists,
     ServerFailed,
+    SlowDown,
 )
+from simcloud.s3.faults import Fault, inject, plan_of
 from simcloud.s3.multipart import ListedUpload
-from simcloud.s3.objects import ObjectInfo
-from simcloud_uploader.multipart import WRITER_METADATA, Verdict, judge
+from simcloud.s3.objects import ObjectInfo, ObjectStore
+from simcloud.s3.retrying import RetryPolicy
+from simcloud_uploader.multipart import WRITER_METADATA, PartUploader, Upload, Verdict, judge
+from simcloud_uploader.parts import Part
 from simcloud_uploader.slots import AdaptiveSlots
 from simcloud_uploader.sweeper import abandoned
 from support.clock import ManualClock
 
+_NOWHERE = cast("S3Client", SimpleNamespace(upload_part=print))
+"""A client that is never reached: the plan answers for it."""
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 UNCLEAR: tuple[type[SimcloudError], ...] = (NoAnswer, ServerFailed)
 LOST: tuple[type[SimcloudError], ...] = (ConditionalConflict, InvalidPart, NoSuchUpload, BadDigest)
@@ -99,6 +110,29 @@ async def test_slots_are_halved_by_slow_down_and_regained_one_a_round() -> None:
         clock.advance(1.0)
         slots.slow_down()
     assert slots.limit == 1
+
+
+async def test_an_outage_is_retried_by_a_share_of_the_parts_and_no_more() -> None:
+    """A fifth of the parts and 100 in ten seconds, however many fail and may be tried again."""
+    plan = plan_of(Fault("upload_part", times=10_000))
+    clock = ManualClock()
+    store = ObjectStore(inject(_NOWHERE, plan), retry=RetryPolicy(attempts=1))
+    parts = PartUploader(store, slots=AdaptiveSlots(64, clock), clock=clock, attempts=2)
+    part = Part(
+        number=1,
+        data=Pieces([b"x"]),
+        crc64nvme=0,
+        payload_bytes=1,
+        end_frame=1,
+        final=True,
+    )
+    location = RunLocation(bucket="bucket", prefix="", run="run")
+    upload = Upload(location=location, shard=0, upload_id="id", writer="w")
+    outcomes = await asyncio.gather(
+        *(parts.upload(upload, part) for _ in range(400)), return_exceptions=True
+    )
+    assert all(isinstance(outcome, SlowDown) for outcome in outcomes)
+    assert plan.count("upload_part") == 400 + 400 // 5 + 100
 
 
 async def test_a_cancelled_waiter_leaves_its_slot_to_the_next() -> None:
