@@ -195,6 +195,29 @@ def basicwriter(folder: Path, *, frames: int = 2) -> None:
                 "metersPerSceneUnit": 0.01,
             },
         )
+        box2d = np.array([(7, -3, 5, 40, 12, 0.25)], dtype=[*kind, ("occlusionRatio", "<f4")])
+        np.save(folder / f"bounding_box_2d_loose_{tail}.npy", box2d)
+        moved = np.eye(4, dtype=np.float32)
+        moved[0, 0] = 2.0
+        moved[3, :3] = (300.0, 0.0, 50.0)  # row vectors: scaled along x, then moved
+        extent = [(f"{axis}_{end}", "<f4") for end in ("min", "max") for axis in "xyz"]
+        solid = [("semanticId", "<u4"), *extent, ("transform", "<f4", (4, 4))]
+        np.save(
+            folder / f"bounding_box_3d_{tail}.npy",
+            np.array([(7, -50, -50, 0, 50, 50, 100, moved)], dtype=solid),
+        )
+        for annotator in ("bounding_box_2d_loose", "bounding_box_3d"):
+            write_json(folder / f"{annotator}_prim_paths_{tail}.json", ["/World/Cube"])
+        save(folder / f"instance_id_segmentation_{tail}.png", painted)
+        write_json(
+            folder / f"instance_id_segmentation_mapping_{tail}.json",
+            {
+                "(0, 0, 0, 0)": "BACKGROUND",
+                "(0, 0, 0, 255)": "/World/Floor/mesh",
+                "(140, 25, 255, 255)": "/World/Cube/body/mesh",
+            },
+        )
+        save(folder / f"normals_{tail}.png", painted)
     (folder / "metadata.txt").write_text("{}")
 
 

@@ -49,6 +49,11 @@ def layer(frame: EncodedFrame, spec: Spec, annotator: str) -> Array:
     return decode(found.data, spec.encodings[annotator])
 
 
+def remove(folder: Path, pattern: str) -> None:
+    for path in folder.glob(pattern):
+        path.unlink()
+
+
 async def test_coco_keeps_its_jpegs_its_splits_and_its_boxes(tmp_path: Path) -> None:
     originals = foreign_sets.coco(tmp_path)
     found = await scanned(tmp_path)
@@ -204,6 +209,34 @@ async def test_a_basicwriter_folder_keeps_boxes_ids_depth_and_camera(tmp_path: P
     assert record.view.fx_px == 16.0
     assert record.view.cam2world is not None
     assert record.view.cam2world[3::4] == pytest.approx((1.0, 0.0, 0.5, 1.0))
+    # the loose box is clipped to the picture; a stage unit is a centimetre
+    assert cube.box2d_loose == (0, 5, 32, 13)
+    assert cube.box3d_min_m == pytest.approx((-0.5, -0.5, 0.0))
+    assert cube.box3d_max_m == pytest.approx((0.5, 0.5, 1.0))
+    assert cube.local2world == pytest.approx((2, 0, 0, 3.0, 0, 1, 0, 0, 0, 0, 1, 0.5, 0, 0, 0, 1))
+    assert {"bounding_box_2d_loose", "bounding_box_3d"} <= set(spec.annotators)
+    assert found.notes == ("normals: left out, see the guide to importing",)
+
+
+async def test_a_basicwriter_folder_with_ids_by_mesh_alone_gives_the_same_instances(
+    tmp_path: Path,
+) -> None:
+    foreign_sets.basicwriter(tmp_path, frames=1)
+    expected = (await frames_of(await scanned(tmp_path)))[0][0]
+    remove(tmp_path, "instance_segmentation_*")
+    found = await scanned(tmp_path)
+    ((frame, _),) = await frames_of(found)
+    spec = spec_of(found)
+    name = "instance_segmentation"
+    assert np.array_equal(layer(frame, spec, name), layer(expected, spec, name))
+
+
+async def test_a_basicwriter_folder_without_a_camera_has_no_boxes_in_space(tmp_path: Path) -> None:
+    foreign_sets.basicwriter(tmp_path, frames=1)
+    remove(tmp_path, "camera_params_*")
+    found = await scanned(tmp_path)
+    assert "bounding_box_3d is left out: there is no camera_params" in found.notes
+    assert "bounding_box_3d" not in spec_of(found).annotators
 
 
 MAKERS: dict[str, Callable[[Path], object]] = {

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from simcloud.errors import InvalidRequest
 from simcloud.importing import writer_files as files
@@ -25,8 +26,12 @@ from simcloud.importing.types import (
 
 RGB = re.compile(r"(.*_)?rgb_(\d{4,})\.(png|jpg|jpeg)")
 BOXES = "bounding_box_2d_tight"
+LOOSE = "bounding_box_2d_loose"
+SOLIDS = "bounding_box_3d"
 SEMANTIC = "semantic_segmentation"
 INSTANCE = "instance_segmentation"
+INSTANCE_ID = "instance_id_segmentation"
+"""By mesh rather than by labelled prim; taken where there is no ``instance_segmentation``."""
 CAMERA = "camera_params"
 _DEPTH = ("distance_to_camera", "distance_to_image_plane")
 
@@ -34,10 +39,14 @@ _FILES: dict[str, tuple[str, str]] = {
     BOXES: (BOXES, "npy"),
     f"{BOXES}.labels": (f"{BOXES}_labels", "json"),
     f"{BOXES}.prims": (f"{BOXES}_prim_paths", "json"),
+    **{name: (name, "npy") for name in (LOOSE, SOLIDS)},
+    **{f"{name}.prims": (f"{name}_prim_paths", "json") for name in (LOOSE, SOLIDS)},
     SEMANTIC: (SEMANTIC, "png"),
     f"{SEMANTIC}.labels": (f"{SEMANTIC}_labels", "json"),
     INSTANCE: (INSTANCE, "png"),
     f"{INSTANCE}.mapping": (f"{INSTANCE}_mapping", "json"),
+    INSTANCE_ID: (INSTANCE_ID, "png"),
+    f"{INSTANCE_ID}.mapping": (f"{INSTANCE_ID}_mapping", "json"),
     CAMERA: (CAMERA, "json"),
     **{name: (name, "npy") for name in _DEPTH},
 }
@@ -46,8 +55,16 @@ _NEEDED = {
     BOXES: (f"{BOXES}.labels",),
     SEMANTIC: (f"{SEMANTIC}.labels",),
     INSTANCE: (f"{INSTANCE}.mapping", BOXES, f"{BOXES}.prims"),
+    INSTANCE_ID: (f"{INSTANCE_ID}.mapping", BOXES, f"{BOXES}.prims"),
+    LOOSE: (f"{LOOSE}.prims", BOXES, f"{BOXES}.prims"),
+    SOLIDS: (f"{SOLIDS}.prims", BOXES, f"{BOXES}.prims", CAMERA),
 }
-"""Without these an annotator's file means nothing; instances are the objects of the boxes."""
+"""Without these an annotator's file means nothing; instances are the objects of the tight boxes,
+and the camera's file says how long a unit of the stage is."""
+_LEFT_OUT = re.compile(
+    r"(?:.*_)?(normals|motion_vectors|occlusion|pointcloud|skeleton_data)_\d{4,}\.(?:png|npy|json)"
+)
+"""What a frame has no place for, or what is written too coarsely: normals as 8-bit colours."""
 
 
 async def read_basicwriter(given: ReaderInput) -> Labels:
@@ -59,6 +76,11 @@ async def read_basicwriter(given: ReaderInput) -> Labels:
             lacking = ", ".join(sorted(set(needed) - kinds))
             given.problems.note(f"{annotator} is left out: there is no {lacking}")
             kinds.discard(annotator)
+    if INSTANCE in kinds:
+        kinds -= {INSTANCE_ID, f"{INSTANCE_ID}.mapping"}
+    left_out = {match[1] for name in given.files if (match := _LEFT_OUT.fullmatch(_base(name)))}
+    if left_out:
+        given.problems.note(f"{', '.join(sorted(left_out))}: left out, see the guide to importing")
     classes: set[str] = set()
     for frame in found:
         for kind in sorted(kinds - frame.extra.keys()):
@@ -69,13 +91,14 @@ async def read_basicwriter(given: ReaderInput) -> Labels:
         frames=found,
         classes=names,
         boxed=BOXES in kinds,
+        rows=tuple(name for name in (LOOSE, SOLIDS) if name in kinds),
         content=WriterContent(given.source, given.limits, classes=names, kinds=frozenset(kinds)),
     )
 
 
 def _frames(given: ReaderInput) -> Iterator[SourceFrame]:
     for name in given.pictures():
-        match = RGB.fullmatch(name.rsplit("/", 1)[-1])
+        match = RGB.fullmatch(_base(name))
         if match is None:
             continue
         folder, prefix, number = folder_of(name), match[1] or "", match[2]
@@ -90,6 +113,10 @@ def _frames(given: ReaderInput) -> Iterator[SourceFrame]:
                 if path in given.files:
                     extra[kind] = path
         yield SourceFrame(picture=name, split=split_of_path(name), extra=extra)
+
+
+def _base(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
 
 
 async def _classes(frame: SourceFrame, kinds: set[str], given: ReaderInput) -> set[str]:
@@ -128,7 +155,11 @@ class WriterContent(Content):
         super().__init__(source, limits)
         self._classes = classes
         self._kinds = kinds
-        self.annotators = tuple(name for name in (SEMANTIC, INSTANCE, *_DEPTH) if name in kinds)
+        self._instances = INSTANCE_ID if INSTANCE_ID in kinds else INSTANCE
+        layers = (SEMANTIC, self._instances, *_DEPTH)
+        self.annotators = tuple(
+            INSTANCE if name == INSTANCE_ID else name for name in layers if name in kinds
+        )
 
     async def content(self, frame: SourceFrame, size: tuple[int, int]) -> FrameContent:
         """Boxes, ids, depth and camera.
@@ -158,17 +189,26 @@ class WriterContent(Content):
                 prims = json.loads(raw.get(f"{BOXES}.prims", b"[]"))
                 labels = files.labels_of(json.loads(raw[f"{BOXES}.labels"]))
                 objects = files.boxes(raw[BOXES], labels, prims, where)
+            if LOOSE in raw:
+                where = frame.extra[LOOSE]
+                loose = files.loose_boxes(raw[LOOSE], json.loads(raw[f"{LOOSE}.prims"]), size)
+                objects = tuple(replace(item, loose=loose.get(item.prim)) for item in objects)
+            if SOLIDS in raw:
+                where = frame.extra[SOLIDS]
+                solids = files.solids(raw[SOLIDS], json.loads(raw[f"{SOLIDS}.prims"]), metres)
+                objects = tuple(replace(item, solid=solids.get(item.prim)) for item in objects)
             layers = {}
             if SEMANTIC in raw:
                 where = frame.extra[SEMANTIC]
                 labels = files.labels_of(json.loads(raw[f"{SEMANTIC}.labels"]))
                 ids = files.semantic_ids(labels, self._classes)
                 layers[SEMANTIC] = files.mapped(decode_ids(raw[SEMANTIC]), ids, size)
-            if INSTANCE in raw:
-                where = frame.extra[INSTANCE]
-                mapping = json.loads(raw[f"{INSTANCE}.mapping"])
+            named = self._instances
+            if named in raw:
+                where = frame.extra[named]
+                mapping = json.loads(raw[f"{named}.mapping"])
                 ids = files.instance_ids(mapping, objects)
-                layers[INSTANCE] = files.mapped(decode_ids(raw[INSTANCE]), ids, size)
+                layers[INSTANCE] = files.mapped(decode_ids(raw[named]), ids, size)
                 objects = files.counted(objects, layers[INSTANCE])
             for name in _DEPTH:
                 if name in raw:

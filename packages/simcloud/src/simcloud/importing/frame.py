@@ -136,11 +136,13 @@ def records(
     semantic = {label: FIRST_CLASS_ID + number for number, label in enumerate(classes)}
     result = []
     for number, item in enumerate(_with_ids(objects)):
-        box = None
+        box = loose = None
+        solid = item.solid
         if item.box is not None:
             try:
                 size = (facts.width, facts.height)
                 box = pixel_box(item.box, size, relative=item.relative)
+                loose = pixel_box(item.loose, size) if item.loose is not None else None
             except ValueError as error:
                 raise InvalidRequest(item.where, str(error)) from error
         if item.label not in semantic:
@@ -152,11 +154,11 @@ def records(
                 asset="",
                 label=item.label,
                 semantic_id=semantic[item.label],
-                local2world=None,
-                box3d_min_m=None,
-                box3d_max_m=None,
+                local2world=solid.local2world if solid else None,
+                box3d_min_m=solid.minimum if solid else None,
+                box3d_max_m=solid.maximum if solid else None,
                 box2d_tight=box,
-                box2d_loose=None,
+                box2d_loose=loose,
                 visible_px=item.visible_px,
                 amodal_px=None,
                 occlusion=item.occlusion,

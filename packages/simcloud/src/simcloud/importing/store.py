@@ -79,6 +79,7 @@ def spec_of(scanned: Scanned) -> Spec:
     annotators = ["rgb", *content.annotators]
     if scanned.labels.boxed:
         annotators.append("bounding_box_2d_tight")
+    annotators += scanned.labels.rows
     return Spec(
         scene=SceneRef(root=scanned.format, digest=scanned.digest),
         cameras=(

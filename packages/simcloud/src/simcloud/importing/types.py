@@ -108,6 +108,17 @@ class Problems:
         return [item for item in self.found if not item.picture]
 
 
+@dataclass(frozen=True, slots=True)
+class Solid:
+    """An object's box in its own frame, and where that stands."""
+
+    minimum: tuple[float, float, float]
+    """Metres, before the scale of ``local2world``."""
+    maximum: tuple[float, float, float]
+    local2world: tuple[float, ...]
+    """4x4, row-major, for column vectors; metres."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceObject:
     """One labelled object, as its source has it."""
@@ -117,6 +128,9 @@ class SourceObject:
     """None when the source counts it without saying where it is."""
     relative: bool = False
     """Whether the box is in shares of width and height rather than in pixels."""
+    loose: BoxF | None = None
+    """Box of all of it in the picture, as if nothing stood before it."""
+    solid: Solid | None = None
     ignored: bool = False
     """Whether it counts neither way when scored."""
     visible_px: int | None = None
@@ -208,6 +222,8 @@ class Labels:
     boxed: bool
     """Whether the format says where objects are."""
     content: Content
+    rows: tuple[str, ...] = ()
+    """Annotators without layers that it has beside ``bounding_box_2d_tight``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import io
 import math
 from ast import literal_eval
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from simcloud.annotators import BACKGROUND_ID, FIRST_CLASS_ID, UNLABELLED_ID
 from simcloud.dataset.encode import Array
 from simcloud.dataset.record import CameraRecord
-from simcloud.importing.types import SourceObject
+from simcloud.importing.types import BoxF, Solid, SourceObject
 
 NOT_CLASSES = frozenset({"BACKGROUND", "UNLABELLED"})
 Colour = tuple[int, ...]
@@ -85,6 +86,58 @@ def boxes(
     return tuple(result)
 
 
+def loose_boxes(data: bytes, prims: Sequence[str], size: tuple[int, int]) -> dict[str, BoxF]:
+    """Boxes of ``bounding_box_2d_loose`` by prim path, clipped to the picture.
+
+    Raises:
+        ValueError: not such an array.
+    """
+    names = ("x_min", "y_min", "x_max", "y_max")
+    result: dict[str, BoxF] = {}
+    for prim, row in _rows_of_prims(data, prims, names):
+        x_min, y_min, x_max, y_max = (int(row[name]) for name in names)
+        left, right = max(x_min, 0), min(x_max + 1, size[0])
+        top, bottom = max(y_min, 0), min(y_max + 1, size[1])
+        if left < right and top < bottom:
+            result[prim] = (left, top, right, bottom)
+    return result
+
+
+def solids(data: bytes, prims: Sequence[str], metres: float) -> dict[str, Solid]:
+    """Boxes of ``bounding_box_3d`` by prim path: local extents before scale, in metres.
+
+    Its ``transform`` multiplies row vectors of stage units; ours columns of metres.
+
+    Raises:
+        ValueError: not such an array, or one with values that are not finite.
+    """
+    low, high = ("x_min", "y_min", "z_min"), ("x_max", "y_max", "z_max")
+    result = {}
+    for prim, row in _rows_of_prims(data, prims, (*low, *high, "transform")):
+        matrix = np.array(row["transform"], dtype=np.float64).reshape(4, 4).T
+        matrix[:3, 3] *= metres
+        corners = [float(row[name]) * metres for name in (*low, *high)]
+        if not np.isfinite([*matrix.ravel(), *corners]).all():
+            raise ValueError(f"the box of {prim} is not finite")
+        result[prim] = Solid(
+            minimum=(corners[0], corners[1], corners[2]),
+            maximum=(corners[3], corners[4], corners[5]),
+            local2world=tuple(float(value) for value in matrix.ravel()),
+        )
+    return result
+
+
+def _rows_of_prims(
+    data: bytes, prims: Sequence[str], fields: Sequence[str]
+) -> Iterator[tuple[str, Any]]:
+    rows = array_of(data)
+    if not set(fields) <= set(rows.dtype.names or ()):
+        raise ValueError(f"its fields are {rows.dtype.names}, not {list(fields)}")
+    if len(prims) != len(rows):
+        raise ValueError(f"has {len(rows)} rows and {len(prims)} prim paths")
+    yield from zip(prims, rows, strict=True)
+
+
 def semantic_ids(labels: Mapping[str, str], classes: Sequence[str]) -> dict[Colour, int]:
     """Our id of each colour or number of a semantic segmentation."""
     ids = {label: FIRST_CLASS_ID + index for index, label in enumerate(classes)}
@@ -102,7 +155,14 @@ def instance_ids(mapping: object, objects: Sequence[SourceObject]) -> dict[Colou
         raise ValueError("mapping is no JSON object")
     ids = {item.prim: item.instance_id for item in objects}
     ids["BACKGROUND"] = BACKGROUND_ID
-    return {_colour(key): ids.get(str(prim), UNLABELLED_ID) for key, prim in mapping.items()}
+    return {_colour(key): _id_of(str(prim), ids) for key, prim in mapping.items()}
+
+
+def _id_of(prim: str, ids: Mapping[str, int]) -> int:
+    """Of a prim or the nearest labelled one above it: `instance_id_segmentation` names meshes."""
+    while prim and prim not in ids:
+        prim = prim.rpartition("/")[0]
+    return ids.get(prim, UNLABELLED_ID)
 
 
 def mapped(picture: Array, ids: Mapping[Colour, int], size: tuple[int, int]) -> Array:
