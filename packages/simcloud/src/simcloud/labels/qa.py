@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simcloud.annotators import BACKGROUND_ID, UNLABELLED_ID
-from simcloud.geometry import affine_inverse, focal_px, matrix4, pixel_rays, transform_points
+from simcloud.geometry import affine_inverse, focal_px, matrix4, pixel_rays, transform_planes
 from simcloud.labels.boxes import box3d_extent, contains
 from simcloud.labels.masks import id_areas, id_boxes
 from simcloud.labels.objects import Box2D, ObjectLabel
@@ -114,9 +114,10 @@ def _has_pose(item: ObjectLabel) -> bool:
     matrix = np.asarray(item.local2world, dtype=np.float64)
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         return False
-    x, y, z = (matrix[:3, axis] for axis in range(3))
-    is_affine = bool((matrix[3] == (0.0, 0.0, 0.0, 1.0)).all())
-    return is_affine and float((x * np.cross(y, z)).sum()) != 0.0
+    is_affine = matrix[3].tolist() == [0.0, 0.0, 0.0, 1.0]
+    (a, b, c), (d, e, f), (g, h, i) = matrix[:3, :3].tolist()
+    determinant = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    return bool(is_affine and determinant != 0.0)
 
 
 def _check_masks(
@@ -219,14 +220,8 @@ def _check_boxes_hold_points(
         if not mask.any():
             continue
         reach = distance[window][mask].astype(np.float64)
-        frame = matrix4(item.local2world)
-        local = transform_points(
-            affine_inverse(frame), eye + directions[window][mask] * reach[:, None]
-        )
-        low, high = np.asarray(item.box3d_min), np.asarray(item.box3d_max)
-        outside = np.maximum(np.maximum(low - local, local - high), 0.0)
-        scale = np.sqrt((frame[:3, :3] ** 2).sum(axis=0))
-        error = np.sqrt(((outside * scale) ** 2).sum(axis=1)) / reach
+        rays = directions[window][mask]
+        error = np.sqrt(_beyond_box(item, eye, rays, reach)) / reach
         if error.max() > tolerance:
             yield Violation(
                 "depth_in_box3d",
@@ -235,3 +230,17 @@ def _check_boxes_hold_points(
                 f"off by {error.max():.2e} of the distance",
                 f"{tolerance:g} relative",
             )
+
+
+def _beyond_box(item: ObjectLabel, eye: Array, rays: Array, reach: Array) -> Array:
+    """Squares of how far points (N,) along rays (N, 3) lie outside of an object's box, m^2."""
+    frame = matrix4(item.local2world)
+    x, y, z = (eye[axis] + rays[:, axis] * reach for axis in range(3))
+    scale = np.sqrt((frame[:3, :3] ** 2).sum(axis=0))
+    result = np.zeros(len(reach))
+    local = transform_planes(affine_inverse(frame), (x, y, z), offset=True)
+    for axis, values in enumerate(local):
+        low, high = item.box3d_min[axis], item.box3d_max[axis]
+        outside = np.maximum(np.maximum(low - values, values - high), 0.0)
+        result += (outside * scale[axis]) ** 2
+    return result

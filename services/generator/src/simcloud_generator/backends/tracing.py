@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from simcloud.geometry import (
     pixel_rays,
     projected_extent,
     rays_through,
-    transform_directions,
+    transform_planes,
     transform_points,
 )
 from simcloud.labels.boxes import Extent
@@ -43,6 +44,10 @@ MAX_HOLES = 16
 
 STEP = 1e-5
 """How far beyond a hole the ray goes on, relative to the distance and at least in metres."""
+
+RAYS_AT_ONCE = 1 << 14
+"""What fits into the caches with all that is computed for it: a fifth less time than a picture at
+once, whose arrays are new pages each time."""
 
 NO_HIT_DISTANCE = np.float32(np.inf)
 
@@ -177,21 +182,25 @@ class Tracer:
         rows, columns = _window(extent, camera)
         if rows.stop <= rows.start or columns.stop <= columns.start:
             return Silhouette(extent=extent, amodal_px=0, box=None)
-        found = self._ray_hits(
-            camera,
-            group,
-            geometry,
-            trace.directions[rows, columns].reshape(-1, 3),
-            trace.cosines[rows, columns].ravel(),
-        )
-        mask = np.zeros((camera.height, camera.width), dtype=np.bool_)
-        mask[rows, columns] = np.isfinite(found.distance_m).reshape(
-            rows.stop - rows.start, columns.stop - columns.start
-        )
-        pixels = np.arange(mask.size).reshape(mask.shape)[rows, columns].ravel()
-        closer = found.distance_m < trace.hits.distance_m[pixels]
-        _write(trace.hits, found, pixels, closer, index)
-        return Silhouette(extent=extent, amodal_px=int(mask.sum()), box=mask_box(mask))
+        mask = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype=np.bool_)
+        step = max(1, RAYS_AT_ONCE // mask.shape[1])
+        for top in range(rows.start, rows.stop, step):
+            band = slice(top, min(top + step, rows.stop)), columns
+            found = self._ray_hits(
+                camera,
+                group,
+                geometry,
+                trace.directions[band].reshape(-1, 3),
+                trace.cosines[band].ravel(),
+            )
+            _merge(trace.hits, found, trace.cosines.shape, band, index)
+            shown = np.isfinite(found.distance_m).reshape(-1, mask.shape[1])
+            mask[top - rows.start : top - rows.start + step] = shown
+        box = mask_box(mask)
+        if box is not None:
+            left, top = columns.start, rows.start
+            box = (box[0] + left, box[1] + top, box[2] + left, box[3] + top)
+        return Silhouette(extent=extent, amodal_px=int(np.count_nonzero(mask)), box=box)
 
     def _ray_hits(
         self,
@@ -204,19 +213,16 @@ class Tracer:
         """First hits of rays (N, 3) with one group alone, between near and far."""
         start = camera.near_m / cosines
         eye = matrix4(camera.cam2world)[:3, 3]
-        origins = eye + directions * start[:, None]
+        along = tuple(np.ascontiguousarray(directions[:, axis]) for axis in range(3))
+        origins = tuple(eye[axis] + along[axis] * start for axis in range(3))
         scale = 1.0
         if group.local2world is not None:
             inverse = affine_inverse(group.local2world)
             scale = 1.0 / float(np.sqrt((inverse[:3, 0] ** 2).sum()))
-            origins = transform_points(inverse, origins)
-            directions = transform_directions(inverse, directions) * scale
-        found = self._through_holes(
-            group.parts,
-            geometry.scene,
-            np.ascontiguousarray(origins, dtype=np.float32),
-            np.ascontiguousarray(directions, dtype=np.float32),
-        )
+            origins = transform_planes(inverse, origins, offset=True)
+            along = transform_planes(inverse, along, offset=False)
+            along = tuple(values * scale for values in along)
+        found = self._through_holes(group.parts, geometry.scene, _rows(origins), _rows(along))
         distance = start + found.distance_m.astype(np.float64) * scale
         distance[distance * cosines > camera.far_m] = np.inf
         found.distance_m = distance.astype(np.float32)
@@ -310,16 +316,24 @@ def _build(group: Group) -> Geometry:
 def _run(scene: EmbreeScene, origins: Float32Array, directions: Float32Array) -> Hits:
     result = scene.run(origins, directions, query="INTERSECT", output=True)
     missed = result["geomID"] < 0
-    distance = np.where(missed, NO_HIT_DISTANCE, result["tfar"]).astype(np.float32)
+    distance = np.where(missed, NO_HIT_DISTANCE, result["tfar"])
     return Hits(
-        distance_m=distance,
+        distance_m=distance.astype(np.float32, copy=False),
         group=np.zeros(0, dtype=np.int32),
-        part=np.where(missed, 0, result["geomID"]).astype(np.int32),
-        primitive=np.where(missed, 0, result["primID"]).astype(np.int32),
+        part=np.where(missed, 0, result["geomID"]).astype(np.int32, copy=False),
+        primitive=np.where(missed, 0, result["primID"]).astype(np.int32, copy=False),
         u=result["u"],
         v=result["v"],
         normal=result["Ng"],
     )
+
+
+def _rows(planes: tuple[Float64, ...]) -> Float32Array:
+    """Coordinates in arrays of their own as rows (N, 3)."""
+    result = np.empty((len(planes[0]), len(planes)), dtype=np.float32)
+    for axis, values in enumerate(planes):
+        result[:, axis] = values
+    return result
 
 
 def _copy(hits: Hits, found: Hits, where: npt.NDArray[np.int64]) -> None:
@@ -346,6 +360,29 @@ def _write(
     hits.u[where] = found.u[closer]
     hits.v[where] = found.v[closer]
     hits.normal[where] = found.normal[closer]
+
+
+def _merge(
+    hits: Hits, found: Hits, picture: tuple[int, ...], window: tuple[slice, slice], index: int
+) -> None:
+    """Writes what is nearer within a window of a picture (H, W)."""
+
+    def part_of(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return values.reshape(*picture, *values.shape[1:])[window]
+
+    nearest = part_of(hits.distance_m)
+    shape = nearest.shape
+    closer = found.distance_m.reshape(shape) < nearest
+    np.copyto(part_of(hits.group), index, where=closer)
+    for mine, other in (
+        (hits.distance_m, found.distance_m),
+        (hits.part, found.part),
+        (hits.primitive, found.primitive),
+        (hits.u, found.u),
+        (hits.v, found.v),
+        *((hits.normal[:, axis], found.normal[:, axis]) for axis in range(3)),
+    ):
+        np.copyto(part_of(mine), other.reshape(shape), where=closer)
 
 
 def _window(extent: Extent | None, camera: CameraView) -> tuple[slice, slice]:

@@ -123,9 +123,8 @@ class TableBuilder:
         table = np.zeros((len(faces), 8), dtype=np.uint32)
         table[:, :3] = faces + np.uint32(self._size)
         table[:, 3] = material
-        table[:, 4:7] = _unit(np.cross(corners[1] - corners[0], corners[2] - corners[0])).view(
-            np.uint32
-        )
+        normals_of_faces = _unit(_cross(corners[1] - corners[0], corners[2] - corners[0]))
+        table[:, 4:7] = normals_of_faces.view(np.uint32)
         self._positions.append(positions)
         self._vertices.append(vertices)
         self._faces.append(table)
@@ -149,6 +148,15 @@ def octahedral(normals: Float32Array) -> UInt32Array:
     words = np.clip(levels, 0, 65535).astype(np.uint32)
     packed: UInt32Array = words[:, 0] | words[:, 1] << 16
     return packed
+
+
+def _cross(one: Float32Array, other: Float32Array) -> Float32Array:
+    """Vector products of rows (N, 3); NumPy's own moves its axes about, a frame has many meshes."""
+    result = np.empty_like(one)
+    for axis in range(3):
+        after, last = (axis + 1) % 3, (axis + 2) % 3
+        result[:, axis] = one[:, after] * other[:, last] - one[:, last] * other[:, after]
+    return result
 
 
 def _unit(vectors: Float32Array) -> Float32Array:
