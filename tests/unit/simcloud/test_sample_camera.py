@@ -278,7 +278,7 @@ def test_focus_on_the_target_is_its_distance_along_the_axis_hand_included() -> N
         ({"focus_distance_m": 2}, "without f_stop"),
         ({"f_stop": 2, "focus_distance_m": 2, "focus": "target"}, "needs one of"),
         ({"f_stop": 2, "focus": "target", "placement": {**INSIDE, "target": None}}, "a target"),
-        ({"placement": {**INSIDE, "x_m": [1, 0]}}, "is below"),
+        ({"placement": {**INSIDE, "x_m": [1, 0]}}, "smallest value must come first"),
         ({"sensor": {"read_noise_electrons": 3}}, "needs full_well_electrons"),
         ({"sensor": {"vignetting": 1.5}}, r"\[0, 0.95\]"),
     ],

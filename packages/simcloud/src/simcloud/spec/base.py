@@ -24,6 +24,29 @@ Name = Annotated[str, AfterValidator(checked_name)]
 Coordinates = tuple[Real, Real, Real]
 
 
+def _in_order(ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = ends
+    if high < low:
+        raise ValueError(
+            f"the smallest value must come first, found [{low:g}, {high:g}]: write "
+            f"[{high:g}, {low:g}]"
+        )
+    return ends
+
+
+def _with_length(ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = _in_order(ends)
+    if low == high:
+        raise ValueError(f"must have an extent, found [{low:g}, {high:g}]: move its ends apart")
+    return ends
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_in_order)]
+"""Smallest and largest value, which may be one."""
+Extent = Annotated[tuple[float, float], AfterValidator(_with_length)]
+"""Smallest and largest value, which are two."""
+
+
 def is_unset(value: object) -> bool:
     """For ``exclude_if`` of fields that came after the first release.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, model_validator
 
-from simcloud.spec.base import Coordinates, Name, SpecModel
+from simcloud.spec.base import Coordinates, Name, Range, SpecModel
 from simcloud.spec.distributions import Constant, Real, Text, Uniform, between
 from simcloud.spec.motion_model import Motion
 from simcloud.spec.sensor_model import Sensor
@@ -48,11 +48,11 @@ class InsideVolume(SpecModel):
     """A camera anywhere in a box of space, but not inside or close to a placed object."""
 
     kind: Literal["inside_volume"] = "inside_volume"
-    x_m: tuple[float, float]
+    x_m: Range
     """Smallest and largest X of the camera, drawn uniformly; metres."""
-    y_m: tuple[float, float]
+    y_m: Range
     """Smallest and largest Y."""
-    z_m: tuple[float, float]
+    z_m: Range
     """Smallest and largest Z."""
     target: Coordinates | None = None
     """Point at the picture's centre, metres; a box of them by distributions. Unset: the camera
@@ -67,14 +67,6 @@ class InsideVolume(SpecModel):
     """Smallest distance to the box of any placed object. The stage's own geometry is not asked."""
     attempts: int = Field(default=50, ge=1, le=1000)
     """Places tried; if none is clear, the one farthest from everything is taken."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> InsideVolume:
-        for axis in ("x_m", "y_m", "z_m"):
-            low, high = getattr(self, axis)
-            if high < low:
-                raise ValueError(f"{axis}: {high} is below {low}")
-        return self
 
 
 class Mounted(SpecModel):
@@ -191,6 +183,11 @@ class Camera(SpecModel):
     def _lens_is_complete(self) -> Camera:
         if self.horizontal_fov_deg is not None and self.focal_length_mm is not None:
             raise ValueError("give horizontal_fov_deg or focal_length_mm, not both")
+        if self.far_m <= self.near_m:
+            raise ValueError(
+                f"near_m must be below far_m, found {self.near_m:g} and {self.far_m:g}: nothing "
+                "would be seen"
+            )
         focused = (self.focus_distance_m is not None) + (self.focus is not None)
         if self.f_stop is None and focused:
             raise ValueError("focus_distance_m and focus mean nothing without f_stop")

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import rfc8785
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from simcloud.errors import InvalidRequest
 
@@ -66,26 +67,80 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
 _WORDS = {
     "extra_forbidden": "there is no such field here",
     "union_tag_not_found": "must say its `kind`",
+    "finite_number": "must be a finite number",
 }
 """Where pydantic's own words speak of its machinery."""
+_SCALARS = frozenset({"bool", "int", "float", "str"})
+_SCALAR_PROBLEMS = frozenset(
+    f"{kind}_{what}" for kind in ("bool", "int", "float", "string") for what in ("type", "parsing")
+) | {"finite_number", "int_from_float"}
+_UNIONS = frozenset({"placement", "lights"})
+"""Fields that hold one of several models; pydantic puts the model's tag behind them."""
+_MOST = 200
+"""Problems that are looked at: a list of thousands may be wrong in each item."""
+_SHOWN_CHARACTERS = 60
+"""Of what was found."""
 
 
 def problems(error: ValidationError) -> list[tuple[str, str]]:
-    """Every problem of a validation: path as ``cameras[0].width_px``, and what is wrong."""
-    result = []
-    found = error.errors(include_url=False)
-    for item in found:
-        inside = len(item["loc"])
-        if item["type"] == "too_short" and any(
-            other["loc"][:inside] == item["loc"] for other in found if other is not item
-        ):
+    """Problems of a validation, the first 200: path as ``cameras[0].width_px``, and what is wrong.
+
+    Alternatives of one value make one problem, and a path holds nothing that the document does not.
+    """
+    found = error.errors(include_url=False)[:_MOST]
+    places = [_place(item) for item in found]
+    result: dict[tuple[str, str], None] = {}
+    for item, place in zip(found, places, strict=True):
+        both = zip(found, places, strict=True)
+        alternatives = [other for other, where in both if where == place]
+        deeper = any(place == where[: len(place)] and place != where for where in places)
+        if item["type"] == "too_short" and (deeper or len(alternatives) > 1):
             # pydantic counts the items that are right; what is wrong with the others is said.
             continue
-        path = ""
-        for part in item["loc"]:
-            if isinstance(part, str) and part.startswith("function-"):
-                continue  # pydantic's name of a validator among alternatives, no field
-            path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-        words = str(item["msg"]).removeprefix("Value error, ")
-        result.append((path, _WORDS.get(item["type"], words)))
-    return result
+        if item["type"] in _SCALAR_PROBLEMS and (deeper or any(map(_says_more, alternatives))):
+            continue  # an alternative that was not meant
+        result[_path(place), _words(item, alternatives)] = None
+    return list(result)
+
+
+def _says_more(item: ErrorDetails) -> bool:
+    return item["type"] not in _SCALAR_PROBLEMS
+
+
+def _words(item: ErrorDetails, alternatives: list[ErrorDetails]) -> str:
+    kinds = {one["type"] for one in alternatives}
+    several = len(kinds) > 1 and kinds <= _SCALAR_PROBLEMS
+    words = str(item["msg"]).removeprefix("Value error, ")
+    words = _WORDS.get("finite_number" if "finite_number" in kinds else item["type"], words)
+    if several and "finite_number" not in kinds:
+        words = "must be a number, a name or a truth value"
+    value = item["input"]
+    plain = isinstance(value, bool | int | float | str) or value is None
+    if plain and (several or words.startswith("Input should") or "finite_number" in kinds):
+        words = f"{words}, found {str(value)[:_SHOWN_CHARACTERS]}"
+    return words
+
+
+def _place(item: ErrorDetails) -> tuple[int | str, ...]:
+    """Where the problem is, without what only pydantic calls so."""
+    loc = [part for part in item["loc"] if not str(part).startswith("function-")]
+    last = str(loc[-1]) if loc else ""
+    if item["type"] in _SCALAR_PROBLEMS and (last in _SCALARS or last.startswith("constrained-")):
+        loc.pop()
+    if loc[-2:] == ["constant", "value"]:
+        del loc[-2:]
+    kept: list[int | str] = []
+    for index, part in enumerate(loc):
+        before = [one for one in loc[max(index - 2, 0) : index] if isinstance(one, str)][-1:]
+        tag = bool(before) and before[0] in _UNIONS and isinstance(part, str)
+        tag |= part == "Box" and before == ["into"]
+        if not tag and part != "conditional":
+            kept.append(part)
+    return tuple(kept)
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in place:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path

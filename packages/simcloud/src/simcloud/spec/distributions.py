@@ -61,6 +61,10 @@ __all__ = (
 )
 
 
+LARGEST = 3.4028234663852886e38
+"""Largest float32."""
+
+
 class _ShortConditional(TypedDict):
     given: short_forms.ValueName
     cases: NotRequired[dict[str, Distribution]]
@@ -241,8 +245,19 @@ Conditional.model_rebuild()
 def _draws_numbers(value: Distribution) -> Distribution:
     for item in value.support():
         if isinstance(item, str | bool):
-            raise ValueError(f"must draw numbers, but can draw {item!r}")
+            raise ValueError(f"must draw numbers, but can draw {item!r}{_advice(item)}")
+        if math.isfinite(item) and abs(item) > LARGEST:
+            raise ValueError(f"can draw {item:g}, which no float32 holds: at most {LARGEST:.3g}")
     return value
+
+
+def _advice(item: str | bool) -> str:
+    """What to do about a text that looks like a number: YAML 1.1 takes 1e3 for a text."""
+    try:
+        number = float(item) if isinstance(item, str) else math.nan
+    except ValueError:
+        return ""
+    return f": write {number:.1e}, YAML reads {item} as text" if math.isfinite(number) else ""
 
 
 def _draws_texts(value: Distribution) -> Distribution:

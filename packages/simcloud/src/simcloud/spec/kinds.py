@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from decimal import Context, Decimal
 from statistics import NormalDist
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -37,6 +37,11 @@ def no_values(name: str) -> Scalar:
 def to_float32(value: float) -> float:
     """Rounds to the nearest float32, ties to even; values beyond its range raise OverflowError."""
     return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def drawn(value: Scalar) -> Scalar:
+    """A value of a list as it is drawn: a real one rounded to float32."""
+    return to_float32(value) if isinstance(value, float) else value
 
 
 def power_of_two(exponent: float) -> float:
@@ -67,6 +72,25 @@ class Kind(BaseModel, ABC):
         return None
 
 
+class _Ends(Protocol):
+    @property
+    def low(self) -> float | None: ...
+
+    @property
+    def high(self) -> float | None: ...
+
+
+EndsT = TypeVar("EndsT", bound=_Ends)
+
+
+def in_order(kind: EndsT) -> EndsT:
+    """The kind itself; ValueError where its ends are the wrong way round."""
+    low, high = kind.low, kind.high
+    if low is not None and high is not None and high < low:
+        raise ValueError(f"high ({high:g}) is below low ({low:g}): swap them")
+    return kind
+
+
 class Constant(Kind):
     """Always the same value."""
 
@@ -84,7 +108,7 @@ class Constant(Kind):
 
     def draw(self, stream: RandomStream, values: Values = no_values) -> Scalar:
         """Takes nothing from the stream."""
-        return to_float32(self.value) if isinstance(self.value, float) else self.value
+        return drawn(self.value)
 
 
 class Uniform(Kind):
@@ -96,11 +120,7 @@ class Uniform(Kind):
     high: float
     """Upper end; reached only by rounding."""
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Uniform:
-        if self.high < self.low:
-            raise ValueError(f"high ({self.high}) is below low ({self.low})")
-        return self
+    _ordered = model_validator(mode="after")(in_order)
 
     def support(self) -> tuple[Scalar, ...]:
         """Both ends."""
@@ -120,11 +140,7 @@ class LogUniform(Kind):
     high: float = Field(gt=0)
     """Upper end, above 0."""
 
-    @model_validator(mode="after")
-    def _ordered(self) -> LogUniform:
-        if self.high < self.low:
-            raise ValueError(f"high ({self.high}) is below low ({self.low})")
-        return self
+    _ordered = model_validator(mode="after")(in_order)
 
     def support(self) -> tuple[Scalar, ...]:
         """Both ends."""
@@ -150,6 +166,8 @@ class Normal(Kind):
     high: float | None = None
     """Largest value; None: unbounded."""
 
+    _ordered = model_validator(mode="after")(in_order)
+
     def support(self) -> tuple[Scalar, ...]:
         """Both bounds; infinite where there is none."""
         return (
@@ -174,11 +192,7 @@ class Integer(Kind):
     high: int
     """Largest value, inclusive."""
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Integer:
-        if self.high < self.low:
-            raise ValueError(f"high ({self.high}) is below low ({self.low})")
-        return self
+    _ordered = model_validator(mode="after")(in_order)
 
     def support(self) -> tuple[Scalar, ...]:
         """Both ends."""
@@ -231,4 +245,4 @@ class Choice(Kind):
             if threshold < running:
                 chosen = value
                 break
-        return to_float32(chosen) if isinstance(chosen, float) else chosen
+        return drawn(chosen)

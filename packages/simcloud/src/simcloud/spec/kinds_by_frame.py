@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from simcloud.spec.kinds import Kind, Values, no_values, to_float32
+from simcloud.spec.kinds import Kind, Values, drawn, in_order, no_values, to_float32
 from simcloud.spec.parameters import Scalar
 from simcloud.spec.streams import RandomStream
 
@@ -36,7 +36,7 @@ class Sequence(Kind):
         step = stream.frame // self.stride
         last = len(self.values) - 1
         chosen = self.values[step % (last + 1) if self.repeat else min(step, last)]
-        return to_float32(chosen) if isinstance(chosen, float) else chosen
+        return drawn(chosen)
 
 
 class GridValues(Kind):
@@ -55,11 +55,7 @@ class GridValues(Kind):
     stride: int = Field(default=1, ge=1, le=2**53 - 1)
     """Frames in a row that get the same value."""
 
-    @model_validator(mode="after")
-    def _ordered(self) -> GridValues:
-        if self.high < self.low:
-            raise ValueError(f"high ({self.high}) is below low ({self.low})")
-        return self
+    _ordered = model_validator(mode="after")(in_order)
 
     def support(self) -> tuple[Scalar, ...]:
         """Both ends."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from simcloud.spec.base import Name, SpecModel
+from simcloud.spec.base import Name, Range, SpecModel
 from simcloud.spec.distributions import Choice, Constant, Real, Text, between
 from simcloud.spec.motion_model import Motion
 from simcloud.spec.placement_model import Drop, OnTop, Placement, Shelf, is_prim_path
@@ -16,9 +16,9 @@ from simcloud.spec.placement_model import Drop, OnTop, Placement, Shelf, is_prim
 class Region(SpecModel):
     """Floor that objects must stay within, all of their footprint."""
 
-    x_m: tuple[float, float] = (-1e6, 1e6)
+    x_m: Range = (-1e6, 1e6)
     """Smallest and largest X."""
-    y_m: tuple[float, float] = (-1e6, 1e6)
+    y_m: Range = (-1e6, 1e6)
     """Smallest and largest Y."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, model_validator
 
-from simcloud.spec.base import Name, SpecModel, checked_name
+from simcloud.spec.base import Extent, Name, SpecModel, checked_name
 from simcloud.spec.distributions import Constant, Real, Uniform, between
 
 _PRIM_PATH = re.compile(r"(/[A-Za-z_]\w*)+")
@@ -41,6 +41,12 @@ class Wall(SpecModel):
     """Where it ends."""
     weight: float = Field(default=1.0, ge=0)
     """Relative chance of being chosen."""
+
+    @model_validator(mode="after")
+    def _has_length(self) -> Wall:
+        if self.start_m == self.end_m:
+            raise ValueError(f"a wall leads from one point to another, both are {self.start_m}")
+        return self
 
 
 class AlongWall(SpecModel):
@@ -80,9 +86,9 @@ class Grid(SpecModel):
     """In rows and columns, an object a cell."""
 
     kind: Literal["grid"] = "grid"
-    x_m: tuple[float, float]
+    x_m: Extent
     """Smallest and largest X of the whole grid."""
-    y_m: tuple[float, float]
+    y_m: Extent
     """Smallest and largest Y."""
     rows: int = Field(ge=1, le=256)
     """Cells along Y."""
@@ -98,13 +104,6 @@ class Grid(SpecModel):
     """About +Z; 0 faces -Y."""
     z_m: float = 0.0
     """Height that they stand at."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Grid:
-        for name, (low, high) in (("x_m", self.x_m), ("y_m", self.y_m)):
-            if not low < high:
-                raise ValueError(f"{name}: the smallest value must come first, found {low}, {high}")
-        return self
 
 
 class Path(SpecModel):
@@ -211,19 +210,12 @@ class OnWall(SpecModel):
 class Box(SpecModel):
     """A region of space along the world's axes."""
 
-    x_m: tuple[float, float]
+    x_m: Extent
     """Smallest and largest X."""
-    y_m: tuple[float, float]
+    y_m: Extent
     """Smallest and largest Y."""
-    z_m: tuple[float, float]
+    z_m: Extent
     """Smallest and largest Z."""
-
-    @model_validator(mode="after")
-    def _has_volume(self) -> Box:
-        for name, (low, high) in (("x_m", self.x_m), ("y_m", self.y_m), ("z_m", self.z_m)):
-            if not low < high:
-                raise ValueError(f"{name}: the smallest value must come first, found {low}, {high}")
-        return self
 
 
 class Orientation(SpecModel):
