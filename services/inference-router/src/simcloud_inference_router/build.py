@@ -24,7 +24,11 @@ from simcloud_inference_router.targets.factory import open_factory
 
 @asynccontextmanager
 async def open_router(
-    settings: RouterSettings, catalog: Catalog, *, clock: Clock = SYSTEM_CLOCK
+    settings: RouterSettings,
+    catalog: Catalog,
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    random: Random | None = None,
 ) -> AsyncIterator[Router]:
     """The router, with its pools open; they are closed on exit.
 
@@ -32,10 +36,12 @@ async def open_router(
         settings: of the process.
         catalog: models.
         clock: the process's.
+        random: of jitter and draws; one of its own by default.
     """
     backoff = Backoff(base_s=settings.retry.base_s)
-    # Jitter and draws need no secrecy.
-    random = Random()  # noqa: S311
+    if random is None:
+        # Jitter and draws need no secrecy.
+        random = Random()  # noqa: S311
     async with (
         open_client(settings.s3) as s3,
         open_factory(settings, s3=s3, clock=clock) as targets,
