@@ -41,7 +41,7 @@ class Health:
         "_in_a_row",
         "_options",
         "_requests",
-        "_returned_at",
+        "_there_since",
     )
 
     def __init__(self, options: OutlierOptions) -> None:
@@ -51,7 +51,7 @@ class Health:
         self._requests = 0
         self._failures = 0
         self._ejections = 0
-        self._returned_at = 0.0
+        self._there_since: float | None = 0.0
 
     @property
     def unwell(self) -> bool:
@@ -89,13 +89,16 @@ class Health:
             is not yet outlived. Every base's length in the traffic makes up for one.
         """
         options = self._options
-        outlived = int((now - self._returned_at) / options.base_ejection_s)
-        self._ejections = max(self._ejections - outlived, 0) + 1
+        if self._there_since is not None:
+            outlived = int((now - self._there_since) / options.base_ejection_s)
+            self._ejections = max(self._ejections - outlived, 0)
+            self._there_since = None
+        self._ejections += 1
         return min(options.base_ejection_s * self._ejections, options.max_ejection_s)
 
     def returned(self, now: float) -> None:
         """It is back in the traffic, with a clean record but for how often it was out."""
-        self._returned_at = now
+        self._there_since = now
         self._in_a_row = 0
         self._begin(now)
 
