@@ -306,3 +306,29 @@ def _spoil(workplace: Path, damage: str) -> None:
     if damage == "damaged":
         data[len(data) // 2] ^= 1
         s3.put_object(**where, Body=bytes(data))
+
+
+def test_two_commands_that_grow_a_published_run_at_once_both_end_with_all_of_it(
+    workplace: Path,
+) -> None:
+    larger = ("run", "good.yaml", "--frames", "6", *TINY[2:], "--name", "made", "--json")
+    growing = [
+        subprocess.Popen(
+            [sys.executable, "-m", "simcloud_cli", *larger],
+            cwd=workplace,
+            env=_environment(workplace),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    answers = [(*process.communicate(timeout=110), process.returncode) for process in growing]
+    for answer, errors, code in answers:
+        assert code == ExitCode.COMPLETE, errors
+        assert json.loads(answer)["accounting"]["stored"] == 6
+    shown = json.loads(_simcloud(workplace, "runs", "show", "made", "--json").stdout)
+    assert (shown["plan_generation"], shown["stored_frames"]) == (2, 6)
+    shrinking = _simcloud(workplace, *_run("good", "made"))
+    assert shrinking.returncode == ExitCode.USAGE
+    assert "shrink" in shrinking.stderr

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Awaitable
 
 import pytest
 
 from simcloud.accounting.reconcile import reconcile
 from simcloud.client.uploader import RunState
+from simcloud.concurrency import single_error
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.manifest import load_manifest
-from simcloud.errors import AlreadyExists, InvalidRequest, NotFound, PreconditionFailed
+from simcloud.errors import (
+    AlreadyExists,
+    InvalidRequest,
+    NotFound,
+    PreconditionFailed,
+    SimcloudError,
+)
+from simcloud.s3.faults import Fault, FaultKind, plan_of, wrapping
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_json
 from simcloud.spec.plan import Plan
@@ -84,6 +94,59 @@ async def test_a_grown_run_keeps_its_shards_and_gets_a_second_manifest(
         assert published.summary.manifest_key.endswith("manifests/0002.json")
         assert (await load_manifest(store, location)).stored_frames == 48
         assert (await load_manifest(store, location, generation=1)).stored_frames == 32
+
+
+@pytest.mark.parametrize("first", [24, 32], ids=["the smaller first", "the larger first"])
+async def test_of_two_that_grow_a_published_run_at_once_the_larger_plan_is_in_force(
+    s3_server: S3Server, store: ObjectStore, location: RunLocation, first: int
+) -> None:
+    """Both have read plan 1 and stand before writing plan 2; ``first`` writes it first."""
+    settings = small_settings(s3_server.settings)
+    gates = {
+        frames: Fault("put_object", FaultKind.GATE, key="*/plans/0002.json") for frames in (24, 32)
+    }
+
+    async def grow(frames: int) -> int:
+        plan = PLAN.model_copy(update={"frames": frames})
+        async with (
+            single_error(),
+            uploader_client(settings, wrap=wrapping(plan_of(gates[frames]))) as (client, _),
+        ):
+            return (await client.create_run(location, spec=SPEC, plan=plan)).plan_generation
+
+    async with uploader_client(settings) as (client, _):
+        await client.create_run(location, spec=SPEC, plan=PLAN)
+        for frames in PLAN.shards():
+            await send_shard(client, location, frames, make=small)
+        await client.publish_run(location)
+        async with asyncio.TaskGroup() as tasks:
+            growing = {frames: tasks.create_task(outcome_of(grow(frames))) for frames in gates}
+            for gate in gates.values():
+                await gate.reached.wait()
+            gates[first].gate.set()
+            assert await growing[first] == 2
+            gates[56 - first].gate.set()
+        second = growing[56 - first].result()
+        if first == 24:
+            assert second == 3
+        else:
+            assert isinstance(second, PreconditionFailed)
+            assert "shrink" in second.message
+        summary = (await client.get_run(location)).summary
+        assert (summary.state, summary.planned_frames) == (RunState.OPEN, 64)
+        grown = PLAN.model_copy(update={"frames": 32})
+        for shard in (2, 3):
+            await send_shard(client, location, grown.shard(shard), make=small)
+        published = (await client.publish_run(location)).summary
+        assert (published.state, published.stored_frames) == (RunState.PUBLISHED, 64)
+        assert (await load_manifest(store, location, generation=1)).stored_frames == 32
+
+
+async def outcome_of(work: Awaitable[int]) -> int | SimcloudError:
+    try:
+        return await work
+    except SimcloudError as error:
+        return error
 
 
 async def test_runs_are_listed_by_name_in_pages(
