@@ -235,6 +235,64 @@ def test_numbers_that_mean_nothing_are_refused(name: str, words: str, tmp_path: 
         read_scene(path)
 
 
+TRIANGLE = """point3f[] points = [(0, 0, 0), (1, 0, 0), (0, 1, 0)]
+    int[] faceVertexCounts = [3]
+    int[] faceVertexIndices = [0, 1, 2]"""
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("int[] faceVertexCounts = [3]\nint[] faceVertexIndices = [0, 1, 2]", "1 faces and no poi"),
+        (TRIANGLE.replace("1, 2]", "1, 7]"), "holds 7, out of range for 3 points"),
+        (TRIANGLE.replace("1, 2]", "1, -2]"), "holds -2, out of range for 3 points"),
+        ("float points = 3", "/M cannot be read: TypeError"),
+        (f"{TRIANGLE}\nnormal3f[] normals = [(0, 0, 1)]", "holds 1 values, too few for vertex"),
+    ],
+)
+def test_broken_meshes_are_named_with_what_is_wrong(body: str, words: str, tmp_path: Path) -> None:
+    told = problems(written(tmp_path, f'def Mesh "M"\n{{\n{body}\n}}'))
+    assert "/M" in told
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("", "/M: a mesh of 0 points and no faces is left out"),
+        ("point3f[] points = [(0, 0, 0)]", "/M: a mesh of 1 points and no faces is left out"),
+        (
+            f"{TRIANGLE}\nrel material:binding = </Gone>",
+            "/M: its material /Gone is not there: drawn in its display colour",
+        ),
+        (
+            f'{TRIANGLE}\ndef GeomSubset "S"\n{{\nuniform token elementType = "face"\n'
+            'uniform token familyName = "materialBind"\nint[] indices = [5]\n}',
+            "/M/S: indices of faces that the mesh of 1 has not, such as 5",
+        ),
+    ],
+)
+def test_odd_meshes_are_drawn_and_told(body: str, words: str, tmp_path: Path) -> None:
+    schema = '(prepend apiSchemas = ["MaterialBindingAPI"])'
+    found = inspect_stage(written(tmp_path, f'def Mesh "M" {schema}\n{{\n{body}\n}}'))
+    assert found.problems == ()
+    assert words in found.unsupported
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("references = @./gone.usda@", "put the file there, or take out what refers to it"),
+        ("payload = @./gone.usda@", "put the file there, or take out what refers to it"),
+        ("references = </B>", "there is no such prim: correct the path"),
+        ("references = @./other.usda@", "that layer names no default prim"),
+    ],
+)
+def test_missing_references_say_what_to_do(body: str, words: str, tmp_path: Path) -> None:
+    written(tmp_path, 'def Xform "A" {}', "other.usda")
+    assert words in problems(written(tmp_path, f'def "A" ({body}) {{}}'))
+
+
 def test_an_inspection_survives_json_and_says_what_was_understood(tmp_path: Path) -> None:
     found = inspect_stage(scenes.furnished_stage(tmp_path))
     assert inspection_from_json(inspection_to_json(found)) == found

@@ -72,9 +72,15 @@ def _composition_words(told: str) -> str:
     # the session layer's name changes from run to run and says nothing
     line = " ".join(re.sub(r",@anon:[^@]*@", "", told).split())
     url = re.search(r"@(\w+):/+([^@]*)@", line)
-    if url is None:
-        return line
-    return f"{line} ({url_advice(f'{url[1]}://{url[2]}')})"
+    if url is not None:
+        return f"{line} ({url_advice(f'{url[1]}://{url[2]}')})"
+    if line.startswith("Could not open asset"):
+        return f"{line} (put the file there, or take out what refers to it)"
+    if "<defaultPrim>" in line:
+        return f"{line} (that layer names no default prim: name the prim, as in @file@</Prim>)"
+    if line.startswith("Unresolved reference prim path"):
+        return f"{line} (there is no such prim: correct the path, or take the reference out)"
+    return line
 
 
 def url_advice(url: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from simcloud.errors import InvalidRequest
 from simcloud.scene.limits import SceneLimits
-from simcloud.scene.stage import drawn_prims, library_prims, value
+from simcloud.scene.stage import NONSENSE, drawn_prims, library_prims, plain_words, value
 from simcloud.scene.translate.instancers import instance_counts
 from simcloud.scene.translate.meshes import IMPLICIT_SHAPES
 from simcloud.scene.translate.primitives import RINGS, SEGMENTS
@@ -73,7 +73,12 @@ class _Counter:
         for prim in drawn_prims(root, abstract=abstract):
             self._walked += 1
             kind = str(prim.GetTypeName())
-            triangles = _triangles(prim, kind, self._limits)
+            try:
+                triangles = _triangles(prim, kind, self._limits)
+            except NONSENSE as error:
+                raise InvalidRequest(
+                    "scene", f"{prim.GetPath()} cannot be read: {plain_words(error)}"
+                ) from error
             total = total.plus(Census(1, int(triangles > 0), triangles, 0))
             if kind == "PointInstancer":
                 total = total.plus(self._instancer(prim, inside))

@@ -39,6 +39,8 @@ def read_gprim(
     names = tuple(dict.fromkeys(m.uv_primvar for m in wanted if m is not None and m.uv_primvar))
     if prim.GetTypeName() == "Mesh":
         triangles, polygons = mesh_triangles(prim, reader.reading, names)
+        if subsets:
+            _check_subsets(reader, subsets, len(value(prim.GetAttribute("faceVertexCounts")) or []))
     else:
         triangles = implicit_triangles(prim)
         polygons = np.arange(len(triangles.faces))
@@ -102,13 +104,29 @@ def _subsets(prim: Any) -> list[tuple[Any, npt.NDArray[np.int64]]]:
     ]
 
 
+def _check_subsets(
+    reader: SceneReader, subsets: list[tuple[Any, npt.NDArray[np.int64]]], faces: int
+) -> None:
+    """Names subsets whose faces the mesh does not have: they are left out."""
+    for subset, members in subsets:
+        wrong = members[(members < 0) | (members >= faces)]
+        if len(wrong):
+            reader.reading.warn(
+                subset, f"indices of faces that the mesh of {faces} has not, such as {wrong[0]}"
+            )
+
+
 def _bound(reader: SceneReader, prim: Any) -> Material | None:
     from pxr import UsdShade
 
     for purpose in _MATERIAL_PURPOSES:
-        bound = UsdShade.MaterialBindingAPI(prim).ComputeBoundMaterial(purpose)[0]
+        bound, binding = UsdShade.MaterialBindingAPI(prim).ComputeBoundMaterial(purpose)
         if bound:
             return reader.material(bound.GetPrim())
+        if binding and (targets := binding.GetTargets()):
+            reader.reading.warn(
+                prim, f"its material {targets[0]} is not there: drawn in its display colour"
+            )
     return None
 
 

@@ -73,6 +73,11 @@ def mesh_triangles(
     counts = _integers(mesh.GetFaceVertexCountsAttr())
     indices = _integers(mesh.GetFaceVertexIndicesAttr())
     _check_topology(prim, points, counts, indices)
+    if not len(counts):
+        reading.warn(prim, f"a mesh of {len(points)} points and no faces is left out")
+        none = np.zeros((0, 3), np.float32)
+        empty = Triangles(points[:0], none, None, none.astype(np.uint32))
+        return empty, np.zeros(0, np.int64)
     holes = _integers(mesh.GetHoleIndicesAttr())
     corners, polygons = _fan(counts, holes)
     if value(mesh.GetOrientationAttr()) == "leftHanded":
@@ -112,6 +117,12 @@ def _check_topology(prim: Any, points: Float64Array, counts: IntArray, indices: 
     if counts.sum() != len(indices):
         raise InvalidRequest(
             "scene", f"{where} holds {len(indices)} indices, its counts ask for {counts.sum()}"
+        )
+    if len(indices) and not len(points):
+        raise InvalidRequest(
+            "scene",
+            f"{prim.GetPath()} has {len(counts)} faces and no points: export it again with its "
+            "points, or take it out",
         )
     if len(indices) and (indices.min() < 0 or indices.max() >= len(points)):
         worst = indices.max() if indices.max() >= len(points) else indices.min()
