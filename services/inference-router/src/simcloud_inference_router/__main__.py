@@ -30,4 +30,11 @@ async def serve_router(settings: RouterSettings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(serve_router, settings=RouterSettings, name=NAME))
+    sys.exit(
+        run(
+            serve_router,
+            settings=RouterSettings,
+            name=NAME,
+            processes=lambda settings: settings.processes,
+        )
+    )

@@ -62,6 +62,10 @@ class RouterSettings(ServerSettings):
 
     catalog: Path
     """Catalogue of models and targets, YAML."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """Processes that share the port; one uses one core. Connections, not requests, are spread over
+    them. Every limit, queue and statistic here is each process's own, and so is its metrics port:
+    `metrics_listen`'s, the next, and so on."""
     region: str = Field(default="us-east-1", min_length=1)
     """AWS region of targets that name none."""
     sagemaker_endpoint_url: str = Field(default="", pattern=r"^(https?://[^/?#\s]+/?)?$")

@@ -10,11 +10,16 @@ from typing import TypeVar
 from simcloud import failpoints
 from simcloud.concurrency import leaves
 from simcloud.errors import SimcloudError
+from simcloud.rpc.processes import end_with_parent, supervise
 from simcloud.rpc.settings import ServerSettings
 from simcloud.settings import SettingsError, load_settings
 from simcloud.telemetry import logging, tracing
 
 S = TypeVar("S", bound=ServerSettings)
+
+
+def _one(_settings: object) -> int:
+    return 1
 
 
 def run(
@@ -23,6 +28,7 @@ def run(
     settings: type[S],
     name: str,
     argv: Sequence[str] | None = None,
+    processes: Callable[[S], int] = _one,
 ) -> int:
     """Reads the settings and runs a service to its end, on uvloop.
 
@@ -35,6 +41,8 @@ def run(
         name: its name in logs and traces; ``SIMCLOUD_<NAME>_`` begins its variables, dashes as
             underscores.
         argv: command line without the program; by default that of the process.
+        processes: how many are to share the work, from the settings; see ``rpc.processes``. Its
+            flag is ``--processes``.
 
     Returns:
         Exit code: 0 stopped as asked, 1 could not start or failed, 2 wrong settings. (A second
@@ -58,7 +66,18 @@ def run(
     except SimcloudError as error:
         sys.stderr.write(f"{error.message}\n")
         return 2
+    if (count := processes(loaded)) > 1:
+        return _supervise(loaded, count)
+    end_with_parent()
     return _run(main(loaded), name)
+
+
+def _supervise(settings: ServerSettings, count: int) -> int:
+    try:
+        return supervise(settings, count)
+    except SimcloudError as error:
+        sys.stderr.write(f"{error.message}\n")
+        return 2
 
 
 def _run(work: Coroutine[None, None, None], name: str) -> int:

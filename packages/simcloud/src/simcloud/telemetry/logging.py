@@ -45,6 +45,9 @@ each costs more than all the rest of a line. A process that is killed loses as m
 
 _MAX_PENDING: Final = 256
 
+_WHOLE_BYTES: Final = 4096
+"""What a pipe takes in one piece (PIPE_BUF): lines of several processes don't cut each other."""
+
 
 class _Output:
     """Mutable state of this module: where ``log_request`` writes, None before ``configure``."""
@@ -137,16 +140,19 @@ def log_request(level: Level, fields: Mapping[str, object]) -> None:
 def flush() -> None:
     """Writes the lines of requests that wait to be written. Idempotent."""
     pending = _Output.pending
-    lines: list[str] = []
-    with contextlib.suppress(IndexError):
-        while pending:
-            lines.append(pending.popleft())
-    if not lines or _Output.stream is None:
-        return
-    # A log that can't be written (its reader has gone, the disk is full) fails no request.
-    with contextlib.suppress(OSError, ValueError):
-        _Output.stream.write("".join(lines))
-        _Output.stream.flush()
+    while pending:
+        together, size = [], 0
+        with contextlib.suppress(IndexError):
+            while pending and size + len(pending[0]) <= _WHOLE_BYTES:
+                together.append(pending.popleft())
+                size += len(together[-1])
+            if not together:
+                together.append(pending.popleft())
+        # A log that can't be written (its reader has gone, the disk is full) fails no request.
+        if _Output.stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                _Output.stream.write("".join(together))
+                _Output.stream.flush()
 
 
 def _value(value: object) -> str:
