@@ -12,6 +12,7 @@ import pytest_socket
 from simcloud.s3.objects import ObjectStore, open_store
 from support.gauges import assert_nothing_held
 from support.s3_server import S3Server, running_s3_server
+from support.told import told_lines
 
 _TESTS = Path(__file__).parent
 _FOLDERS = ("unit", "integration", "fault", "conformance", "deploy", "e2e")
@@ -27,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = _folder_of(item.path)
         if folder:
             item.add_marker(getattr(pytest.mark, folder))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for outcome in ("passed", "failed"):
+        for line in told_lines(terminalreporter.stats.get(outcome, [])):
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,147 @@
+"""``python -m support.noise_generator``: a generator with a renderer that costs nothing.
+
+The service is the real one, from its gRPC to its client of the uploader. Its renderer alone is
+another: a frame's layers are noise, a pure function of the spec and the index, and take as long as
+a quick renderer's and none of its CPU.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import sys
+from dataclasses import replace
+
+from simcloud.annotators import ENCODINGS
+from simcloud.dataset.frames import EncodedFrame, Layer
+from simcloud.dataset.record import LayerRecord, record_from_json
+from simcloud.dataset.tar import layer_member
+from simcloud.rpc.main import run
+from simcloud.rpc.server import serve
+from simcloud.s3 import checksums
+from simcloud.s3.objects import open_store
+from simcloud.scene.store import SceneStore
+from simcloud.spec.canonical import digest, parse
+from simcloud.spec.model import Spec
+from simcloud_generator.generator import Generator
+from simcloud_generator.jobs import (
+    FrameResult,
+    InspectJob,
+    RenderJob,
+    SceneReport,
+    WorkerIdentity,
+)
+from simcloud_generator.pool import WorkerPool
+from simcloud_generator.scenes import Scenes
+from simcloud_generator.serving import generator_service
+from simcloud_generator.settings import GeneratorSettings
+from simcloud_generator.uploaders import Uploaders
+from support.dataset_frames import make_frame
+
+LAYER_BYTES = 900_000
+"""Three of them make 2.7 MB: two frames a part of S3's smallest size."""
+_FRAME_S = 0.2
+
+IDENTITY = WorkerIdentity(
+    backend="mitsuba",
+    variant="scalar_rgb",
+    variants=("scalar_rgb",),
+    stochastic=False,
+    fingerprint=digest(b"noise")[:16],
+    fingerprint_json='{"renderer":"noise"}',
+    preflight=(),
+)
+
+
+def noise_frame(job: RenderJob) -> EncodedFrame:
+    """The frame of a job's one camera; its bytes are a function of spec and index."""
+    spec = parse(Spec, job.spec_json, field="spec")
+    (camera,) = (item.name for item in spec.cameras)
+    spec_digest = digest(job.spec_json)
+    rng = random.Random(f"{spec_digest}.{job.frame}")
+    layers = tuple(
+        _layer(name, spec.encodings[name], rng.randbytes(LAYER_BYTES)) for name in spec.annotators
+    )
+    record = replace(
+        record_from_json(make_frame(job.frame, camera, layers=layers).record),
+        split=job.split,
+        spec_digest=spec_digest,
+        fingerprint=IDENTITY.fingerprint,
+        layers=tuple(
+            LayerRecord(
+                annotator=layer.annotator,
+                member=layer_member(job.frame, camera, layer.annotator, layer.extension),
+                media_type=layer.media_type,
+                size_bytes=len(layer.data),
+                crc64nvme=checksums.to_hex(layer.crc64nvme),
+            )
+            for layer in layers
+        ),
+    )
+    return EncodedFrame(frame=job.frame, camera=camera, record=record.to_json(), layers=layers)
+
+
+def _layer(annotator: str, encoding: str, data: bytes) -> Layer:
+    info = next(info for kind, info in ENCODINGS.items() if kind == encoding)
+    return Layer(
+        annotator=annotator,
+        extension=info.extension,
+        media_type=info.media_type,
+        data=data,
+        crc64nvme=checksums.crc64nvme(data),
+    )
+
+
+class NoisePool(WorkerPool):
+    """One worker, within this process."""
+
+    def __init__(self) -> None:
+        # Not the parent's: there is no hand-over to other processes.
+        self.identity = IDENTITY
+        self.workers = 1
+        self.busy_s = 0.0
+        self._turn = asyncio.Lock()
+
+    async def render(self, job: RenderJob) -> FrameResult:
+        async with self._turn:
+            await asyncio.sleep(_FRAME_S)
+            self.busy_s += _FRAME_S
+            return FrameResult(
+                frame=job.frame,
+                views=(noise_frame(job),),
+                timings_s={},
+                cpu_s=0.0,
+                quarantine="",
+                quarantine_rule="",
+                rss_bytes=0,
+            )
+
+    async def inspect(self, job: InspectJob) -> SceneReport:
+        del job
+        return SceneReport(problems=(), warnings=())
+
+
+async def serve_noise(settings: GeneratorSettings) -> None:
+    """Serves until it is stopped."""
+    async with (
+        open_store(settings.s3) as s3,
+        Uploaders(default_target=settings.uploader_target, tls=None) as uploaders,
+    ):
+        cache = settings.cache_dir / "scenes"
+        scene_store = SceneStore(s3, cache=cache, limit_bytes=1 << 30, held=4)
+        with contextlib.closing(scene_store) as store:
+            scenes = Scenes(store, limits=None)
+            generator = Generator(
+                settings=settings, pool=NoisePool(), scenes=scenes, uploaders=uploaders
+            )
+            await serve(
+                settings,
+                services=[generator_service(generator)],
+                name="generator",
+                on_drain=generator.drain,
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(run(serve_noise, settings=GeneratorSettings, name="generator"))
