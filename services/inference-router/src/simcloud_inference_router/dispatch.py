@@ -145,9 +145,14 @@ class Dispatcher:
         )
         request.mask = _mask(request)
         last: Failure | None = None
+        now = request.begun
         while True:
             try:
-                grant = await self._slot(request)
+                if deadline is not None and now >= deadline:
+                    raise model.door.too_late(now - request.begun)
+                grant = model.door.enter(request.mask, now)
+                if grant is None:
+                    grant = await self._wait(request, now)
             except (Overloaded, DeadlineExceeded, NotReady) as exc:
                 # No slot for the retry: the caller learns why the first attempt failed.
                 raise (last.error if last is not None else exc) from None
@@ -160,29 +165,20 @@ class Dispatcher:
             if isinstance(outcome, TargetAnswer):
                 _answered(request, outcome)
                 return outcome
-            if outcome.no_capacity and model.entry.cold_start is not None:
-                # Nothing was done and the target is coming: it waits with the others, unpaid.
-                continue
-            request.failures += 1
-            last = outcome
-            await self._again(request, grant, outcome)
+            # Where nothing was done and the target is coming, it waits with the others, unpaid.
+            if not (outcome.no_capacity and model.entry.cold_start is not None):
+                last = outcome
+                await self._again(request, grant, outcome)
+            now = self._clock.monotonic()
 
-    async def _slot(self, request: _Request) -> Grant:
-        door = request.model.door
-        now = self._clock.monotonic()
-        deadline = request.deadline
-        if deadline is not None and now >= deadline:
-            raise door.too_late(0.0)
-        grant = door.enter(request.mask, now)
-        if grant is not None:
-            return grant
+    async def _wait(self, request: _Request, now: float) -> Grant:
         try:
-            return await door.wait(
+            return await request.model.door.wait(
                 request.mask,
                 caller=request.caller,
                 priority=request.priority,
                 patient=request.patient,
-                deadline=deadline,
+                deadline=request.deadline,
                 held_since=request.begun,
             )
         finally:
@@ -198,7 +194,7 @@ class Dispatcher:
             trace.target = entry.name
             timeout_s = entry.timeout_s
             if request.deadline is not None:
-                left_s = request.deadline - self._clock.monotonic()
+                left_s = request.deadline - grant.entered_at
                 if left_s <= 0:
                     raise _unsent(entry.name)
                 if left_s < timeout_s:
@@ -267,6 +263,7 @@ class Dispatcher:
         Raises:
             SimcloudError: the failure's, when there is no retry.
         """
+        request.failures += 1
         if request.failures >= MAX_ATTEMPTS or not _may_be_sent_again(request, failure):
             raise failure.error
         mask, elsewhere = _elsewhere(request, grant)

@@ -13,6 +13,32 @@ def tiers_of(targets: Sequence[RoutedTarget]) -> tuple[tuple[RoutedTarget, ...],
     return tuple(tuple(each for each in targets if each.entry.tier == number) for number in numbers)
 
 
+def choose_where_all_are_open(
+    tier: Sequence[RoutedTarget], mask: int, draw: Callable[[], float], now: float
+) -> RoutedTarget | None:
+    """The cheaper of the first two that are drawn, if both have room and none is shut; else None.
+
+    What ``choose`` would do, without looking at all of them.
+    """
+    count = len(tier)
+    if count == 1:
+        one = tier[0]
+        return one if one.accepts & mask and one.in_flight < one.limit.limit else None
+    first = int(draw() * count)
+    second = int(draw() * (count - 1))
+    if second >= first:
+        second += 1
+    one, other = tier[first], tier[second]
+    if (
+        one.accepts & mask
+        and other.accepts & mask
+        and one.in_flight < one.limit.limit
+        and other.in_flight < other.limit.limit
+    ):
+        return cheaper(one, other, now)
+    return None
+
+
 def choose(
     tiers: Sequence[Sequence[RoutedTarget]], mask: int, now: float, draw: Callable[[], float]
 ) -> RoutedTarget | None:
@@ -63,11 +89,7 @@ def choose_ejected(
 def cheaper_of_two(
     free: Sequence[RoutedTarget], now: float, draw: Callable[[], float]
 ) -> RoutedTarget:
-    """The cheaper of two targets drawn at random (power of two choices).
-
-    The cost is ``latency * (in_flight + 1) / weight`` (Finagle, Envoy's peak EWMA). A weight of 0
-    occurs only for the targets of sessions, which have no choice.
-    """
+    """The cheaper of two targets drawn at random (power of two choices)."""
     count = len(free)
     if count == 1:
         return free[0]
@@ -75,7 +97,15 @@ def cheaper_of_two(
     second = int(draw() * (count - 1))
     if second >= first:
         second += 1
-    one, other = free[first], free[second]
+    return cheaper(free[first], free[second], now)
+
+
+def cheaper(one: RoutedTarget, other: RoutedTarget, now: float) -> RoutedTarget:
+    """Of two targets the one of less cost; the first where they cost the same.
+
+    The cost is ``latency * (in_flight + 1) / weight`` (Finagle, Envoy's peak EWMA). A weight of 0
+    occurs only for the targets of sessions, which have no choice.
+    """
     one_s, other_s = one.latency.value(now), other.latency.value(now)
     if not (one_s and other_s):
         # Of one of them nothing is known: it is neither the best nor the worst.

@@ -7,7 +7,12 @@ from math import log
 
 from simcloud.errors import DeadlineExceeded, InvalidRequest, NotFound
 from simcloud_inference_router.model_options import TrafficOptions
-from simcloud_inference_router.routing.choice import choose, choose_ejected, tiers_of
+from simcloud_inference_router.routing.choice import (
+    choose,
+    choose_ejected,
+    choose_where_all_are_open,
+    tiers_of,
+)
 from simcloud_inference_router.routing.hashing import place_of
 from simcloud_inference_router.routing.health import is_targets_fault
 from simcloud_inference_router.routing.routed_target import RoutedTarget, State
@@ -138,10 +143,11 @@ class Roster:
 
         Those that were taken out are asked when nothing else of the mask is in the traffic.
         """
+        if not self.shut:
+            target = choose_where_all_are_open(self._tiers[0], mask, self._draw, now)
+            return target or choose(self._tiers, mask, now, self._draw)
         target = choose(self._tiers, mask, now, self._draw)
-        if target is None and self.shut:
-            return choose_ejected(self._tiers, mask, now, self._draw)
-        return target
+        return target or choose_ejected(self._tiers, mask, now, self._draw)
 
     def choose_open(self, mask: int, now: float) -> RoutedTarget | None:
         """A target with room that is no probe; None: none is."""
