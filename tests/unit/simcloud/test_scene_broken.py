@@ -139,6 +139,13 @@ def test_a_million_instances_are_counted_before_any_is_made(tmp_path: Path) -> N
     assert "12000000 triangles or more up to /World/Crowd" in told
 
 
+def test_more_labels_than_ids_are_refused_before_any_instance_is_made(tmp_path: Path) -> None:
+    stage = crowd(150_000)
+    scenes.set_label(stage.GetPrimAtPath("/World/Crowd/One"), "box")
+    told = problems(scenes.save(stage, tmp_path, "crowd.usdc"))
+    assert told.startswith("/World/Crowd has 150000 labelled instances or more; at most 65533")
+
+
 def test_nested_instances_are_multiplied_before_any_is_made(tmp_path: Path) -> None:
     stage = crowd(1000)
     outer = UsdGeom.PointInstancer.Define(stage, "/World/Crowds")

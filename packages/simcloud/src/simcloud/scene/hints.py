@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from simcloud.scene.catalog import Catalog
-from simcloud.scene.translate.types import NeutralScene
+from simcloud.scene.translate.types import NeutralScene, static_bounds
 
 LARGE_M = 1000.0
 SMALL_M = 0.01
@@ -22,11 +22,10 @@ def hints_of(scene: NeutralScene, catalog: Catalog | None) -> tuple[str, ...]:
 
 
 def _size_hints(scene: NeutralScene) -> Iterator[str]:
-    if not scene.static:
+    bounds = static_bounds(scene)
+    if bounds is None:
         return
-    low = np.min([mesh.vertices.min(axis=0) for mesh in scene.static], axis=0)
-    high = np.max([mesh.vertices.max(axis=0) for mesh in scene.static], axis=0)
-    longest = float((high - low).max())
+    longest = float((bounds[1] - bounds[0]).max())
     if longest > LARGE_M or longest < SMALL_M:
         yield (
             f"the stage is {longest:.4g} m across: set metersPerUnit to the unit that it was "

@@ -28,7 +28,7 @@ from simcloud.scene.limits import SceneLimits
 from simcloud.scene.pictures import checked_header
 from simcloud.scene.stage import NONSENSE, plain_words
 from simcloud.scene.translate.reading import Reading
-from simcloud.scene.translate.types import LOOK_PREFIX, NeutralScene
+from simcloud.scene.translate.types import LOOK_PREFIX, NeutralScene, static_bounds
 from simcloud.scene.translate.usd import translate
 from simcloud.spec.parameters import Vector3
 
@@ -152,10 +152,10 @@ def _check_files(reading: Reading, files: int, total: int, limits: SceneLimits) 
 
 
 def _size(scene: NeutralScene) -> Vector3 | None:
-    if not scene.static:
+    bounds = static_bounds(scene)
+    if bounds is None:
         return None
-    low = np.min([mesh.vertices.min(axis=0) for mesh in scene.static], axis=0)
-    high = np.max([mesh.vertices.max(axis=0) for mesh in scene.static], axis=0)
+    low, high = bounds
     return float(high[0] - low[0]), float(high[1] - low[1]), float(high[2] - low[2])
 
 

@@ -15,12 +15,17 @@ from simcloud.scene.stage import drawn_prims, gf_matrix, value
 from simcloud.scene.translate.gprims import frozen_mesh, read_gprim
 from simcloud.scene.translate.meshes import IMPLICIT_SHAPES
 from simcloud.scene.translate.normals import unit
-from simcloud.scene.translate.types import SceneMesh
+from simcloud.scene.translate.types import Float32Array, SceneMesh
 
 if TYPE_CHECKING:
     from simcloud.scene.translate.usd import SceneReader
 
 IntArray = npt.NDArray[np.int64]
+
+VERTICES_AT_ONCE = 1 << 20
+"""Placed in one step: a bound on what stands in memory twice."""
+MAX_LABELLED = 65_533
+"""Instance ids are uint16, and 0 and 1 are taken."""
 
 
 @dataclass(slots=True)
@@ -61,7 +66,8 @@ def read_instancer(
 
     Raises:
         InvalidRequest: indices and positions do not agree, a transform is not finite, a prototype
-            is missing, or an instancer is its own prototype.
+            is missing, an instancer is its own prototype, or more instances are labelled than can
+            be told apart.
     """
     path = str(prim.GetPath())
     if path in inside:
@@ -72,12 +78,19 @@ def read_instancer(
         if not root:
             raise InvalidRequest("scene", f"{path} names {target}, which is not there")
         prototype = _read_prototype(reader, root, (*inside, path))
+        labelled = len(result.labels) + len(numbers) * len(prototype.labels)
+        if labelled > MAX_LABELLED:  # before any of them is made
+            raise InvalidRequest(
+                "scene",
+                f"{path} has {labelled} labelled instances or more; at most {MAX_LABELLED} objects "
+                "can be told apart: label the instancer as one, or fewer prototypes",
+            )
         placed = outer @ matrices
         for mesh in prototype.meshes:
             result.meshes += _instanced(mesh, path, numbers, placed)
         for suffix, (label, frame) in prototype.labels.items():
-            for number, matrix in zip(numbers, placed, strict=True):
-                result.labels[f"{path}[{number}]{suffix}"] = (label, matrix @ frame)
+            for number, matrix in zip(numbers.tolist(), placed @ frame, strict=True):
+                result.labels[f"{path}[{number}]{suffix}"] = (label, matrix)
     return result
 
 
@@ -120,7 +133,7 @@ def _placements(reader: SceneReader, prim: Any) -> list[tuple[Any, IntArray, Flo
         drawn &= np.asarray(mask, dtype=np.bool_)
     if not np.isfinite(matrices[drawn]).all():
         raise InvalidRequest("scene", f"an instance of {prim.GetPath()} is not finite")
-    flat = drawn & (_determinants(matrices) == 0)
+    flat = drawn & (determinants(matrices) == 0)
     if flat.any():
         reader.reading.warn(prim, "instances with a scale of zero are left out")
     result = []
@@ -172,21 +185,58 @@ def _label_below(root: Any, prim: Any, result: Instances, reader: SceneReader) -
 def _instanced(mesh: SceneMesh, path: str, numbers: IntArray, matrices: Float64) -> list[SceneMesh]:
     """A prototype's mesh at its instances: one mesh, or one each where they are labelled."""
     if mesh.owner is None:
-        return [_placed(mesh, matrices, None)]
-    return [
-        _placed(mesh, matrix[None], f"{path}[{number}]{mesh.owner}")
-        for number, matrix in zip(numbers, matrices, strict=True)
-    ]
+        return [_joined(mesh, matrices)]
+    found: list[SceneMesh] = []
+    step = max(1, VERTICES_AT_ONCE // len(mesh.vertices))
+    mirrored = np.ascontiguousarray(mesh.faces[:, ::-1])
+    for begin in range(0, len(numbers), step):
+        many = slice(begin, begin + step)
+        vertices, normals = _placed(mesh, matrices[many])
+        turned = determinants(matrices[many]) < 0
+        for number, points, directions, turn in zip(
+            numbers[many].tolist(), vertices, normals, turned.tolist(), strict=True
+        ):
+            # rows of one array: what they have in common is kept once
+            found.append(
+                frozen_mesh(
+                    replace(
+                        mesh,
+                        vertices=points,
+                        normals=directions,
+                        faces=mirrored if turn else mesh.faces,
+                        owner=f"{path}[{number}]{mesh.owner}",
+                    )
+                )
+            )
+    return found
 
 
-def _placed(mesh: SceneMesh, matrices: Float64, owner: str | None) -> SceneMesh:
-    """The mesh at each of N matrices, joined."""
+def _joined(mesh: SceneMesh, matrices: Float64) -> SceneMesh:
+    """The mesh at each of N matrices, as one."""
     count, size = len(matrices), len(mesh.vertices)
+    vertices, normals = _placed(mesh, matrices)
+    turned = (determinants(matrices) < 0)[:, None, None]
+    faces = np.where(turned, mesh.faces[None, :, ::-1], mesh.faces[None])
+    offsets = (np.arange(count) * size).astype(np.uint32)
+    return frozen_mesh(
+        replace(
+            mesh,
+            vertices=vertices.reshape(-1, 3),
+            normals=normals.reshape(-1, 3),
+            uvs=np.tile(mesh.uvs, (count, 1)) if mesh.uvs is not None else None,
+            faces=(faces + offsets[:, None, None]).reshape(-1, 3).astype(np.uint32),
+            owner=None,
+        )
+    )
+
+
+def _placed(mesh: SceneMesh, matrices: Float64) -> tuple[Float32Array, Float32Array]:
+    """Vertices and unit normals of the mesh at each of N matrices, (N, V, 3)."""
     points = mesh.vertices.astype(np.float64)
     normals = mesh.normals.astype(np.float64)
     # columns of the inverse transpose, up to a positive factor
     a, b, c = (matrices[:, :3, column] for column in range(3))
-    sign = np.sign(_determinants(matrices))[:, None]
+    sign = np.sign(determinants(matrices))[:, None]
     turned = [_cross(b, c) * sign, _cross(c, a) * sign, _cross(a, b) * sign]
     moved = sum(points[None, :, i, None] * matrices[:, None, :3, i] for i in range(3))
     with np.errstate(over="ignore"):
@@ -194,28 +244,18 @@ def _placed(mesh: SceneMesh, matrices: Float64, owner: str | None) -> SceneMesh:
     directed = sum(normals[None, :, i, None] * turned[i][:, None, :] for i in range(3))
     if not np.isfinite(vertices).all():
         raise InvalidRequest("scene", f"an instance of {mesh.path} reaches beyond a float32")
-    faces = np.where(sign[:, :, None] < 0, mesh.faces[None, :, ::-1], mesh.faces[None])
-    offsets = (np.arange(count) * size).astype(np.uint32)
-    return frozen_mesh(
-        replace(
-            mesh,
-            vertices=vertices.reshape(-1, 3),
-            normals=unit(np.asarray(directed).reshape(-1, 3)),
-            uvs=np.tile(mesh.uvs, (count, 1)) if mesh.uvs is not None else None,
-            faces=(faces + offsets[:, None, None]).reshape(-1, 3).astype(np.uint32),
-            owner=owner,
-        )
-    )
+    return vertices, unit(np.asarray(directed))
 
 
-def _determinants(matrices: Float64) -> Float64:
+def determinants(matrices: Float64) -> Float64:
+    """Of the upper left 3x3 of N matrices, (N,)."""
     a, b, c = (matrices[:, :3, column] for column in range(3))
-    determinants: Float64 = (_cross(a, b) * c).sum(axis=1)
-    return determinants
+    found: Float64 = (_cross(a, b) * c).sum(axis=1)
+    return found
 
 
 def _cross(a: Float64, b: Float64) -> Float64:
-    """``np.cross`` of (N, 3), which takes twice as long where N is 1: for labelled instances."""
+    """``np.cross`` of (N, 3), in half the time."""
     (ax, ay, az), (bx, by, bz) = a.T, b.T
     product: Float64 = np.stack((ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx), axis=1)
     return product

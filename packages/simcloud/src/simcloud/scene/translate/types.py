@@ -170,3 +170,16 @@ class NeutralScene:
     """All labels of the stage and its library, in alphabetic order."""
     unsupported: tuple[str, ...]
     """What was not understood, each as ``<prim path>: <what>``, once, ordered."""
+
+
+def static_bounds(scene: NeutralScene) -> tuple[Float32Array, Float32Array] | None:
+    """Corners of the box around what every frame shows, (3,) each; None where that is nothing."""
+    if not scene.static:
+        return None
+    lows, highs = [], []
+    step = 4096  # meshes may be many and small: a few calls for all of them
+    for begin in range(0, len(scene.static), step):
+        many = np.concatenate([mesh.vertices for mesh in scene.static[begin : begin + step]])
+        lows.append(many.min(axis=0))
+        highs.append(many.max(axis=0))
+    return np.min(lows, axis=0), np.max(highs, axis=0)
