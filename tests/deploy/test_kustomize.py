@@ -1,0 +1,289 @@
+"""The manifests, rendered: valid for the cluster, consistent with the code, closed by default."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import kubernetes_validate
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from simcloud_cli.context import Config
+from simcloud_cli.exit_codes import ExitCode
+from simcloud_generator.settings import GeneratorSettings
+from simcloud_inference_router.settings import RouterSettings
+from simcloud_uploader.settings import UploaderSettings
+
+ROOT = Path(__file__).parents[2]
+K8S = ROOT / "deploy" / "k8s"
+COMBINATIONS = (
+    "overlays/kind",
+    "overlays/eks",
+    "overlays/kind-run",
+    "run-job",
+    "tests/kind-all",
+    "tests/eks-isaac",
+    "tests/eks-mtls",
+)
+VERSIONS = ("1.31", "1.34")
+"""Oldest that runs need (successPolicy of native sidecars, per-index retry), and a current one."""
+
+CUSTOM = {"PodMonitor", "NodePool", "EC2NodeClass", "Certificate", "Issuer"}
+"""Kinds of other projects, whose schemas Kubernetes doesn't have."""
+
+SETTINGS: dict[str, type[BaseModel]] = {
+    "SIMCLOUD_UPLOADER_": UploaderSettings,
+    "SIMCLOUD_INFERENCE_ROUTER_": RouterSettings,
+    "SIMCLOUD_GENERATOR_": GeneratorSettings,
+}
+OURS = {
+    "simcloud-generator": "services/generator/Dockerfile",
+    "simcloud-uploader": "services/uploader/Dockerfile",
+    "simcloud-inference-router": "services/inference-router/Dockerfile",
+    "simcloud-model-container": "model-container/Dockerfile",
+    "simcloud-cli": "packages/simcloud-cli/Dockerfile",
+    "simcloud-s3": "deploy/images/s3.Dockerfile",
+    "simcloud-generator-isaac": "services/generator/Dockerfile.isaac",
+}
+Manifest = dict[str, Any]
+
+
+@cache
+def rendered(combination: str) -> tuple[Manifest, ...]:
+    """Everything that a kustomization makes."""
+    if shutil.which("kubectl"):
+        command = ["kubectl", "kustomize"]
+    elif shutil.which("kustomize"):
+        command = ["kustomize", "build"]
+    else:
+        pytest.skip("neither kubectl nor kustomize is installed")
+    done = subprocess.run(
+        [*command, str(K8S / combination)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(combination: str, *kinds: str) -> list[Manifest]:
+    return [item for item in rendered(combination) if item["kind"] in kinds]
+
+
+def pods(combination: str) -> Iterator[tuple[str, Manifest]]:
+    """Name and pod spec of everything that runs."""
+    for item in of_kind(combination, "Deployment", "StatefulSet", "DaemonSet", "Job"):
+        yield f"{item['kind']}/{item['metadata']['name']}", item["spec"]["template"]["spec"]
+
+
+def containers(pod: Manifest) -> list[Manifest]:
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_every_manifest_is_one_of_that_version(combination: str, version: str) -> None:
+    for item in rendered(combination):
+        if item["kind"] not in CUSTOM:
+            kubernetes_validate.validate(item, version, strict=True)
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_every_image_is_one_that_we_build(combination: str) -> None:
+    for name, pod in pods(combination):
+        for container in containers(pod):
+            image = container["image"].rsplit("/", 1)[-1].split(":")[0]
+            assert image in OURS, name
+            assert (ROOT / OURS[image]).is_file(), name
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_pods_keep_to_the_restricted_profile(combination: str) -> None:
+    for name, pod in pods(combination):
+        security = pod["securityContext"]
+        assert security["runAsNonRoot"], name
+        assert security["runAsUser"] > 0, name
+        assert security["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["automountServiceAccountToken"] is False, name
+        assert pod["enableServiceLinks"] is False, name
+        for container in containers(pod):
+            confined = container["securityContext"]
+            assert confined["allowPrivilegeEscalation"] is False, name
+            assert confined["readOnlyRootFilesystem"] is True, name
+            assert confined["capabilities"] == {"drop": ["ALL"]}, name
+            assert container["resources"]["limits"]["memory"], name
+            assert container["resources"]["requests"]["cpu"], name
+        for volume in pod.get("volumes", []):
+            assert "hostPath" not in volume, name
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_selectors_and_ports_match(combination: str) -> None:
+    items = rendered(combination)
+    labels: dict[str, Manifest] = {}
+    ports: dict[str, set[str]] = {}
+    for item in items:
+        template = item.get("spec", {}).get("template", {})
+        name = template.get("metadata", {}).get("labels", {}).get("app.kubernetes.io/name")
+        if name is None:
+            continue
+        labels[name] = template["metadata"]["labels"]
+        found = containers(template["spec"])
+        ports[name] = {port["name"] for container in found for port in container.get("ports", [])}
+        selector = item["spec"].get("selector", {}).get("matchLabels", {})
+        assert selector.items() <= labels[name].items()
+    for service in of_kind(combination, "Service"):
+        name = service["spec"]["selector"]["app.kubernetes.io/name"]
+        assert name in labels
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports[name]
+    for budget in of_kind(combination, "PodDisruptionBudget"):
+        assert budget["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] in labels
+    for scaler in of_kind(combination, "HorizontalPodAutoscaler"):
+        assert scaler["spec"]["scaleTargetRef"]["name"] in labels
+
+
+def documents_there(combination: str) -> set[str]:
+    """Names of ConfigMaps and Secrets, and of those that others make."""
+    there = {item["metadata"]["name"] for item in of_kind(combination, "ConfigMap", "Secret")}
+    there |= {item["spec"]["secretName"] for item in of_kind(combination, "Certificate")}
+    if combination == "overlays/kind-run":
+        there.add("s3-credentials")  # of the cluster's own overlay
+    return there
+
+
+def documents_wanted(pod: Manifest) -> set[str]:
+    """Names of ConfigMaps and Secrets that a pod reads or mounts."""
+    wanted = set()
+    for container in containers(pod):
+        for source in container.get("envFrom", []):
+            wanted.add((source.get("configMapRef") or source["secretRef"])["name"])
+    for volume in pod.get("volumes", []):
+        if "configMap" in volume:
+            wanted.add(volume["configMap"]["name"])
+        if "secret" in volume:
+            wanted.add(volume["secret"]["secretName"])
+    return wanted
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_whatever_is_mounted_or_read_is_there(combination: str) -> None:
+    claims = {
+        claim["metadata"]["name"]
+        for item in of_kind(combination, "StatefulSet")
+        for claim in item["spec"].get("volumeClaimTemplates", [])
+    }
+    for name, pod in pods(combination):
+        assert documents_wanted(pod) <= documents_there(combination), name
+        volumes = {volume["name"] for volume in pod.get("volumes", [])} | claims
+        for container in containers(pod):
+            mounted = {mount["name"] for mount in container.get("volumeMounts", [])}
+            assert mounted <= volumes, name
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS)
+def test_every_variable_is_a_setting(combination: str) -> None:
+    names: set[str] = set()
+    for item in of_kind(combination, "ConfigMap"):
+        names |= {key for key in item["data"] if key.startswith("SIMCLOUD_")}
+    for _, pod in pods(combination):
+        for container in containers(pod):
+            names |= {each["name"] for each in container.get("env", [])}
+    for name in names:
+        if not name.startswith("SIMCLOUD_"):
+            continue
+        prefix = next(prefix for prefix in SETTINGS if name.startswith(prefix))
+        model: Any = SETTINGS[prefix]
+        for part in name.removeprefix(prefix).lower().split("__"):
+            assert part in model.model_fields, name
+            annotation = model.model_fields[part].annotation
+            inner = [each for each in getattr(annotation, "__args__", ()) if each is not type(None)]
+            model = inner[0] if inner else annotation
+
+
+@pytest.mark.parametrize("combination", ["overlays/kind", "overlays/eks", "tests/eks-mtls"])
+def test_services_are_probed_and_have_longer_to_stop_than_they_drain(combination: str) -> None:
+    for item in of_kind(combination, "Deployment"):
+        name = item["metadata"]["name"]
+        pod = item["spec"]["template"]["spec"]
+        container = pod["containers"][0]
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert probe in container, name
+            kind = next(iter(container[probe].keys() & {"grpc", "httpGet", "exec"}))
+            if kind == "httpGet":
+                names = {port["name"] for port in container["ports"]}
+                assert container[probe]["httpGet"]["port"] in names
+            if kind == "grpc":
+                numbers = {port["containerPort"] for port in container["ports"]}
+                assert container[probe]["grpc"]["port"] in numbers
+        if name in {"uploader", "inference-router", "generator"}:
+            model = SETTINGS[f"SIMCLOUD_{name.replace('-', '_').upper()}_"]
+            drains = model.model_fields["drain_s"].default
+            assert pod["terminationGracePeriodSeconds"] > drains + 5
+
+
+@pytest.mark.parametrize("combination", ["run-job", "overlays/kind-run"])
+def test_a_run_is_an_indexed_job_that_knows_whose_fault_it_is(combination: str) -> None:
+    (job,) = of_kind(combination, "Job")
+    spec = job["spec"]
+    data = next(
+        item["data"] for item in of_kind(combination, "ConfigMap") if "FRAMES" in item["data"]
+    )
+    shards = -(-int(data["FRAMES"]) // int(data["FRAMES_PER_SHARD"]))
+    assert spec["completions"] == -(-shards // int(data["SHARDS_PER_TASK"]))
+    assert spec["completionMode"] == "Indexed"
+    assert spec["backoffLimitPerIndex"] > 0
+    rules = {rule["action"]: rule for rule in spec["podFailurePolicy"]["rules"]}
+    assert rules["Ignore"]["onPodConditions"][0]["type"] == "DisruptionTarget"
+    assert rules["FailJob"]["onExitCodes"]["values"] == [ExitCode.USAGE]
+    assert rules["FailIndex"]["onExitCodes"]["values"] == [ExitCode.QUARANTINED, ExitCode.CORRUPT]
+    pod = spec["template"]["spec"]
+    (sidecar,) = pod["initContainers"]
+    assert sidecar["restartPolicy"] == "Always"
+    assert rules["FailJob"]["onExitCodes"]["containerName"] == pod["containers"][0]["name"]
+
+
+@pytest.mark.parametrize("combination", ["run-job", "overlays/kind-run"])
+def test_the_context_of_a_run_is_one(combination: str) -> None:
+    texts = [
+        item["data"]["config.yaml"]
+        for item in of_kind(combination, "ConfigMap")
+        if "config.yaml" in item["data"]
+    ]
+    config = Config.model_validate(yaml.safe_load(texts[0]))
+    context = config.named(config.current)
+    (job,) = of_kind(combination, "Job")
+    env = {
+        each["name"]: each["value"]
+        for each in job["spec"]["template"]["spec"]["initContainers"][0]["env"]
+    }
+    assert env["SIMCLOUD_GENERATOR_LISTEN"] == context.generator
+    assert env.get("SIMCLOUD_GENERATOR_S3__ENDPOINT_URL", "") == context.s3.endpoint_url
+
+
+def test_everything_is_denied_that_is_not_named() -> None:
+    policies = {
+        item["metadata"]["name"]: item["spec"] for item in of_kind("overlays/eks", "NetworkPolicy")
+    }
+    closed = policies["default-deny"]
+    assert closed["podSelector"] == {}
+    assert sorted(closed["policyTypes"]) == ["Egress", "Ingress"]
+    named = {
+        cast("str", spec["podSelector"].get("matchLabels", {}).get("app.kubernetes.io/name"))
+        for spec in policies.values()
+        if "Ingress" in spec["policyTypes"]
+    }
+    deployed = {item["metadata"]["name"] for item in of_kind("overlays/eks", "Deployment")}
+    assert deployed <= named
+
+
+def test_no_file_names_an_account_or_a_registry() -> None:
+    for path in K8S.rglob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        for account in re.findall(r"\b\d{12}\b", text):
+            assert account == "000000000000", path
+        assert not re.search(r"image: \S*\.\S+/", text), path
