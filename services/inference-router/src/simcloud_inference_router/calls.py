@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import grpc.aio
 
 from simcloud.clock import Clock
+from simcloud.errors import Cancelled
 from simcloud.rpc.auth import caller_of
 from simcloud.rpc.deadline import timeout_from
 from simcloud.telemetry import tracing
@@ -31,3 +33,25 @@ def call_of(context: grpc.aio.ServicerContext[Any, Any], *, clock: Clock, patien
         traceparent=trace.traceparent if (trace := tracing.current()) is not None else "",
         patient=patient,
     )
+
+
+Message = TypeVar("Message")
+
+
+def writer_of(
+    context: grpc.aio.ServicerContext[Any, Message],
+) -> Callable[[Message], Awaitable[None]]:
+    """What sends the messages of a stream; waits while its client takes none.
+
+    Raises:
+        Cancelled: on sending: the client has gone. gRPC says so by a failed operation when it
+            waited for room, sooner than it cancels the call.
+    """
+
+    async def write(message: Message) -> None:
+        try:
+            await context.write(message)
+        except grpc.aio.InternalError as exc:
+            raise Cancelled("the client went away before it took all answers") from exc
+
+    return write

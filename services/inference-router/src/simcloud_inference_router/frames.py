@@ -12,7 +12,7 @@ from simcloud.dataset.frames import FrameRef
 from simcloud.errors import InvalidRequest, SimcloudError
 from simcloud.rpc.auth import caller_of
 from simcloud.v1 import infer_pb2, infer_pb2_grpc
-from simcloud_inference_router.calls import call_of
+from simcloud_inference_router.calls import call_of, writer_of
 from simcloud_inference_router.codecs.base import (
     MAX_PARAMETERS_BYTES,
     fits_header,
@@ -62,7 +62,8 @@ class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
         parameters = _parameters(opened.parameters)
         if opened.accept:
             _check_media_type("open.accept", opened.accept)
-        await context.write(
+        send = writer_of(context)
+        await send(
             infer_pb2.InferResponse(
                 opened=infer_pb2.InferOpened(
                     version=opened.version or model.entry.versions[0],
@@ -72,11 +73,11 @@ class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
         )
 
         async def write(answer: FrameAnswer) -> None:
-            await context.write(_answer_to_wire(answer))
+            await send(_answer_to_wire(answer))
 
         async def grant(total: int) -> None:
             credit = infer_pb2.InferCredit(granted_frames=total)
-            await context.write(infer_pb2.InferResponse(credit=credit))
+            await send(infer_pb2.InferResponse(credit=credit))
 
         stream = FrameStream(
             self._router,

@@ -15,7 +15,7 @@ from simcloud.oip.service import STREAM_METHOD, Context, Servicer, add_servicer
 from simcloud.oip.tensors import new
 from simcloud.rpc.auth import caller_of
 from simcloud.rpc.server import Service
-from simcloud_inference_router.calls import call_of
+from simcloud_inference_router.calls import call_of, writer_of
 from simcloud_inference_router.oip_answers import Answers
 from simcloud_inference_router.oip_stream import InferStream
 from simcloud_inference_router.oip_wire import (
@@ -134,7 +134,7 @@ class OipServicer:
             self._answers,
             call=call,
             as_status=GRPC_ERRORS in (context.invocation_metadata() or ()),
-            send=context.write,
+            send=writer_of(context),
         )
         await stream.run(request_iterator)
 

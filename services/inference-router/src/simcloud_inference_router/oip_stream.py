@@ -9,7 +9,7 @@ from typing import TypeAlias
 from google.protobuf.message import DecodeError
 
 from simcloud.concurrency.budget import ByteLease
-from simcloud.errors import InvalidRequest, SimcloudError
+from simcloud.errors import Cancelled, InvalidRequest, SimcloudError
 from simcloud.oip.pool import OipMessage
 from simcloud.oip.service import METHODS, STREAM_METHOD
 from simcloud.oip.tensors import new
@@ -100,6 +100,8 @@ class InferStream:
                 sequences=self._sequences,
                 write=self._write_filled,
             )
+        except Cancelled:
+            raise
         except SimcloudError as exc:
             if self._as_status:
                 return exc

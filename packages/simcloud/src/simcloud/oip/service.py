@@ -9,7 +9,9 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
+from simcloud.errors import InvalidRequest
 from simcloud.oip import pool
 from simcloud.oip.pool import SERVICE_NAME, OipMessage
 
@@ -112,10 +114,28 @@ def _handler(method: Method, servicer: Servicer, *, raw: bool) -> grpc.RpcMethod
         if method.streaming
         else grpc.unary_unary_rpc_method_handler
     )
+    behaviour = getattr(servicer, method.name)
+    if raw:
+        return make(behaviour, request_deserializer=None, response_serializer=None)
+    if method.streaming:
+        return make(
+            behaviour,
+            request_deserializer=method.request.FromString,
+            response_serializer=method.response.SerializeToString,
+        )
+
+    # Parsed here and not by gRPC, to which bytes that are no message are an UNKNOWN error.
+    async def parsing(data: bytes, context: Context) -> OipMessage:
+        try:
+            request = method.request.FromString(data)
+        except DecodeError as error:
+            raise InvalidRequest("", f"the message is no {method.request.__name__}") from error
+        return await behaviour(request, context)
+
     return make(
-        getattr(servicer, method.name),
-        request_deserializer=None if raw else method.request.FromString,
-        response_serializer=None if raw else method.response.SerializeToString,
+        parsing,
+        request_deserializer=None,
+        response_serializer=method.response.SerializeToString,
     )
 
 

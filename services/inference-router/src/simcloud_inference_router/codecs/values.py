@@ -81,8 +81,9 @@ def elements_to_raw(name: str, datatype: str, flat: list[object]) -> bytes:
         if found := {type(element) for element in flat} - _ELEMENTS[wanted.kind]:
             raise ValueError(f"elements are {', '.join(kind.__name__ for kind in found)}")
         # Of the wanted type at once: by way of float64, large integers would be rounded.
-        data = np.array(flat, dtype=wanted).tobytes()
-    except (ValueError, KeyError, TypeError, OverflowError) as exc:
+        with np.errstate(over="raise"):
+            data = np.array(flat, dtype=wanted).tobytes()
+    except (ValueError, KeyError, TypeError, OverflowError, FloatingPointError) as exc:
         raise MalformedAnswer(f"output {name} of datatype {datatype}: {exc}") from exc
     return data
 
