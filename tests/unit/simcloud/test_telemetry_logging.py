@@ -44,8 +44,10 @@ def test_a_line_is_one_json_object(lines: Any) -> None:
 
 
 def test_a_request_is_a_line_of_the_same_form(lines: Any) -> None:
-    logging.log_request("warning", {"rpc_method": "Get", "code": "UNAVAILABLE", "caller": 'a"b'})
-    logging.log_request("debug", {"rpc_method": "Get"})
+    logging.log_request(
+        "warning", logging.members({"rpc_method": "Get", "code": "UNAVAILABLE", "caller": 'a"b'})
+    )
+    logging.log_request("debug", logging.members({"rpc_method": "Get"}))
     logging.get_logger("part").warning("rpc", rpc_method="Get")
     request, other = lines()
     assert request["caller"] == 'a"b'
@@ -55,11 +57,15 @@ def test_a_request_is_a_line_of_the_same_form(lines: Any) -> None:
 
 def test_lines_of_requests_are_written_together_soon_and_before_others(lines: Any) -> None:
     async def serve() -> None:
-        logging.log_request("info", {"code": "OK", "duration_ms": 1.5, "number": 1})
-        logging.log_request("info", {"code": "OK", "duration_ms": inf, "number": None})
+        logging.log_request(
+            "info", logging.members({"code": "OK", "duration_ms": 1.5, "number": 1})
+        )
+        logging.log_request(
+            "info", logging.members({"code": "OK", "duration_ms": inf, "number": None})
+        )
         assert lines() == []
         await eventually(lambda: len(lines()) == 2)
-        logging.log_request("info", {"code": "OK"})
+        logging.log_request("info", logging.members({"code": "OK"}))
         logging.get_logger("part").info("after")
 
     asyncio.run(serve())
@@ -108,4 +114,4 @@ def test_a_log_that_cannot_be_written_fails_no_request(monkeypatch: pytest.Monke
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(logging._Output, "stream", Full())
-    logging.log_request("info", {"code": "OK"})
+    logging.log_request("info", logging.members({"code": "OK"}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import grpc.aio
@@ -11,6 +12,9 @@ from simcloud.errors import PermissionDenied
 
 ANONYMOUS = "anonymous"
 
+# Of the RPC that the current task serves; empty where nobody has said.
+_caller: ContextVar[str] = ContextVar("simcloud_caller", default="")
+
 
 def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     """Identity of the caller: its client certificate's first subject alternative name.
@@ -18,11 +22,20 @@ def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     The certificate's common name where it has no alternative names; ``anonymous`` for connections
     without a client certificate.
     """
+    known = _caller.get()
+    if known:
+        return known
     properties = context.auth_context()
     for key in ("x509_subject_alternative_name", "x509_common_name"):
         for value in properties.get(key, ()):
             return value.decode(errors="replace")
     return ANONYMOUS
+
+
+def known_caller(caller: str) -> str:
+    """Remembers the caller of the RPC that this task serves: asking gRPC costs every time."""
+    _caller.set(caller)
+    return caller
 
 
 class CallerAllowList(BaseModel):

@@ -12,7 +12,7 @@ from prometheus_client import Counter, Histogram
 
 from simcloud.errors import SimcloudError
 from simcloud.telemetry import metrics, names, tracing
-from simcloud.telemetry.logging import Level, log_request
+from simcloud.telemetry.logging import Level, log_request, members, quoted
 
 # The edge: requests and responses are whatever the method's serializers say.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -36,6 +36,8 @@ class Method:
     name: str
     infrastructure: bool
     started: Counter
+    members: str
+    """What its log lines say of it, encoded."""
     durations: dict[str, Histogram] = field(default_factory=dict)
 
     def observe(self, code: str, seconds: float) -> None:
@@ -61,18 +63,13 @@ class Call:
 
 def write_line(call: Call, code: str, seconds: float, error: SimcloudError | None) -> None:
     """Writes the log line of a finished RPC."""
-    fields: dict[str, object] = {
-        "rpc_service": call.method.service,
-        "rpc_method": call.method.name,
-        "code": code,
-        "duration_ms": round(seconds * 1000, 3),
-        "caller": call.caller,
-        "trace_id": call.trace_id,
-    }
+    line = (
+        f'{call.method.members}, "code": "{code}", "duration_ms": {seconds * 1000:.3f}, '
+        f'"caller": {quoted(call.caller)}, "trace_id": "{call.trace_id}"'
+    )
     if error is not None:
-        fields["reason"] = error.reason
-        fields["message"] = error.message
-    log_request(_LEVEL_OF.get(code, "info"), fields)
+        line += ", " + members({"reason": error.reason, "message": error.message})
+    log_request(_LEVEL_OF.get(code, "info"), line)
 
 
 def code_of(context: Context) -> str:

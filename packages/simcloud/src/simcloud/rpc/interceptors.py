@@ -26,11 +26,11 @@ from simcloud.errors import (
     SimcloudError,
     Unsupported,
 )
-from simcloud.rpc.auth import caller_of
+from simcloud.rpc.auth import ANONYMOUS, caller_of, known_caller
 from simcloud.rpc.calls import OUR_FAULT, Call, Context, Method, code_of, write_line
 from simcloud.rpc.status import DETAILS_KEY, grpc_status
 from simcloud.telemetry import metrics, names, tracing
-from simcloud.telemetry.logging import get_logger
+from simcloud.telemetry.logging import get_logger, members
 
 # The edge: requests and responses are whatever the method's serializers say.
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -125,6 +125,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             name=name,
             infrastructure=service in self._infrastructure,
             started=metrics.counter(names.RPC_STARTED).labels(service, name),
+            members=members({"rpc_service": service, "rpc_method": name}),
         )
 
     def _wrap(self, method: Method, handler: Handler) -> Handler:
@@ -201,7 +202,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             self._in_flight_gauge.inc()
             method.started.inc()
         trace = tracing.begin_trace(tracing.from_metadata(context.invocation_metadata() or ()))
-        caller = caller_of(context) if self._identified else context.peer()
+        if self._identified:
+            caller = known_caller(caller_of(context))
+        else:
+            caller = context.peer()
+            known_caller(ANONYMOUS)
         span = tracing.start_server_span(method.full_name, caller) if trace.sampled else None
         return Call(method, task, time.perf_counter(), caller, trace.trace_id, span)
 

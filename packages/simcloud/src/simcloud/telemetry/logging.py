@@ -15,7 +15,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any, ClassVar, Final, Literal, TextIO
 
 import structlog
@@ -34,6 +33,8 @@ _LEVELS: Final[dict[Level, int]] = {
 }
 _encode: Final = json.JSONEncoder(default=str).encode
 _text: Final[Callable[[str], str]] = json.encoder.encode_basestring_ascii
+quoted: Final = _text
+"""A text as JSON, quotes included, in ASCII."""
 
 # Other libraries speak when something is wrong; their debug lines would drown ours and cost time.
 _THIRD_PARTY_LEVEL: Final = logging.WARNING
@@ -54,7 +55,8 @@ class _Output:
 
     stream: TextIO | None = None
     level: int = logging.INFO
-    service: str = ""
+    service: str = '""'
+    """Encoded."""
     # One object for ever: other threads' lines write out what is in it.
     pending: ClassVar[deque[str]] = deque()
 
@@ -70,7 +72,7 @@ def configure(level: Level, service: str, *, stream: TextIO | None = None) -> No
     flush()
     output = sys.stderr if stream is None else stream
     number = _LEVELS[level]
-    _Output.stream, _Output.level, _Output.service = output, number, service
+    _Output.stream, _Output.level, _Output.service = output, number, _text(service)
 
     def add_service(_logger: object, _method: str, event: EventDict) -> EventDict:
         event["service"] = service
@@ -105,28 +107,29 @@ def configure(level: Level, service: str, *, stream: TextIO | None = None) -> No
     root.setLevel(max(number, _THIRD_PARTY_LEVEL))
 
 
-def log_request(level: Level, fields: Mapping[str, object]) -> None:
-    """Writes the line of one request: what ``get_logger(…).info("rpc", …)`` would, in 3 µs not 25.
+def log_request(level: Level, members: str) -> None:
+    """Writes the line of one request: what ``get_logger(…).info("rpc", …)`` would, in 2 µs not 25.
 
     The one line that every request pays for goes past structlog's chain, and within an event loop
     it is written with others, at most ``FLUSH_S`` later and before any other line of ours.
 
     Args:
         level: of the line.
-        fields: what the line says beside timestamp, level, event and service; plain values.
+        members: what the line says beside timestamp, level, event and service, as the members of a
+            JSON object, from ``members``: what is the same every time is encoded once.
     """
     number = _LEVELS[level]
     if _Output.stream is None:
         # Not configured: an embedding process, or a test, decides what becomes of it.
+        fields: dict[str, Any] = json.loads(f"{{{members}}}")
         structlog.get_logger(module=__name__).log(number, "rpc", **fields)
         return
     if number < _Output.level:
         return
-    members = [f', "{name}": {_value(value)}' for name, value in fields.items()]
     pending = _Output.pending
     pending.append(
         f'{{"event": "rpc", "level": "{level}", "timestamp": "{datetime.now(UTC).isoformat()}", '
-        f'"service": {_text(_Output.service)}{"".join(members)}}}\n'
+        f'"service": {_Output.service}, {members}}}\n'
     )
     if len(pending) == 1:
         try:
@@ -135,6 +138,11 @@ def log_request(level: Level, fields: Mapping[str, object]) -> None:
             flush()
     elif len(pending) >= _MAX_PENDING:
         flush()
+
+
+def members(fields: Mapping[str, object]) -> str:
+    """Plain values as the members of a JSON object, for ``log_request``."""
+    return ", ".join([f"{_text(name)}: {_encode(value)}" for name, value in fields.items()])
 
 
 def flush() -> None:
@@ -153,14 +161,6 @@ def flush() -> None:
             with contextlib.suppress(OSError, ValueError):
                 _Output.stream.write("".join(together))
                 _Output.stream.flush()
-
-
-def _value(value: object) -> str:
-    if type(value) is str:
-        return _text(value)
-    if type(value) is float and isfinite(value):
-        return repr(value)
-    return _encode(value)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:

@@ -13,8 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from opentelemetry.context.context import Context as OtelContext
@@ -32,9 +31,11 @@ _TRACEPARENT: Final = re.compile(
 _MAX_TRACESTATE: Final = 512
 
 
-@dataclass(frozen=True, slots=True)
-class TraceContext:
-    """Where we are in a trace: ids in lower-case hex, as in the ``traceparent`` header."""
+class TraceContext(NamedTuple):
+    """Where we are in a trace: ids in lower-case hex, as in the ``traceparent`` header.
+
+    A tuple: every RPC makes one, at a third of a frozen dataclass' cost.
+    """
 
     trace_id: str
     span_id: str
