@@ -23,6 +23,16 @@ _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _CODE = re.compile(rb"[1-9][0-9]{2}(?= |\r|$)")
 # RFC 9110, section 5.6.2: what the name of a header is made of.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# What SageMaker's runtime and most servers send, as they write it: looked up and not looked at.
+_KNOWN_NAMES = {
+    name: name.lower()
+    for name in (
+        "Connection", "Content-Length", "Content-Type", "Date", "Server", "Transfer-Encoding",
+        "connection", "content-length", "content-type", "date", "server", "transfer-encoding",
+        "x-Amzn-Invoked-Production-Variant", "x-amzn-Invoked-Production-Variant",
+        "x-amzn-RequestId", "x-amzn-requestid",
+    )
+}  # fmt: skip
 # RFC 9112, section 7.1: a chunk's size; extensions mean nothing to us. 15 digits fit into 60 bits.
 _CHUNK_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _MAX_CHUNK_LINE = 4096
@@ -211,9 +221,9 @@ def parse_head(data: bytes) -> tuple[bytes, int, dict[str, str]]:
         raise MalformedHttp("its head has control characters")
     headers: dict[str, str] = {}
     for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        name = name.lower()
-        if not colon or not _TOKEN.fullmatch(name):
+        found, colon, value = line.partition(":")
+        name = _KNOWN_NAMES.get(found) or found.lower()
+        if not colon or (found not in _KNOWN_NAMES and not _TOKEN.fullmatch(name)):
             raise MalformedHttp(f"a header has no name: {line[:64]!r}")
         value = value.strip(" \t")
         headers[name] = value if name not in headers else f"{headers[name]}, {value}"

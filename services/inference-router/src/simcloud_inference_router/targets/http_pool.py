@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import aiohappyeyeballs
 from yarl import URL
@@ -38,8 +38,7 @@ MAX_PLACES = 1024
 _NEXT_ADDRESS_S = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
+class HttpAnswer(NamedTuple):
     """Status, headers (names in lower case) and whole body."""
 
     status: int
