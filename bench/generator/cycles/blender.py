@@ -27,7 +27,7 @@ class Picture:
     channels: dict[str, npt.NDArray[Any]]
     """(H, W) or (H, W, C) float32 by the EXR channel's last name parts (``Depth.Z``)."""
     cpu_s: float
-    """User and system seconds of the render call, its scene build included."""
+    """User and system seconds of the cheapest render call, its scene build included."""
     version: str
     """Of Blender."""
 
