@@ -67,6 +67,12 @@ class TargetInfo:
     weight: float
     in_flight: int
     limit: int
+    tier: int = 0
+    """Those of a higher one are asked only while none of the lower ones has room."""
+    ejected: bool = False
+    """Whether it is taken out since it failed too often."""
+    role: str = "ordinary"
+    """``ordinary``, ``canary`` or ``shadow``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,22 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowCounts:
+    """Copies of requests for a shadow; field for field ``simcloud.v1.ShadowCounts``."""
+
+    target: str
+    sent: int
+    dropped: int
+    agreed: int
+    differed: int
+    failed: int
+    incomparable: int
+    matched: int
+    missing: int
+    extra: int
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCounts:
     """Counts of one model since the replica began."""
 
@@ -98,3 +120,13 @@ class ModelCounts:
     queue_s: float
     failed: Mapping[str, int] = field(default_factory=dict)
     """By reason."""
+    hedges: int = 0
+    """Second attempts while the first was late."""
+    hedges_won: int = 0
+    """Of these, those that answered first."""
+    retry_budget_exhausted: int = 0
+    """Requests that were not sent again, since the budget was spent."""
+    canary_requests: int = 0
+    """Requests that were drawn for the canary."""
+    shadow: ShadowCounts | None = None
+    """None when the model has no shadow."""

@@ -15,6 +15,7 @@ from simcloud.client._router_types import (
     ModelCounts,
     ModelInfo,
     Picture,
+    ShadowCounts,
     TargetInfo,
 )
 from simcloud.concurrency import ChannelClosed, CreditWindow
@@ -30,6 +31,7 @@ __all__ = [
     "ModelInfo",
     "Picture",
     "RouterClient",
+    "ShadowCounts",
     "TargetInfo",
 ]
 
@@ -217,6 +219,9 @@ def _model(message: infer_pb2.ModelDescription) -> ModelInfo:
                 weight=target.weight,
                 in_flight=target.in_flight,
                 limit=target.limit,
+                tier=target.tier,
+                ejected=target.ejected,
+                role=target.role,
             )
             for target in message.targets
         ),
@@ -234,6 +239,26 @@ def _counts(message: infer_pb2.ModelCounts) -> ModelCounts:
         target_s=_seconds(message.target_time),
         queue_s=_seconds(message.queue_time),
         failed=dict(message.failed),
+        hedges=message.hedges,
+        hedges_won=message.hedges_won,
+        retry_budget_exhausted=message.retry_budget_exhausted,
+        canary_requests=message.canary_requests,
+        shadow=_shadow(message.shadow) if message.HasField("shadow") else None,
+    )
+
+
+def _shadow(message: infer_pb2.ShadowCounts) -> ShadowCounts:
+    return ShadowCounts(
+        target=message.target,
+        sent=message.sent,
+        dropped=message.dropped,
+        agreed=message.agreed,
+        differed=message.differed,
+        failed=message.failed,
+        incomparable=message.incomparable,
+        matched=message.matched,
+        missing=message.missing,
+        extra=message.extra,
     )
 
 
