@@ -46,6 +46,14 @@ def theil_sen(values: npt.NDArray[np.float64]) -> float:
     return float(np.median((thinned[second] - thinned[first]) / ((second - first) * step)))
 
 
+def report(found: npt.NDArray[np.float64]) -> None:
+    """Prints the memory, KiB, after the last of these frames, and the slope until then."""
+    told = f"frame {len(found)}: {found[-1] / 1024:.0f} MiB"
+    if len(found) > WARM_UP_FRAMES + 1:
+        told += f", slope {theil_sen(found[WARM_UP_FRAMES:]):.2f} KiB a frame"
+    print(told, flush=True)
+
+
 async def resident_kib(spec: Spec, frames: int, kernels: Path) -> npt.NDArray[np.float64]:
     """The worker's resident memory after each frame, KiB."""
     configuration = WorkerConfiguration(variant="auto", threads=1, kernel_cache=kernels)
@@ -59,7 +67,7 @@ async def resident_kib(spec: Spec, frames: int, kernels: Path) -> npt.NDArray[np
             )
             found[frame] = (await pool.render(job)).rss_bytes / 1024
             if frame % PRINT_EVERY == PRINT_EVERY - 1:
-                print(f"frame {frame + 1}: {found[frame] / 1024:.0f} MiB", flush=True)
+                report(found[: frame + 1])
     return found
 
 

@@ -17,6 +17,7 @@ from simcloud.labels.objects import ObjectLabel
 from simcloud.labels.qa import check_view
 from simcloud.scene.translate.usd import read_scene
 from simcloud.spec.parameters import CameraView, FrameParameters, PlacedObject
+from simcloud_generator.backends import tracing
 from simcloud_generator.backends.frame_scene import FrameResolver
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.labelling import label_arrays, object_labels
@@ -243,6 +244,23 @@ def test_labels_do_not_depend_on_what_the_cache_still_holds(tmp_path: Path) -> N
     assert kept[1] == dropped[1]
     for name, array in kept[0].items():
         assert array.tobytes() == dropped[0][name].tobytes()
+
+
+@pytest.mark.parametrize("rays", [1, 70, 64 * 47])
+def test_labels_do_not_depend_on_how_many_rays_are_traced_at_once(
+    rays: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = quads(tmp_path)
+    parameters = scenes.frame(
+        scenes.camera(), objects=plates(("far", 0.0, 0.0), ("near", 0.5, 2.0))
+    )
+    whole, objects = labels_of(stage, parameters)
+    monkeypatch.setattr(tracing, "RAYS_AT_ONCE", rays)
+    again, same_objects = labels_of(stage, parameters)
+    assert same_objects == objects
+    assert {name: array.tobytes() for name, array in again.items()} == {
+        name: array.tobytes() for name, array in whole.items()
+    }
 
 
 def test_static_prims_are_measured_in_their_own_frame(tmp_path: Path) -> None:

@@ -77,6 +77,16 @@ def test_rays_through_pixel_centres_project_back_onto_them(size: tuple[int, int]
     assert np.allclose(depth, 3.0 * cosines.ravel(), rtol=1e-6)
 
 
+def test_rays_belong_to_their_camera_and_are_nobodys_to_change() -> None:
+    one, other = camera(7, 5), camera(7, 5, offset_mm=(1.5, 0.0))
+    directions, cosines = geometry.pixel_rays(one)
+    assert not np.array_equal(geometry.pixel_rays(other)[0], directions)
+    assert np.array_equal(geometry.pixel_rays(one)[0], directions)
+    for array in (directions, cosines):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0.0
+
+
 def test_positive_aperture_offsets_show_more_of_the_right_and_of_the_top() -> None:
     straight = geometry.principal_point_px(camera())
     moved = geometry.principal_point_px(camera(offset_mm=(2.0, 2.0)))
