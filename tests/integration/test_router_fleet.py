@@ -215,7 +215,10 @@ def _held(running: Fleet) -> int:
 
 async def test_a_canary_gets_its_share_and_its_failures_are_nobodys() -> None:
     canary = {"target": "new", "percent": 5}
-    async with fleet(["old", "new"], seed=SEED, settings=BUSY, canary=canary) as running:
+    outlier = {"base_ejection_s": 0.2}
+    async with fleet(
+        ["old", "new"], seed=SEED, settings=BUSY, canary=canary, outlier=outlier
+    ) as running:
         outcomes = await running.ask_many(MANY)
         assert within_4_sigma(running["new"].seen, 0.05, MANY)
         assert running.model.canary is not None
@@ -224,9 +227,15 @@ async def test_a_canary_gets_its_share_and_its_failures_are_nobodys() -> None:
         running["new"].step = Step(503)
         outcomes = await running.ask_many(500)
         assert outcomes.targets == {"old": 500}
-        assert running["new"].in_flight == 0
         (_, new) = running.model.targets
         assert new.state is State.EJECTED
+        running["new"].step = OK
+
+        async def back() -> bool:
+            await running.ask_many(20)
+            return new.state is State.OPEN
+
+        await eventually(back)
 
 
 async def test_a_key_always_goes_the_same_way() -> None:

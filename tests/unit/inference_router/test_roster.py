@@ -234,7 +234,7 @@ def test_a_target_ten_times_as_slow_gets_far_less_than_a_tenth() -> None:
 def test_a_key_stays_and_only_those_of_a_lost_target_move() -> None:
     roster, lost = trio()
     keys = [f"key{number}" for number in range(3000)]
-    before = {key: roster.place(roster.ordinary, key) for key in keys}
+    before = {key: roster.place(roster.ordinary, key, 100.0) for key in keys}
     for target in roster.targets:
         found = sum(home is target for home in before.values())
         # 4 sigma of 3,000 draws of a third
@@ -243,7 +243,7 @@ def test_a_key_stays_and_only_those_of_a_lost_target_move() -> None:
         ask(roster, lost, DOWN, 100.0)
     for key in keys:
         if before[key] is not lost:
-            assert roster.place(roster.ordinary, key) is before[key]
+            assert roster.place(roster.ordinary, key, 100.0) is before[key]
 
 
 def test_a_cold_target_is_probed_once_a_pause_and_opens_with_the_first_answer() -> None:

@@ -7,8 +7,8 @@ from simcloud_inference_router.model_options import SessionOptions
 from simcloud_inference_router.routing.roster import Roster
 from simcloud_inference_router.routing.routed_target import RoutedTarget, State
 from simcloud_inference_router.routing.sessions import Sessions
-from simcloud_inference_router.targets.base import NEW_SESSION
-from support.roster import roster_of, routed
+from simcloud_inference_router.targets.base import NEW_SESSION, Failure
+from support.roster import ANSWER, roster_of, routed
 
 
 def sessions(*, ttl_s: float = 60.0, most: int = 10) -> tuple[Sessions, Roster]:
@@ -37,7 +37,7 @@ def key_of(known: Sessions, roster: Roster, name: str) -> str:
     return next(
         key
         for key in keys
-        if (found := roster.place(roster.ordinary, key)) is not None and found.name == name
+        if (found := roster.place(roster.ordinary, key, 0.0)) is not None and found.name == name
     )
 
 
@@ -71,13 +71,19 @@ def test_a_lost_target_ends_its_sessions_until_they_begin_anew() -> None:
     known, roster = sessions()
     key = key_of(known, roster, "a")
     target = home(known, roster, key)
-    target.state = State.EJECTED
+    down = Failure(NotReady("down"))
+    for _ in range(5):
+        roster.learn(roster.grant(target, 1.0), down, 1.0)
+    assert target.state is State.EJECTED
     with pytest.raises(PreconditionFailed, match="target a was taken out"):
-        home(known, roster, key)
-    target.state = State.OPEN
+        home(known, roster, key, 2.0)
+    assert home(known, roster, "new", 2.0, session_id=NEW_SESSION).name == "b"
+    # It is due for a probe, and comes back: with nothing of what it knew.
+    assert target.is_there(31.0)
+    roster.learn(roster.grant(target, 31.0), ANSWER, 31.0)
     with pytest.raises(PreconditionFailed):
-        home(known, roster, key)
-    assert home(known, roster, key, session_id=NEW_SESSION) is target
+        home(known, roster, key, 32.0)
+    assert home(known, roster, key, 32.0, session_id=NEW_SESSION) is target
 
 
 def test_a_request_that_its_target_does_not_take_is_refused_and_not_moved() -> None:
@@ -93,7 +99,7 @@ def test_one_that_began_at_another_replica_is_looked_for_where_it_was_put() -> N
     known, roster = sessions()
     key = key_of(known, roster, "a")
     roster.target("a").state = State.EJECTED
-    with pytest.raises(PreconditionFailed, match="target a was taken out"):
+    with pytest.raises(PreconditionFailed, match="target a is out of the traffic"):
         # Found, and found to be lost: it is not begun at b.
         home(known, roster, key, session_id="id")
 
@@ -101,6 +107,6 @@ def test_one_that_began_at_another_replica_is_looked_for_where_it_was_put() -> N
 def test_where_no_target_is_open_no_session_begins() -> None:
     known, roster = sessions()
     for target in roster.targets:
-        target.state = State.COLD
+        target.state, target.shut_until = State.COLD, 5.0
     with pytest.raises(NotReady, match="new session"):
         home(known, roster, "s")

@@ -309,7 +309,9 @@ def _mask(request: _Request) -> int:
     # Its requests wait for it like others for theirs. While it is out, drained, or has more waiting
     # than may, they are served as if there were none.
     its_own = canary.target.bit & roster.fitting(size)
-    there = roster.is_open(its_own) and (request.patient or model.door.has_room(its_own))
+    there = roster.is_there(its_own, request.begun) and (
+        request.patient or model.door.has_room(its_own)
+    )
     return its_own if there else mask
 
 

@@ -123,6 +123,10 @@ class Roster:
         """Whether a target of the mask is in the traffic, full as it may be."""
         return any(each.accepts & mask and each.state is State.OPEN for each in self.targets)
 
+    def is_there(self, mask: int, now: float) -> bool:
+        """Whether a target of the mask is in the traffic or due for a probe."""
+        return any(each.accepts & mask and each.is_there(now) for each in self.targets)
+
     def room(self, mask: int) -> int:
         """Sum of a mask's limits, of those that are not ejected if there are such."""
         takers = [each for each in self.targets if each.accepts & mask]
@@ -154,8 +158,10 @@ class Roster:
         target = choose(self._tiers, mask, now, self._draw)
         return target if target is not None and target.state is State.OPEN else None
 
-    def place(self, mask: int, key: str, *, also_shut: bool = False) -> RoutedTarget | None:
-        """The target for a key to stay with, whether or not it has a slot now; None: none is open.
+    def place(
+        self, mask: int, key: str, now: float, *, also_shut: bool = False
+    ) -> RoutedTarget | None:
+        """The target for a key to stay with, whether or not it has a slot now; None: none is there.
 
         Of the lowest tier with one; by rendezvous hashing with weights, so that every replica finds
         the same one as long as it sees the same targets (Thaler and Ravishankar 1998).
@@ -163,13 +169,12 @@ class Roster:
         Args:
             mask: of the targets in question.
             key: what stays.
+            now: seconds.
             also_shut: whether to look at those that are out of the traffic as well.
         """
         for tier in self._tiers:
             there = [
-                each
-                for each in tier
-                if each.accepts & mask and (also_shut or each.state is State.OPEN)
+                each for each in tier if each.accepts & mask and (also_shut or each.is_there(now))
             ]
             if there:
                 return max(there, key=lambda each: each.weight / -log(place_of(key, each.name)))

@@ -147,11 +147,13 @@ class RoutedTarget:
         takes_new = self.weight > 0 and not self.drained
         self.accepts = self.session_bit | (self.bit if takes_new else 0)
 
+    def is_there(self, now: float) -> bool:
+        """Whether it is in the traffic, or due for a probe."""
+        return self.state is State.OPEN or (not self.probing and now >= self.shut_until)
+
     def has_room(self, now: float) -> bool:
         """Whether one more may go there: a slot under the limit, and if it is shut, as a probe."""
-        if self.in_flight >= self.limit.limit:
-            return False
-        return self.state is State.OPEN or (not self.probing and now >= self.shut_until)
+        return self.in_flight < self.limit.limit and self.is_there(now)
 
     def snapshot(self, now: float) -> TargetSnapshot:
         """How it is now."""

@@ -15,12 +15,12 @@ SESSIONS_FULL_RETRY_S = 5.0
 
 
 class _Session:
-    __slots__ = ("lost", "target", "used_at")
+    __slots__ = ("ejections", "target", "used_at")
 
     def __init__(self, target: RoutedTarget, now: float) -> None:
         self.target = target
         self.used_at = now
-        self.lost = False
+        self.ejections = target.counts.ejections
 
 
 class Sessions:
@@ -72,8 +72,7 @@ class Sessions:
             elsewhere = session_id not in {"", NEW_SESSION}
             session = self._begin(name, mask, now, elsewhere=elsewhere)
         target = session.target
-        if session.lost or target.state is State.EJECTED:
-            session.lost = True
+        if target.counts.ejections > session.ejections:
             raise _ended(key, target, "was taken out of the traffic after failures")
         if not target.bit & mask:
             raise _refused(key, target)
@@ -93,9 +92,11 @@ class Sessions:
                 retry_after_s=SESSIONS_FULL_RETRY_S,
             )
         # One that began at another replica is where all replicas would put it.
-        target = self._roster.place(mask, name[1], also_shut=elsewhere)
+        target = self._roster.place(mask, name[1], now, also_shut=elsewhere)
         if target is None:
             raise NotReady("no target that could hold a new session is in the traffic; try later")
+        if elsewhere and target.state is State.EJECTED:
+            raise _ended(name[1], target, "is out of the traffic after failures")
         session = self._sessions[name] = _Session(target, now)
         return session
 
