@@ -9,7 +9,6 @@ order in which a spec lists things means nothing.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, TypeAdapter
 
 from simcloud.spec.distributions import (
+    LARGEST,
     Choice,
     Conditional,
     Distribution,
@@ -206,7 +206,7 @@ def _replaced(node: object, reach: _Reach, path: str) -> object:
 
 def _finite(value: Scalar) -> Scalar:
     unbounded = isinstance(value, float) and math.isinf(value)
-    return math.copysign(sys.float_info.max, float(value)) if unbounded else value
+    return math.copysign(LARGEST, float(value)) if unbounded else value
 
 
 class _Reach:
