@@ -23,7 +23,7 @@ from support.s3_server import S3Server
 
 KILLED = -signal.SIGKILL
 _AT_WORK = (b'"frame begun"', b'"shard owned"')
-_READY_WITHIN_S = 120.0
+_READY_WITHIN_S = 300.0
 _LOOK_EVERY_S = 0.1
 # Below Linux's ephemeral ports: while a service is dead, no outgoing connection takes its own.
 _PORTS = range(20_000, 32_000)
