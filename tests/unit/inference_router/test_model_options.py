@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from simcloud_inference_router.catalog import ModelEntry
+from simcloud_inference_router.model_options import ColdStartOptions, HedgeOptions
 
 DIGEST = "0" * 64
 
@@ -23,6 +26,20 @@ def model(*targets: str, **traffic: object) -> ModelEntry:
             **traffic,
         }
     )
+
+
+def test_the_example_of_the_routing_page_is_a_catalogue() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "concepts" / "routing.md").read_text()
+    example = page.split("```yaml\n")[1].split("```")[0]
+    (described,) = yaml.safe_load(example)["models"]
+    entry = ModelEntry.model_validate(
+        {**described, "task": "t", "digest": DIGEST, "tensor_codec": None}
+    )
+    assert [target.tier for target in entry.targets] == [0, 0, 1, 0, 0]
+    defaults = model("a")
+    assert (entry.outlier, entry.session) == (defaults.outlier, defaults.session)
+    assert entry.hedge == HedgeOptions()
+    assert entry.cold_start == ColdStartOptions()
 
 
 def test_a_model_with_one_target_needs_no_options() -> None:
