@@ -224,13 +224,14 @@ class ShardSession:
         if generation != self._stream.restarts:
             return
         self._stream.ledger.stored(stored)
+        # Before anything is awaited: of parts that end together, the last alone completes.
+        parts = self._stream.ledger.complete
         if self._stream.ledger.unwritten:
             failpoints.reached(Failpoint.AFTER_PART)
             self._unwritten.set()
         self._credit.free(payload_bytes)
         await self._send_credit()
-        parts = self._stream.ledger.complete
-        if parts is not None:
+        if parts is not None and generation == self._stream.restarts:
             await self._finish(parts, generation)
 
     async def _keep_epoch(self) -> None:
