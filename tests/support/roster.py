@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from simcloud.clock import SYSTEM_CLOCK, Clock
-from simcloud_inference_router.model_options import ColdStartOptions, TrafficOptions
+from simcloud_inference_router.model_options import ColdStartOptions, OutlierOptions, TrafficOptions
 from simcloud_inference_router.routing.door import Door
 from simcloud_inference_router.routing.limiter import AimdLimit, LimitSettings
 from simcloud_inference_router.routing.roster import Roster
@@ -69,9 +69,10 @@ def door_of(
     *,
     clock: Clock = SYSTEM_CLOCK,
     cold_start: ColdStartOptions | None = None,
+    outlier: OutlierOptions | None = None,
 ) -> Door:
     """A door with draws of a fixed seed."""
-    options = TrafficOptions(cold_start=cold_start)
+    options = TrafficOptions(cold_start=cold_start, outlier=outlier or OutlierOptions())
     return Door(
         model="det", roster=roster_of(targets, options=options), cold_start=cold_start, clock=clock
     )

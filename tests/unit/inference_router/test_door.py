@@ -6,9 +6,14 @@ import pytest
 
 from simcloud.clock import SYSTEM_CLOCK
 from simcloud.errors import DeadlineExceeded, InvalidRequest, NotFound, NotReady, Overloaded
-from simcloud_inference_router.model_options import ColdStartOptions
+from simcloud_inference_router.model_options import (
+    ColdStartOptions,
+    OutlierOptions,
+    TrafficOptions,
+)
 from simcloud_inference_router.routing.door import Door
 from simcloud_inference_router.routing.roster import Grant
+from simcloud_inference_router.routing.routed_target import State
 from simcloud_inference_router.targets.base import Failure
 from support.roster import ANSWER, door_of, routed, settle
 
@@ -313,3 +318,31 @@ async def test_who_waits_for_a_busy_target_is_not_told_that_it_is_cold() -> None
     assert not done
     door.leave(grant, ANSWER, now())
     assert (await waiting).target.name == "a"
+
+
+async def test_who_can_go_nowhere_else_is_let_through_to_a_target_that_is_ejected() -> None:
+    down = Failure(NotReady("down"))
+    outlier = OutlierOptions(consecutive_failures=1)
+    options = TrafficOptions(outlier=outlier)
+    targets = [routed(name, limit=1, options=options) for name in "ab"]
+    door = door_of(targets, outlier=outlier)
+    only_a = door.roster.target("a").bit
+    grant = await pass_through(door, mask=only_a)
+    waiting = asyncio.ensure_future(pass_through(door, mask=only_a))
+    await settle()
+    assert door.waiting == 1
+    door.leave(grant, down, now())
+    assert (await waiting).target.state is State.EJECTED
+
+
+async def test_an_ejected_target_is_probed_when_its_time_comes_and_someone_waits() -> None:
+    outlier = OutlierOptions(consecutive_failures=1, base_ejection_s=0.02)
+    options = TrafficOptions(outlier=outlier)
+    targets = [routed(name, limit=1, options=options) for name in "ab"]
+    door = door_of(targets, outlier=outlier)
+    door.leave(await pass_through(door, mask=targets[0].bit), Failure(NotReady("down")), now())
+    assert targets[0].state is State.EJECTED
+    assert (await pass_through(door)).target is targets[1]
+    # No slot comes free; only time passes.
+    grant = await pass_through(door)
+    assert (grant.target, grant.probe) == (targets[0], True)
