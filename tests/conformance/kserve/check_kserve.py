@@ -1,0 +1,59 @@
+"""KServe's own client, unmodified, against our router in front of the real model container.
+
+Not among the tests of every run: its environment is 67 packages. ``make conformance`` names it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.model_server import ModelServer
+from support.router import LOCAL_CATALOG, running_router, settings_for
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+
+@pytest.fixture(scope="module")
+def report() -> Any:
+    """What the client saw."""
+    command = [sys.executable, str(ROOT / "scripts" / "conformance-env"), HERE.name]
+    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    with ModelServer(environment={"LOG_LEVEL": "warning"}) as server:
+        return asyncio.run(_report(built.stdout.strip(), server.url))
+
+
+async def _report(python: str, url: str) -> Any:
+    async with running_router(settings_for(LOCAL_CATALOG, url)) as router:
+        process = await asyncio.create_subprocess_exec(
+            python,
+            str(HERE / "client.py"),
+            router.address,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    return json.loads(out.decode().splitlines()[-1])
+
+
+def test_the_server_and_its_models_are_alive_and_ready(report: Any) -> None:
+    assert (report["live"], report["ready"], report["model_ready"]) == (True, True, True)
+    assert report["unknown_ready"] is False
+
+
+def test_raw_and_typed_contents_give_the_same_answer_under_their_ids(report: Any) -> None:
+    assert report["ids"] == ["raw", "typed"]
+    assert report["equal"] is True
+    assert sorted(report["shapes"]) == ["boxes", "classes", "count", "scores"]
+
+
+def test_an_unknown_model_is_not_found(report: Any) -> None:
+    assert report["unknown"] == "StatusCode.NOT_FOUND"
