@@ -69,7 +69,7 @@ class RouterSettings(ServerSettings):
     region: str = Field(default="us-east-1", min_length=1)
     """AWS region of targets that name none."""
     sagemaker_endpoint_url: str = Field(default="", pattern=r"^(https?://[^/?#\s]+/?)?$")
-    """Where every target of kind `sagemaker` is asked, in place of its region's runtime; for
+    """Where every target of a kind `sagemaker…` is asked, in place of its region's runtime; for
     private endpoints and for model containers that speak the runtime's protocol."""
     sagemaker: SageMakerSettings = SageMakerSettings()
     """Who asks the endpoints."""
