@@ -53,7 +53,8 @@ def sequences(client: Any) -> dict[str, Any]:
     client.async_stream_infer("talks", numbers(), request_id="lost", sequence_id=13)
     got = [answers.get(timeout=TIMEOUT_S) for _ in range(7)]
     client.stop_stream()
-    results, errors = [], []
+    results: list[Any] = []
+    errors: list[Any] = []
     for each in got:
         (errors if isinstance(each, InferenceServerException) else results).append(each)
     return {
