@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +32,17 @@ from simcloud.labels.objects import Box2D
 from simcloud.spec.parameters import CameraView
 from simcloud_generator.backends.frame_materials import Part
 from simcloud_generator.backends.frame_scene import FrameScene, Group
+from simcloud_generator.backends.hits import (
+    NO_HIT_DISTANCE,
+    Float32Array,
+    Hits,
+    copy_hits,
+    merge_window,
+    no_hits,
+    write_closer,
+)
 from simcloud_generator.backends.images import ImageStore
 from simcloud_generator.backends.shading import is_cut_out, solid_at
-
-Float32Array = npt.NDArray[np.float32]
-Int32Array = npt.NDArray[np.int32]
 
 MAX_HOLES = 16
 """Holes that a ray passes within one group before it counts as stopped."""
@@ -48,8 +53,6 @@ STEP = 1e-5
 RAYS_AT_ONCE = 1 << 14
 """What fits into the caches with all that is computed for it: a fifth less time than a picture at
 once, whose arrays are new pages each time."""
-
-NO_HIT_DISTANCE = np.float32(np.inf)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,22 +65,6 @@ class Geometry:
     edges: npt.NDArray[np.int64]
     """(E, 2) into ``vertices``."""
     face_count: int
-
-
-@dataclass(slots=True, eq=False)
-class Hits:
-    """First hits of rays: of a picture's H * W pixels row by row, or of some places in it."""
-
-    distance_m: Float32Array
-    """From the camera's origin; inf where nothing was hit."""
-    group: Int32Array
-    """Index into the frame's groups; -1 where nothing was hit."""
-    part: Int32Array
-    primitive: Int32Array
-    u: Float32Array
-    v: Float32Array
-    normal: Float32Array
-    """(N, 3) geometric, in the group's frame, not normalised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +107,12 @@ class Tracer:
         self._faces = 0
 
     def trace(
-        self, frame: FrameScene, camera: CameraView, offset: tuple[float, float] = (0.5, 0.5)
+        self,
+        frame: FrameScene,
+        camera: CameraView,
+        offset: tuple[float, float] = (0.5, 0.5),
+        *,
+        surfaces: bool = True,
     ) -> ViewTrace:
         """Traces one ray through each pixel.
 
@@ -128,9 +120,10 @@ class Tracer:
             frame: what stands where.
             camera: where from.
             offset: place within each pixel; labels use its centre.
+            surfaces: whether the place on its surface is wanted for each hit, too.
         """
         directions, cosines = pixel_rays(camera, offset)
-        hits = _no_hits(camera.width * camera.height)
+        hits = no_hits(camera.width * camera.height, surfaces=surfaces)
         trace = ViewTrace(directions=directions, cosines=cosines, hits=hits)
         for index, group in enumerate(frame.groups):
             trace.silhouettes.append(self._trace_group(trace, camera, index, group))
@@ -155,7 +148,7 @@ class Tracer:
             Unit world directions (N, 3), and what the rays hit first.
         """
         directions, cosines = rays_through(camera, pixels)
-        hits = _no_hits(len(pixels))
+        hits = no_hits(len(pixels))
         x, y = np.ascontiguousarray(pixels.T)
         for index, (group, silhouette) in enumerate(zip(frame.groups, silhouettes, strict=True)):
             extent = silhouette.extent
@@ -168,7 +161,7 @@ class Tracer:
             geometry = self._get(group)
             found = self._ray_hits(camera, group, geometry, directions[chosen], cosines[chosen])
             closer = found.distance_m < hits.distance_m[chosen]
-            _write(hits, found, chosen, closer, index)
+            write_closer(hits, found, chosen, closer, index)
         return directions, hits
 
     def _trace_group(
@@ -193,7 +186,7 @@ class Tracer:
                 trace.directions[band].reshape(-1, 3),
                 trace.cosines[band].ravel(),
             )
-            _merge(trace.hits, found, trace.cosines.shape, band, index)
+            merge_window(trace.hits, found, trace.cosines.shape, band, index)
             shown = np.isfinite(found.distance_m).reshape(-1, mask.shape[1])
             mask[top - rows.start : top - rows.start + step] = shown
         box = mask_box(mask)
@@ -250,7 +243,7 @@ class Tracer:
             ahead = origins[open_rays] + directions[open_rays] * passed[:, None]
             found = _run(scene, ahead.astype(np.float32), directions[open_rays])
             found.distance_m = (found.distance_m.astype(np.float64) + passed).astype(np.float32)
-            _copy(hits, found, open_rays)
+            copy_hits(hits, found, open_rays)
             still = np.isfinite(found.distance_m) & holed[found.part]
             open_rays = open_rays[still]
         return hits
@@ -279,19 +272,6 @@ class Tracer:
             _, dropped = self._geometry.popitem(last=False)
             self._faces -= dropped.face_count
         return made
-
-
-def _no_hits(count: int) -> Hits:
-    """Rays that have hit nothing yet."""
-    return Hits(
-        distance_m=np.full(count, NO_HIT_DISTANCE, dtype=np.float32),
-        group=np.full(count, -1, dtype=np.int32),
-        part=np.zeros(count, dtype=np.int32),
-        primitive=np.zeros(count, dtype=np.int32),
-        u=np.zeros(count, dtype=np.float32),
-        v=np.zeros(count, dtype=np.float32),
-        normal=np.zeros((count, 3), dtype=np.float32),
-    )
 
 
 def _build(group: Group) -> Geometry:
@@ -334,55 +314,6 @@ def _rows(planes: tuple[Float64, ...]) -> Float32Array:
     for axis, values in enumerate(planes):
         result[:, axis] = values
     return result
-
-
-def _copy(hits: Hits, found: Hits, where: npt.NDArray[np.int64]) -> None:
-    hits.distance_m[where] = found.distance_m
-    hits.part[where] = found.part
-    hits.primitive[where] = found.primitive
-    hits.u[where] = found.u
-    hits.v[where] = found.v
-    hits.normal[where] = found.normal
-
-
-def _write(
-    hits: Hits,
-    found: Hits,
-    pixels: npt.NDArray[np.int64],
-    closer: npt.NDArray[np.bool_],
-    index: int,
-) -> None:
-    where = pixels[closer]
-    hits.group[where] = index
-    hits.distance_m[where] = found.distance_m[closer]
-    hits.part[where] = found.part[closer]
-    hits.primitive[where] = found.primitive[closer]
-    hits.u[where] = found.u[closer]
-    hits.v[where] = found.v[closer]
-    hits.normal[where] = found.normal[closer]
-
-
-def _merge(
-    hits: Hits, found: Hits, picture: tuple[int, ...], window: tuple[slice, slice], index: int
-) -> None:
-    """Writes what is nearer within a window of a picture (H, W)."""
-
-    def part_of(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return values.reshape(*picture, *values.shape[1:])[window]
-
-    nearest = part_of(hits.distance_m)
-    shape = nearest.shape
-    closer = found.distance_m.reshape(shape) < nearest
-    np.copyto(part_of(hits.group), index, where=closer)
-    for mine, other in (
-        (hits.distance_m, found.distance_m),
-        (hits.part, found.part),
-        (hits.primitive, found.primitive),
-        (hits.u, found.u),
-        (hits.v, found.v),
-        *((hits.normal[:, axis], found.normal[:, axis]) for axis in range(3)),
-    ):
-        np.copyto(part_of(mine), other.reshape(shape), where=closer)
 
 
 def _window(extent: Extent | None, camera: CameraView) -> tuple[slice, slice]:

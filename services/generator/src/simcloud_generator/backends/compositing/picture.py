@@ -13,8 +13,9 @@ from simcloud_generator.backends.compositing.shade import shade
 from simcloud_generator.backends.compositing.surface import SurfaceReader
 from simcloud_generator.backends.compositing.texels import Texels
 from simcloud_generator.backends.frame_scene import FrameScene
+from simcloud_generator.backends.hits import Hits
 from simcloud_generator.backends.images import Float32Array, UInt8Array, srgb_to_linear
-from simcloud_generator.backends.tracing import Hits, Tracer, ViewTrace
+from simcloud_generator.backends.tracing import Tracer, ViewTrace
 
 EDGE_OFFSETS = ((0.2, 0.3), (0.8, 0.7))
 """Places within an edge's pixel that are mixed with its centre. Edges are a fifth of a room's

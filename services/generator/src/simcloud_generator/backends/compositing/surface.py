@@ -12,9 +12,9 @@ from simcloud.scene.translate.types import SceneMesh, Texture
 from simcloud_generator.backends.compositing.texels import Texels
 from simcloud_generator.backends.frame_materials import Part
 from simcloud_generator.backends.frame_scene import FrameScene, Group
+from simcloud_generator.backends.hits import Hits
 from simcloud_generator.backends.images import Float32Array
 from simcloud_generator.backends.shading import transform_uv
-from simcloud_generator.backends.tracing import Hits
 
 MIN_ROUGHNESS = 0.08
 MAX_ALBEDO = 0.95

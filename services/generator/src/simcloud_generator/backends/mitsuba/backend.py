@@ -172,8 +172,8 @@ class MitsubaSession:
     ) -> RenderedView:
         assert self._tracer is not None
         started = self._clock()
-        trace = self._tracer.trace(frame, camera)
         normals = bool({"normals", "pointcloud"} & set(annotators))
+        trace = self._tracer.trace(frame, camera, surfaces=normals)
         motion = "motion_vectors" in annotators
         arrays = label_arrays(frame, camera, trace, normals=normals, motion=motion)
         objects = object_labels(frame, camera, trace, arrays)
