@@ -85,6 +85,37 @@ def test_triton_binary_reads_outputs_that_came_as_json_beside_binary_ones() -> N
     )
 
 
+def test_triton_binary_recognizes_headers_that_differ_in_the_requests_id_alone() -> None:
+    entry = {
+        "name": "y",
+        "datatype": "UINT8",
+        "shape": [2],
+        "parameters": {"binary_data_size": 2},
+    }
+    for number, parameters in enumerate(({}, {"id": "1"}, {"id": "2"}, {"id": "1"})):
+        # In the answer's own parameters an id means what it says.
+        document = {"id": str(number), "parameters": parameters, "outputs": [entry]}
+        header = json.dumps(document, separators=(",", ":")).encode()
+        data = bytes([number, 7])
+        answer = TritonBinary().decode(
+            header + data, f"{MEDIA_TYPE};json-header-size={len(header)}"
+        )
+        assert answer == TensorAnswer((Tensor("y", "UINT8", (2,), data),), parameters)
+
+
+@given(text=st.text(max_size=20), values=st.lists(st.integers(0, 255), min_size=1, max_size=3))
+def test_triton_binary_carries_every_id_and_shape_seen_before_or_not(
+    text: str, values: list[int]
+) -> None:
+    tensor = Tensor("x", "UINT8", (len(values),), bytes(values))
+    encoded = TritonBinary().encode(TensorRequest((tensor,), ("y",), text))
+    size = int(encoded.content_type.removeprefix(f"{MEDIA_TYPE};json-header-size="))
+    header = json.loads(encoded.body[:size])
+    assert header.get("id", "") == text
+    assert header["inputs"][0]["shape"] == [len(values)]
+    assert encoded.body[size:] == bytes(values)
+
+
 def output(more: str) -> str:
     return '{"outputs":[{"name":"y","datatype":"UINT8","shape":[2]' + more + "}]}"
 
