@@ -110,3 +110,13 @@ def test_where_no_target_is_open_no_session_begins() -> None:
         target.state, target.shut_until = State.COLD, 5.0
     with pytest.raises(NotReady, match="new session"):
         home(known, roster, "s")
+
+
+def test_one_that_began_at_another_replica_is_found_on_a_drained_target_too() -> None:
+    known, roster = sessions()
+    key = key_of(known, roster, "a")
+    target = roster.target("a")
+    target.drained = True
+    target.refresh()
+    assert home(known, roster, key, session_id="id") is target
+    assert home(known, roster, "new", session_id=NEW_SESSION).name == "b"

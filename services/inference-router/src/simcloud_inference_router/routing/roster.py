@@ -163,21 +163,24 @@ class Roster:
     ) -> RoutedTarget | None:
         """The target for a key to stay with, whether or not it has a slot now; None: none is there.
 
-        Of the lowest tier with one; by rendezvous hashing with weights, so that every replica finds
-        the same one as long as it sees the same targets (Thaler and Ravishankar 1998).
+        Of the lowest tier with one; by rendezvous hashing with the catalogue's weights, so that
+        every replica finds the same one as long as it sees the same targets (Thaler and
+        Ravishankar 1998).
 
         Args:
             mask: of the targets in question.
             key: what stays.
             now: seconds.
-            also_shut: whether to look at those that are out of the traffic as well.
+            also_shut: whether to look at those that are drained or out of the traffic as well.
         """
         for tier in self._tiers:
             there = [
-                each for each in tier if each.accepts & mask and (also_shut or each.is_there(now))
+                each
+                for each in tier
+                if (also_shut and each.bit & mask) or (each.accepts & mask and each.is_there(now))
             ]
             if there:
-                return max(there, key=lambda each: each.weight / -log(place_of(key, each.name)))
+                return max(there, key=lambda each: _pull(each, key))
         return None
 
     def grant(self, target: RoutedTarget, now: float) -> Grant:
@@ -288,3 +291,7 @@ class Roster:
         target.state = State.OPEN
         target.health.returned(now)
         self.shut -= 1
+
+
+def _pull(target: RoutedTarget, key: str) -> float:
+    return (target.entry.weight or 1.0) / -log(place_of(key, target.name))
