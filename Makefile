@@ -68,11 +68,15 @@ clean: ## Removes the demo's data and what tools have cached; keeps the virtual 
 
 .PHONY: test
 test: setup ## Every test that needs no Docker, a file a process, JOBS of them at once
-	$(BIN)/python -m pytest tests --ignore tests/docker -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest tests --ignore tests/docker --ignore tests/slurm -n $(JOBS) --dist loadfile
 
 .PHONY: test-docker
 test-docker: $(INSTALLED) ## The images and the compose stack; brings an engine where none runs
 	scripts/test-docker
+
+.PHONY: test-slurm
+test-slurm: $(INSTALLED) ## deploy/slurm on a real SLURM; root, Debian's slurm-wlm and munge
+	$(BIN)/python -m pytest tests/slurm
 
 .PHONY: test-unit
 test-unit: $(INSTALLED) ## Unit tests alone: no sockets, no processes

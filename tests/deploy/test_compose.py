@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from simcloud_cli.context import ENV_PREFIX, Context
 from simcloud_generator.settings import GeneratorSettings
 from simcloud_inference_router.settings import RouterSettings
 from simcloud_model_container.settings import read_settings
@@ -147,12 +148,14 @@ def test_a_service_has_longer_to_stop_than_it_drains(name: str) -> None:
     assert grace > drains
 
 
-def test_the_shipped_context_names_the_services_and_their_ports() -> None:
-    content = yaml.safe_load((ROOT / "deploy" / "compose" / "context.yaml").read_text())
-    context = content["contexts"][content["current"]]
-    assert context["generator"] == f"generator:{GRPC_PORTS['generator']}"
-    assert context["uploader"] == f"uploader:{GRPC_PORTS['uploader']}"
-    assert context["router"] == f"inference-router:{GRPC_PORTS['inference-router']}"
+def test_the_command_finds_the_services_where_they_listen() -> None:
+    environment = service("cli")["environment"]
+    for name, port in GRPC_PORTS.items():
+        field = name.removeprefix("inference-").upper()
+        assert environment[f"SIMCLOUD_CONTEXT_{field}"] == f"{name}:{port}"
+    for variable in environment:
+        if variable.startswith(ENV_PREFIX):
+            assert_field(Context, variable.removeprefix(ENV_PREFIX).lower().split("__"))
 
 
 def test_prometheus_asks_every_service_where_it_listens() -> None:

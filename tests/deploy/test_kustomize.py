@@ -15,7 +15,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from simcloud_cli.context import Config
+from simcloud_cli.context import ENV_PREFIX, Context
 from simcloud_cli.exit_codes import ExitCode
 from simcloud_generator.settings import GeneratorSettings
 from simcloud_inference_router.settings import RouterSettings
@@ -42,6 +42,7 @@ SETTINGS: dict[str, type[BaseModel]] = {
     "SIMCLOUD_UPLOADER_": UploaderSettings,
     "SIMCLOUD_INFERENCE_ROUTER_": RouterSettings,
     "SIMCLOUD_GENERATOR_": GeneratorSettings,
+    ENV_PREFIX: Context,
 }
 OURS = {
     "simcloud-generator": "services/generator/Dockerfile",
@@ -248,21 +249,16 @@ def test_a_run_is_an_indexed_job_that_knows_whose_fault_it_is(combination: str) 
 
 
 @pytest.mark.parametrize("combination", ["run-job", "overlays/kind-run"])
-def test_the_context_of_a_run_is_one(combination: str) -> None:
-    texts = [
-        item["data"]["config.yaml"]
-        for item in of_kind(combination, "ConfigMap")
-        if "config.yaml" in item["data"]
-    ]
-    config = Config.model_validate(yaml.safe_load(texts[0]))
-    context = config.named(config.current)
+def test_command_and_renderer_of_a_run_mean_the_same(combination: str) -> None:
+    (context,) = [item["data"] for item in of_kind(combination, "ConfigMap")]
     (job,) = of_kind(combination, "Job")
-    env = {
-        each["name"]: each["value"]
-        for each in job["spec"]["template"]["spec"]["initContainers"][0]["env"]
-    }
-    assert env["SIMCLOUD_GENERATOR_LISTEN"] == context.generator
-    assert env.get("SIMCLOUD_GENERATOR_S3__ENDPOINT_URL", "") == context.s3.endpoint_url
+    sidecar = job["spec"]["template"]["spec"]["initContainers"][0]
+    env = {each["name"]: each["value"] for each in sidecar["env"]}
+    assert env["SIMCLOUD_GENERATOR_LISTEN"] == context["SIMCLOUD_CONTEXT_GENERATOR"]
+    assert env["SIMCLOUD_GENERATOR_UPLOADER_TARGET"] == context["SIMCLOUD_CONTEXT_UPLOADER"]
+    for field in ("REGION", "ENDPOINT_URL", "PATH_STYLE"):
+        ours, its = f"SIMCLOUD_CONTEXT_S3__{field}", f"SIMCLOUD_GENERATOR_S3__{field}"
+        assert env.get(its) == context.get(ours), field
 
 
 def test_everything_is_denied_that_is_not_named() -> None:

@@ -11,24 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from simcloud_cli.exit_codes import ExitCode
 from support.eventually import eventually_sync
-
-SCENE = Path(__file__).parents[2] / "scenes" / "showroom"
+from support.small_showroom import write_small_spec
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small spec of the demo's scene; its state folder is kept between tests."""
     folder = tmp_path_factory.mktemp("cli")
-    spec = yaml.safe_load((SCENE / "spec.yaml").read_text())
-    spec["scene"]["root"] = str(SCENE / "stage.usda")
-    spec["cameras"][0] |= {"width_px": 160, "height_px": 120}
-    (folder / "small.yaml").write_text(yaml.safe_dump(spec))
-    labels = (SCENE / "coco_labels.yaml").read_text()
-    (folder / "coco_labels.yaml").write_text(labels)
+    write_small_spec(folder)
     return folder
 
 

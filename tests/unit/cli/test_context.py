@@ -9,6 +9,7 @@ import pytest
 from simcloud.errors import InvalidRequest, NotFound
 from simcloud_cli.context import (
     Config,
+    Context,
     config_path,
     current_name,
     load_config,
@@ -84,3 +85,32 @@ def test_the_environment_chooses_before_the_file_and_the_option_before_both(
     assert current_name(config, "c") == "c"
     monkeypatch.delenv("SIMCLOUD_CONTEXT")
     assert current_name(config) == "a"
+
+
+def test_variables_make_a_context_and_put_it_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SIMCLOUD_CONTEXT", raising=False)
+    monkeypatch.setenv("SIMCLOUD_CONTEXT_UPLOADER", "uploader:50052")
+    monkeypatch.setenv("SIMCLOUD_CONTEXT_BUCKET", "runs")
+    monkeypatch.setenv("SIMCLOUD_CONTEXT_S3__REGION", "eu-west-1")
+    monkeypatch.setenv("SIMCLOUD_CONTEXT_WAIT_FOR_SERVICES_S", "120")
+    config = Config(current="eks", contexts={"eks": Context()})
+    assert current_name(config) == "environment"
+    assert current_name(config, "eks") == "eks"
+    context = config.named("environment")
+    assert (context.uploader, context.bucket) == ("uploader:50052", "runs")
+    assert (context.s3.region, context.wait_for_services_s) == ("eu-west-1", 120.0)
+    assert not context.embedded
+
+
+def test_the_variable_of_the_name_is_no_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIMCLOUD_CONTEXT", "local")
+    assert current_name(Config()) == "local"
+    assert set(Config().all()) == {"local"}
+
+
+def test_a_mistyped_variable_is_refused_with_what_was_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SIMCLOUD_CONTEXT_BUKET", "runs")
+    with pytest.raises(InvalidRequest, match=r"SIMCLOUD_CONTEXT_BUKET.*SIMCLOUD_CONTEXT_BUCKET"):
+        Config().named("environment")

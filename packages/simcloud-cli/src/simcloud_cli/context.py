@@ -1,5 +1,9 @@
 """Contexts: named sets of endpoints, bucket and credentials, in one settings file.
 
+Containers and schedulers need no file: the context ``environment`` is made of the variables
+``SIMCLOUD_CONTEXT_*`` (``SIMCLOUD_CONTEXT_UPLOADER``, ``SIMCLOUD_CONTEXT_S3__REGION``), as soon as
+one of them is set.
+
 The file is ``$SIMCLOUD_CONFIG``, else ``$XDG_CONFIG_HOME/simcloud/config.yaml``, else
 ``~/.config/simcloud/config.yaml``. The context in force is ``--context``, else
 ``$SIMCLOUD_CONTEXT``, else the file's ``current``, else ``local``.
@@ -17,10 +21,17 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from simcloud.errors import InvalidRequest, NotFound
 from simcloud.rpc.settings import TlsSettings
 from simcloud.s3.client import S3Settings
+from simcloud.settings import load_settings
 from simcloud.spec.canonical import first_problem
 
 LOCAL = "local"
 """The context that is always there: the embedded stack."""
+
+ENVIRONMENT = "environment"
+"""The context that is made of variables."""
+
+ENV_PREFIX = "SIMCLOUD_CONTEXT_"
+"""What those variables begin with; ``SIMCLOUD_CONTEXT`` alone names the context in force."""
 
 
 class Context(BaseModel):
@@ -42,6 +53,9 @@ class Context(BaseModel):
     setting."""
     router: str = ""
     """`host:port` of the inference-router."""
+    wait_for_services_s: float = Field(default=0.0, ge=0)
+    """Time to keep trying to reach a service that isn't there yet, seconds: where it is started
+    beside the command."""
     bucket: str = Field(default="simcloud", min_length=3, max_length=63)
     """Bucket of runs and scenes."""
     prefix: str = Field(default="", pattern=r"^([^/].*[^/]|[^/])?$")
@@ -78,7 +92,13 @@ class Config(BaseModel):
 
     def all(self) -> dict[str, Context]:
         """Every context by name."""
-        return {LOCAL: Context(embedded=True), **self.contexts}
+        return {LOCAL: Context(embedded=True), **self.contexts, **_from_environment()}
+
+
+def _from_environment() -> dict[str, Context]:
+    if not any(name.startswith(ENV_PREFIX) for name in os.environ):
+        return {}
+    return {ENVIRONMENT: load_settings(Context, ENV_PREFIX)}
 
 
 def config_path(environment: Mapping[str, str] | None = None) -> Path:
@@ -121,8 +141,14 @@ def save_config(config: Config, path: Path | None = None) -> Path:
 
 
 def current_name(config: Config, chosen: str | None = None) -> str:
-    """The context in force: the option's, else the environment's, else the file's."""
-    return chosen or os.environ.get("SIMCLOUD_CONTEXT") or config.current
+    """The context in force: the option's, else the environment's, else the file's.
+
+    Where variables make a context and nothing names one, it is that: who sets them means it.
+    """
+    named = chosen or os.environ.get("SIMCLOUD_CONTEXT")
+    if named is None and ENVIRONMENT in config.all():
+        return ENVIRONMENT
+    return named or config.current
 
 
 def shown(context: Context) -> dict[str, object]:

@@ -100,10 +100,11 @@ class Session:
 
     async def _reach(self, part: Part) -> None:
         channel = self.channels[part]
+        patience_s = self.context.wait_for_services_s
         state = channel.get_state(try_to_connect=True)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CONNECT_S):
-                while state not in {_READY, _FAILED}:
+            async with asyncio.timeout(max(_CONNECT_S, patience_s)):
+                while state is not _READY and (patience_s or state is not _FAILED):
                     await channel.wait_for_state_change(state)
                     state = channel.get_state(try_to_connect=True)
         if state is not _READY:

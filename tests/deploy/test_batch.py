@@ -1,0 +1,70 @@
+"""AWS Batch's job definition, against botocore's model of RegisterJobDefinition and our code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from botocore.validate import ParamValidator
+from pydantic import BaseModel
+
+from simcloud_cli.context import ENV_PREFIX, Context
+from simcloud_cli.exit_codes import ExitCode
+from simcloud_generator.settings import GeneratorSettings
+from simcloud_uploader.settings import UploaderSettings
+
+DEFINITION: dict[str, Any] = json.loads(
+    (Path(__file__).parents[2] / "deploy" / "batch" / "job-definition.json").read_text()
+)
+CONTAINERS = {
+    item["name"]: item for item in DEFINITION["ecsProperties"]["taskProperties"][0]["containers"]
+}
+SETTINGS: dict[str, type[BaseModel]] = {
+    "SIMCLOUD_UPLOADER_": UploaderSettings,
+    "SIMCLOUD_GENERATOR_": GeneratorSettings,
+    ENV_PREFIX: Context,
+}
+
+
+def environment(name: str) -> dict[str, str]:
+    return {item["name"]: item["value"] for item in CONTAINERS[name]["environment"]}
+
+
+def test_it_is_a_request_that_batch_knows() -> None:
+    model = botocore.session.get_session().get_service_model("batch")
+    shape = model.operation_model("RegisterJobDefinition").input_shape
+    assert shape is not None
+    report = ParamValidator().validate(DEFINITION, shape)
+    assert not report.has_errors(), report.generate_report()
+    assert ParamValidator().validate({**DEFINITION, "retryStrategie": {}}, shape).has_errors()
+
+
+def test_every_variable_is_a_setting() -> None:
+    for name in CONTAINERS:
+        for variable in environment(name):
+            prefix = next(prefix for prefix in SETTINGS if variable.startswith(prefix))
+            model: Any = SETTINGS[prefix]
+            for part in variable.removeprefix(prefix).lower().split("__"):
+                assert part in model.model_fields, variable
+                model = model.model_fields[part].annotation
+
+
+def test_the_containers_mean_each_other() -> None:
+    run = environment("run")
+    assert (
+        run["SIMCLOUD_CONTEXT_GENERATOR"] == environment("generator")["SIMCLOUD_GENERATOR_LISTEN"]
+    )
+    uploader = environment("uploader")["SIMCLOUD_UPLOADER_LISTEN"]
+    assert run["SIMCLOUD_CONTEXT_UPLOADER"] == uploader
+    assert generator["SIMCLOUD_GENERATOR_UPLOADER_TARGET"] == uploader
+    # Batch starts them together and waits for none.
+    assert float(run["SIMCLOUD_CONTEXT_WAIT_FOR_SERVICES_S"]) >= 60
+
+
+def test_what_can_not_get_better_is_not_tried_again() -> None:
+    rules = DEFINITION["retryStrategy"]["evaluateOnExit"]
+    assert rules[0] == {"onStatusReason": "Host EC2*", "action": "RETRY"}
+    final = {int(rule["onExitCode"]) for rule in rules if rule["action"] == "EXIT"}
+    assert final == {ExitCode.USAGE, ExitCode.QUARANTINED, ExitCode.CORRUPT}
