@@ -5,7 +5,7 @@ Their classes are made at run time from a private descriptor pool, so they have 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ _CLASSIFICATION = "classification"
 _SHARED_MEMORY = "shared_memory_region"
 
 _NO_PARAMETERS = ReadParameters()
+_NO_CLASSES: Mapping[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +48,29 @@ def request_from_wire(model: ModelEntry, message: OipMessage) -> WireRequest:
             the model's, or a parameter is reserved.
         Unsupported: a parameter asks for an extension that there isn't.
     """
-    for tensor in (*message.inputs, *message.outputs):
-        if (parameters := tensor.parameters) and _SHARED_MEMORY in parameters:
-            raise Unsupported(f"{tensor.name}: shared memory is not supported; send the tensors")
+    # Each attribute of a message is made anew: once; and most requests name no outputs.
+    outputs = message.outputs
+    for tensors in (message.inputs, outputs):
+        for tensor in tensors:
+            if (parameters := tensor.parameters) and _SHARED_MEMORY in parameters:
+                raise Unsupported(
+                    f"{tensor.name}: shared memory is not supported; send the tensors"
+                )
     read = _NO_PARAMETERS
     if message.parameters:
         read = read_parameters(parameters_from_wire(message.parameters))
-    tensors = TensorRequest(
+    request = TensorRequest(
         inputs=tuple(input_tensors(message)),
-        outputs=check_outputs(model, [output.name for output in message.outputs]),
+        outputs=check_outputs(model, [output.name for output in outputs] if outputs else ()),
         id=message.id,
         parameters=read.model,
     )
-    return WireRequest(tensors, read.asked, _classes(message))
+    return WireRequest(request, read.asked, _classes(outputs) if outputs else _NO_CLASSES)
 
 
-def _classes(message: OipMessage) -> dict[str, int]:
+def _classes(outputs: Iterable[OipMessage]) -> dict[str, int]:
     classes: dict[str, int] = {}
-    for output in message.outputs:
+    for output in outputs:
         if (parameters := output.parameters) and _CLASSIFICATION in parameters:
             count = parameters[_CLASSIFICATION].int64_param
             if count < 1:
