@@ -134,7 +134,7 @@ async def shaken_run(world: World, location: RunLocation, calm: dict[int, Stored
     return tally
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("batch", range(-(-KILLS // BATCH_KILLS)))
 async def test_every_run_ends_whole_by_resume_whatever_is_killed_and_how_often(
     batch: int, ground: Ground, record_property: Callable[[str, object], None]
