@@ -11,7 +11,7 @@ from typing import TypeAlias
 from simcloud.clock import Clock
 from simcloud.concurrency.budget import ByteBudget
 from simcloud.dataset.frames import FrameRef
-from simcloud.errors import InvalidRequest, SimcloudError, Unsupported
+from simcloud.errors import InvalidRequest, NotFound, SimcloudError, Unsupported
 from simcloud.oip.tensors import Tensor
 from simcloud.rpc.auth import AllowLists
 from simcloud_inference_router.catalog import Catalog
@@ -27,6 +27,7 @@ from simcloud_inference_router.codecs.base import (
 from simcloud_inference_router.codecs.raw_image import encode_picture
 from simcloud_inference_router.dispatch import Dispatcher, RoutedModel
 from simcloud_inference_router.pipeline import Drain
+from simcloud_inference_router.routing.door import Door
 from simcloud_inference_router.signature import check_inputs, select_outputs
 from simcloud_inference_router.sources import FrameSource
 from simcloud_inference_router.statistics import CallTrace, Statistics
@@ -185,6 +186,17 @@ class Router:
             for entry in self.catalog.models
             if self._allow.allows_model(caller, entry.name)
         ]
+
+    def door_of(self, target: str) -> Door:
+        """The door that a target stands behind: its weight and its drains are changed there.
+
+        Raises:
+            NotFound: there is no such target, or it is a shadow, which has no traffic to change.
+        """
+        for model in self.models.values():
+            if any(each.name == target for each in model.roster.targets):
+                return model.door
+        raise NotFound(f"no model has a target {target!r} with traffic of its own", target=target)
 
     def recorded(self, model: RoutedModel, trace: CallTrace) -> Recorded:
         """Counts the block as one request of the model, whatever becomes of it."""
