@@ -85,7 +85,7 @@ def test_predictions_that_are_ragged_or_of_another_kind_are_malformed(prediction
         ROWS.decode(f'{{"predictions":{predictions}}}'.encode(), "application/json")
 
 
-@pytest.mark.parametrize("value", ['{"b64":"!"}', '{"b65":""}', "1"])
+@pytest.mark.parametrize("value", ['{"b64":"!"}', '{"b64":"é"}', '{"b65":""}', "1"])
 def test_bytes_are_text_or_base64_and_nothing_else(value: str) -> None:
     with pytest.raises(MalformedAnswer):
         TWO.decode(

@@ -9,7 +9,6 @@ object by names where there are several. Bytes that are no UTF-8 are ``{"b64": .
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
 
@@ -117,5 +116,5 @@ def _bytes(element: object, name: str) -> object:
         return element
     try:
         return base64.b64decode(str(element["b64"]), validate=True)
-    except (KeyError, binascii.Error) as exc:
+    except (KeyError, ValueError) as exc:
         raise MalformedAnswer(f"output {name}: an object that is no {{'b64': ...}}") from exc
