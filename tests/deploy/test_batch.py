@@ -52,11 +52,9 @@ def test_every_variable_is_a_setting() -> None:
 
 
 def test_the_containers_mean_each_other() -> None:
-    run = environment("run")
-    assert (
-        run["SIMCLOUD_CONTEXT_GENERATOR"] == environment("generator")["SIMCLOUD_GENERATOR_LISTEN"]
-    )
+    run, generator = environment("run"), environment("generator")
     uploader = environment("uploader")["SIMCLOUD_UPLOADER_LISTEN"]
+    assert run["SIMCLOUD_CONTEXT_GENERATOR"] == generator["SIMCLOUD_GENERATOR_LISTEN"]
     assert run["SIMCLOUD_CONTEXT_UPLOADER"] == uploader
     assert generator["SIMCLOUD_GENERATOR_UPLOADER_TARGET"] == uploader
     # Batch starts them together and waits for none.
