@@ -233,6 +233,9 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+        # Of 16 KiB by default: a sender of frames cuts each message into dozens, which costs it a
+        # seventh of its time.
+        ("grpc.http2.max_frame_size", 256 * 1024),
         # On by default on Linux, where a taken port would then silently be shared.
         ("grpc.so_reuseport", int(settings.reuse_port)),
         ("grpc.keepalive_time_ms", round(settings.keepalive_s * 1000)),
