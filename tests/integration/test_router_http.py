@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -352,6 +353,22 @@ async def test_a_name_with_several_addresses_is_reached_at_the_one_that_answers(
     async with serving(replying(HELLO)) as server:
         assert isinstance(await ask(pool, server.url(host="localhost")), HttpAnswer)
     assert f"host: localhost:{server.port}".encode() in server.heads[0]
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+async def test_an_ipv6_address_is_reached_and_named_in_brackets(pool: HttpPool) -> None:
+    async with serving(replying(HELLO), host="::1") as server:
+        assert isinstance(await ask(pool, server.url(host="[::1]")), HttpAnswer)
+    assert f"host: [::1]:{server.port}".encode() in server.heads[0]
 
 
 # TLS.

@@ -61,8 +61,8 @@ def selection(entry: TargetEntry) -> dict[str, str]:
 
 
 def host_header(url: URL) -> str:
-    """As aiohttp sends it: with the port unless it is the scheme's own."""
-    host = url.raw_host or ""
+    """With the port unless it is the scheme's own, and IPv6 addresses in brackets."""
+    host = url.host_subcomponent or ""
     if url.is_default_port():
         return host
     return f"{host}:{url.port}"
