@@ -27,7 +27,7 @@ from support.async_endpoint import AsyncEndpoint, Written, async_endpoint
 from support.eventually import eventually
 from support.router import RunningRouter, model, running_router, settings_for, write_catalog
 from support.s3_server import S3Server
-from support.scripted_endpoint import Invocation
+from support.scripted_endpoint import Invocation, scripted_endpoint
 
 TRITON = "application/vnd.sagemaker-triton.binary+json"
 
@@ -129,6 +129,37 @@ async def test_a_large_one_goes_through_s3_and_is_deleted_there(
     assert len(endpoint.inputs) == 1
     assert endpoint.inputs[0].startswith("in/")
     assert await keys(store, bucket, "in/") == []
+
+
+async def test_what_is_too_large_for_a_real_time_endpoint_goes_to_the_asynchronous_one(
+    endpoint: AsyncEndpoint, s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    async with scripted_endpoint() as real_time:
+        targets = [
+            {
+                "name": "now",
+                "kind": "sagemaker",
+                "endpoint": "now",
+                "url": real_time.url,
+                "max_request_bytes": 1000,
+            },
+            {
+                "name": "later",
+                "kind": "sagemaker_async",
+                "endpoint": "later",
+                "url": endpoint.url,
+                "input_prefix": f"{bucket}/in",
+                "output_prefix": f"{bucket}/out",
+                "failure_prefix": f"{bucket}/failed",
+                "poll_min_s": 0.02,
+            },
+        ]
+        catalog = write_catalog(tmp_path, model(max_batch_size=10_000, targets=targets))
+        async with running_router(settings_for(catalog, "", s3=s3_server.settings)) as router:
+            for _ in range(4):
+                response = await infer(router, asks(9000))
+                assert output_arrays(response)["y"].shape == (9000, 4)
+    assert (len(endpoint.inputs), len(real_time.seen)) == (4, 0)
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ class AsyncTarget:
         deadline = self._clock.monotonic() + timeout_s
         stored = None
         if len(invocation.body) > self._entry.inline_bytes:
-            stored = _below(self._entry.input_prefix, str(uuid.uuid4()))
+            stored = below(self._entry.input_prefix, str(uuid.uuid4()))
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._ask(invocation, stored, deadline)
@@ -184,12 +184,12 @@ class AsyncTarget:
             wire = read_error(self.name, answer.status, answer.headers, answer.body)
             return sagemaker_failure(wire)
         said = answer.headers.get("x-amzn-sagemaker-outputlocation", "")
-        output = _location(said, self._entry.output_prefix)
+        output = location_below(said, self._entry.output_prefix)
         if output is None:
             return Failure(self._elsewhere("OutputLocation", said, self._entry.output_prefix))
         said = answer.headers.get("x-amzn-sagemaker-failurelocation", "")
         prefix = self._entry.failure_prefix or self._entry.output_prefix
-        failure = _location(said, prefix)
+        failure = location_below(said, prefix)
         if said and failure is None:
             return Failure(self._elsewhere("FailureLocation", said, prefix))
         return Submitted(output, failure)
@@ -223,7 +223,7 @@ class AsyncTarget:
         if len(body) > self._max_answer_bytes:
             problem = f"answer is larger than {self._max_answer_bytes} bytes"
             return Failure(bad_answer(self.name, problem))
-        return TargetAnswer(body, _content_type(content_type, accept, body))
+        return TargetAnswer(body, answer_type(content_type, accept, body))
 
     async def _read(
         self, location: S3Location, *, limit: int, cut: bool
@@ -313,12 +313,13 @@ def pauses(first_s: float, most_s: float, random: Random) -> Iterator[float]:
         pause_s = min(most_s, pause_s * 1.5)
 
 
-def _below(prefix: str, name: str) -> S3Location:
+def below(prefix: str, name: str) -> S3Location:
+    """An object of that name below a prefix, ``bucket`` or ``bucket/folder``."""
     bucket, _, folder = prefix.partition("/")
     return S3Location(bucket, f"{folder.rstrip('/')}/{name}".lstrip("/"))
 
 
-def _location(uri: str, prefix: str) -> S3Location | None:
+def location_below(uri: str, prefix: str) -> S3Location | None:
     """The object of an S3 URI, when it is below the prefix."""
     match = _S3_URI.fullmatch(uri)
     if match is None:
@@ -330,7 +331,7 @@ def _location(uri: str, prefix: str) -> S3Location | None:
     return S3Location(match[1], match[2])
 
 
-def _content_type(stored: str, accept: str, body: bytes) -> str:
+def answer_type(stored: str, accept: str, body: bytes) -> str:
     """What an answer is: as its object says, else as was asked for."""
     if stored not in _UNKNOWN_TYPES:
         return wire_text(stored)
