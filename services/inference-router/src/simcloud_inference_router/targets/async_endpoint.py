@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import re
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -18,9 +16,15 @@ from simcloud.errors import NotFound, PermissionDenied, SimcloudError
 from simcloud.s3.errors import NoSuchKey, translating
 from simcloud.s3.objects import ObjectStore
 from simcloud.telemetry.logging import get_logger
-from simcloud_inference_router.codecs.triton_binary import MEDIA_TYPE as TRITON
 from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.addressing import host_header, path_of
+from simcloud_inference_router.targets.async_places import (
+    S3Location,
+    answer_type,
+    below,
+    location_below,
+    pauses,
+)
 from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
 from simcloud_inference_router.targets.credentials import CredentialSource
 from simcloud_inference_router.targets.errors import (
@@ -44,20 +48,8 @@ ERROR_BYTES = 64 * 1024
 _MIN_TTL_S = 60
 """RequestTTLSeconds is 60 or more (InvokeEndpointAsync's model)."""
 
-_S3_URI = re.compile(r"s3://([^/]+)/(.+)")
 _STATUS = re.compile(r"(?:error|status|code)\s*\(?:?\s*(\d{1,3})\b", re.IGNORECASE)
-_UNKNOWN_TYPES = frozenset({"", "binary/octet-stream", "application/octet-stream"})
-"""Content types of objects whose writer said none."""
-
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class S3Location:
-    """An object."""
-
-    bucket: str
-    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,43 +295,3 @@ class AsyncTarget:
         if attributes := custom_attributes(invocation):
             headers["x-amzn-sagemaker-custom-attributes"] = attributes
         return headers
-
-
-def pauses(first_s: float, most_s: float, random: Random) -> Iterator[float]:
-    """Waits between looks, seconds: each half as long again, a fifth up or down by chance."""
-    pause_s = first_s
-    while True:
-        yield pause_s * random.uniform(0.8, 1.2)
-        pause_s = min(most_s, pause_s * 1.5)
-
-
-def below(prefix: str, name: str) -> S3Location:
-    """An object of that name below a prefix, ``bucket`` or ``bucket/folder``."""
-    bucket, _, folder = prefix.partition("/")
-    return S3Location(bucket, f"{folder.rstrip('/')}/{name}".lstrip("/"))
-
-
-def location_below(uri: str, prefix: str) -> S3Location | None:
-    """The object of an S3 URI, when it is below the prefix."""
-    match = _S3_URI.fullmatch(uri)
-    if match is None:
-        return None
-    bucket, _, folder = prefix.partition("/")
-    folder = folder.rstrip("/")
-    if match[1] != bucket or (folder and not match[2].startswith(f"{folder}/")):
-        return None
-    return S3Location(match[1], match[2])
-
-
-def answer_type(stored: str, accept: str, body: bytes) -> str:
-    """What an answer is: as its object says, else as was asked for."""
-    if stored not in _UNKNOWN_TYPES:
-        return wire_text(stored)
-    if accept != TRITON:
-        return accept
-    # The size of Triton's header is in the content type alone; it is a JSON object at the start.
-    try:
-        _, size = json.JSONDecoder().raw_decode(body.decode("latin-1"))
-    except (ValueError, RecursionError):
-        return accept
-    return f"{TRITON};json-header-size={size}"

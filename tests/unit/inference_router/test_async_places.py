@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from simcloud_inference_router.codecs.triton_binary import MEDIA_TYPE as TRITON
-from simcloud_inference_router.targets.async_endpoint import (
+from simcloud_inference_router.targets.async_places import (
     S3Location,
     answer_type,
     below,
