@@ -336,7 +336,7 @@ async def test_who_can_go_nowhere_else_is_let_through_to_a_target_that_is_ejecte
 
 
 async def test_an_ejected_target_is_probed_when_its_time_comes_and_someone_waits() -> None:
-    outlier = OutlierOptions(consecutive_failures=1, base_ejection_s=0.02)
+    outlier = OutlierOptions(consecutive_failures=1, base_ejection_s=1.0)
     options = TrafficOptions(outlier=outlier)
     targets = [routed(name, limit=1, options=options) for name in "ab"]
     door = door_of(targets, outlier=outlier)
