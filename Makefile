@@ -127,6 +127,8 @@ bench: setup ## Benchmarks beside their peers: frames, labels, reading, requests
 	$(BIN)/python bench/generator/overlap.py
 	$(BIN)/python bench/generator/memory.py
 	$(BIN)/python bench/dataset/reading.py
+	$(BIN)/python bench/uploader/throughput.py
+	$(BIN)/python bench/router/door_cost.py
 	$(BIN)/python bench/router/cpu_per_request.py
 
 # --- on a machine with an RT GPU ----------------------------------------------------------------
