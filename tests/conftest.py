@@ -11,6 +11,8 @@ import pytest_socket
 
 from simcloud.s3.objects import ObjectStore, open_store
 from support.gauges import assert_nothing_held
+from support.model_server import ModelServer
+from support.router_site import router_process
 from support.s3_server import S3Server, running_s3_server
 from support.told import told_lines
 
@@ -59,6 +61,20 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """One SeaweedFS for all tests that leave it running; start your own to kill it."""
     with running_s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def router_address(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One router as a process, in front of the real model container; it may read `pictures` alone.
+
+    For callers that are told where it is. Start your own to count, or to break it.
+    """
+    folder = tmp_path_factory.mktemp("router")
+    with (
+        ModelServer(environment={"LOG_LEVEL": "warning"}) as model,
+        router_process(folder, model, s3=s3_server.settings, allowed_buckets="pictures") as address,
+    ):
+        yield address
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ _HOMES = {
     "simcloud.annotators": ("ANNOTATORS", "Annotator", "Encoding"),
     "simcloud.client.generator": ("GeneratorClient",),
     "simcloud.client.router": ("RouterClient",),
+    "simcloud.client.sync_router": ("SyncRouterClient",),
     "simcloud.client.uploader": ("UploaderClient",),
     "simcloud.dataset.encode": ("decode", "encode"),
     "simcloud.dataset.frames": ("EncodedFrame", "FrameRef", "Layer"),
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from simcloud.annotators import ANNOTATORS, Annotator, Encoding
     from simcloud.client.generator import GeneratorClient
     from simcloud.client.router import RouterClient
+    from simcloud.client.sync_router import SyncRouterClient
     from simcloud.client.uploader import UploaderClient
     from simcloud.dataset.encode import decode, encode
     from simcloud.dataset.frames import EncodedFrame, FrameRef, Layer
@@ -125,6 +127,7 @@ __all__ = [
     "Source",
     "Spec",
     "StorageError",
+    "SyncRouterClient",
     "TargetError",
     "UploaderClient",
     "canonical_json",

@@ -22,6 +22,7 @@ from simcloud.concurrency.channel import (
     open_channel,
 )
 from simcloud.concurrency.credits import CreditExceeded, CreditWindow
+from simcloud.concurrency.loop_thread import LoopStopped, LoopThread
 from simcloud.concurrency.retry import Backoff, RetryBudget
 from simcloud.concurrency.service import BackgroundService, leaves, run_cleanup, single_error
 
@@ -39,6 +40,8 @@ __all__ = [
     "ChannelWouldBlock",
     "CreditExceeded",
     "CreditWindow",
+    "LoopStopped",
+    "LoopThread",
     "ReceiveEnd",
     "RetryBudget",
     "SendEnd",

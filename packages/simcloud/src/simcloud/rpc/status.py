@@ -129,6 +129,19 @@ def error_from_status(status: status_pb2.Status) -> SimcloudError:
     return _class_of(status.code, info).from_parts(parts)
 
 
+def error_of(code: int, reason: str, message: str) -> SimcloudError:
+    """The error behind an answer within a stream, which carries these three alone.
+
+    Args:
+        code: gRPC status code as a number, not 0.
+        reason: UPPER_SNAKE; of one that this process doesn't know, it is the family of the code.
+        message: what was wrong and what to do.
+    """
+    status = status_pb2.Status(code=code, message=message)
+    _pack(status, error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN))
+    return error_from_status(status)
+
+
 def error_from_rpc(error: grpc.aio.AioRpcError) -> SimcloudError:
     """Makes of a failed call the error that the server raised.
 
