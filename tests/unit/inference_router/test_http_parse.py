@@ -7,12 +7,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from simcloud_inference_router.targets.http_chunks import MAX_HEAD_BYTES, MalformedHttp
 from simcloud_inference_router.targets.http_parse import (
-    MAX_HEAD_BYTES,
     MAX_HEADERS,
     AnswerParser,
     AnswerTooLarge,
-    MalformedHttp,
 )
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import ssl
 from collections.abc import Callable
 from typing import Final, cast
 
-from simcloud_inference_router.targets.http_parse import (
-    AnswerParser,
-    AnswerTooLarge,
-    MalformedHttp,
-)
+from simcloud_inference_router.targets.http_chunks import MalformedHttp
+from simcloud_inference_router.targets.http_parse import AnswerParser, AnswerTooLarge
 
 _JOIN_BYTES: Final = 64 * 1024
 """Head and body are sent as one piece up to here: one system call, one TLS record. A larger body is
@@ -172,3 +172,19 @@ class HttpConnection(asyncio.Protocol):
             self._expiry.cancel()
             self._expiry = None
         return None if waiter is None or waiter.done() else waiter
+
+
+def words_of(exc: OSError | None) -> str:
+    """What became of a connection, for people; None: it was closed in order."""
+    # Without the address, which is nothing that our callers need to know.
+    if exc is None:
+        return "it sent nothing more"
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid: {exc.verify_message}"
+    if isinstance(exc, ssl.SSLError):
+        return f"TLS: {exc.reason or type(exc).__name__}"
+    if isinstance(exc, socket.gaierror):
+        return "its name can't be resolved"
+    if exc.errno and exc.errno > 0:
+        return os.strerror(exc.errno)
+    return type(exc).__name__

@@ -7,7 +7,6 @@ decompression cost a routed request more than all its routing.
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -24,12 +23,14 @@ from simcloud_inference_router.targets.errors import (
     no_connection,
     timed_out,
 )
+from simcloud_inference_router.targets.http_chunks import MalformedHttp
 from simcloud_inference_router.targets.http_connection import (
     ConnectionBroken,
     HttpConnection,
     TimeIsUp,
+    words_of,
 )
-from simcloud_inference_router.targets.http_parse import AnswerTooLarge, MalformedHttp
+from simcloud_inference_router.targets.http_parse import AnswerTooLarge
 
 MAX_PLACES = 1024
 """Addresses that are remembered; a catalogue has a few."""
@@ -134,7 +135,7 @@ class HttpPool:
         except TimeIsUp:
             return timed_out(target, timeout_s)
         except ConnectionBroken as broken:
-            return connection_lost(target, _words(broken.problem), answering=broken.answering)
+            return connection_lost(target, words_of(broken.problem), answering=broken.answering)
         except AnswerTooLarge:
             problem = f"answer is larger than {self._max_answer_bytes} bytes"
             return Failure(bad_answer(target, problem))
@@ -186,7 +187,7 @@ class HttpPool:
                 return no_connection(target, f"not connected within {self._connect_timeout_s:g} s")
             return timed_out(target, timeout_s)
         except OSError as exc:
-            return no_connection(target, _words(exc))
+            return no_connection(target, words_of(exc))
 
     async def _open_connection(self, place: _Place) -> HttpConnection:
         # Looked up for every connection: addresses of AWS' services change, their names don't.
@@ -288,18 +289,3 @@ def _head(request_line: str, headers: Mapping[str, str], length: int) -> bytes:
     if head.count("\n") != breaks or head.count("\r") != breaks:
         raise ValueError("a header of a request to a target has a line break in it")
     return head.encode()
-
-
-def _words(exc: OSError | None) -> str:
-    # Without the address, which is nothing that our callers need to know.
-    if exc is None:
-        return "it sent nothing more"
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"its certificate is not valid: {exc.verify_message}"
-    if isinstance(exc, ssl.SSLError):
-        return f"TLS: {exc.reason or type(exc).__name__}"
-    if isinstance(exc, socket.gaierror):
-        return "its name can't be resolved"
-    if exc.errno and exc.errno > 0:
-        return os.strerror(exc.errno)
-    return type(exc).__name__
