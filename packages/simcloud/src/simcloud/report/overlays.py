@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from simcloud.errors import Corruption
 from simcloud.scoring.matching import FrameMatch
-from simcloud.scoring.types import Box, Detection, Truth
+from simcloud.scoring.types import Box, Classification, Detection, Truth
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) uint8, BGR, row 0 at the top."""
@@ -28,12 +28,17 @@ _FULL_WIDTH_PX = 720
 
 
 def decode(data: bytes) -> Picture:
-    """A PNG or JPEG as (H, W, 3) uint8 BGR.
+    """A PNG or JPEG as (H, W, 3) uint8 BGR, its pixels as they are stored.
+
+    An EXIF orientation is not applied, since models get the stored pixels and their boxes are in
+    these.
 
     Raises:
         Corruption: neither.
     """
-    picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)
+    picture = cv2.imdecode(
+        np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    )
     if picture is None:
         raise Corruption(f"a picture of {len(data)} bytes can't be decoded as PNG or JPEG")
     return np.asarray(picture, dtype=np.uint8)
@@ -44,6 +49,13 @@ def draw_detections(picture: Picture, detections: Sequence[Detection]) -> Pictur
     canvas = _Canvas(picture)
     for item in detections:
         canvas.box(item.box, _RED, f"{item.label} {item.score:.2f}")
+    return canvas.picture
+
+
+def draw_classes(picture: Picture, classes: Sequence[Classification]) -> Picture:
+    """A copy with the classes in red, one below the other; a small picture is enlarged."""
+    canvas = _Canvas(picture)
+    canvas.lines([f"{item.label} {item.score:.2f}" for item in classes], _RED)
     return canvas.picture
 
 
@@ -109,10 +121,29 @@ class _Canvas:
         left, top = max(0, x_min), max(0, y_min)
         right, bottom = min(width, x_max) - 1, min(height, y_max) - 1
         cv2.rectangle(picture, (left, top), (right, bottom), colour, round(2 * zoom))
-        font, scale, thickness = cv2.FONT_HERSHEY_SIMPLEX, 0.45 * zoom, round(zoom)
-        (text_width, text_height), _ = cv2.getTextSize(text, font, scale, thickness)
+        text_width, text_height = self._size(text)
         y = min(height - 3, bottom - 4) if below else max(text_height + 3, top + text_height + 4)
         x = min(left + 2, max(0, width - text_width - 4))
+        self._write(x, y, text, colour)
+
+    def lines(self, texts: Sequence[str], colour: tuple[int, int, int]) -> None:
+        """Writes lines of text, downwards from the upper left corner."""
+        y = 0
+        for text in texts:
+            y += self._size(text)[1] + 8
+            self._write(2, y, text, colour)
+
+    def _size(self, text: str) -> tuple[int, int]:
+        (width, height), _ = cv2.getTextSize(text, *self._font())
+        return width, height
+
+    def _font(self) -> tuple[int, float, int]:
+        return cv2.FONT_HERSHEY_SIMPLEX, 0.45 * self._zoom, round(self._zoom)
+
+    def _write(self, x: int, y: int, text: str, colour: tuple[int, int, int]) -> None:
+        text_width, text_height = self._size(text)
+        font, scale, thickness = self._font()
+        picture = self.picture
         cv2.rectangle(picture, (x, y - text_height - 3), (x + text_width + 3, y + 3), colour, -1)
         white = (255, 255, 255)
         cv2.putText(picture, text, (x + 2, y), font, scale, white, thickness, cv2.LINE_AA)

@@ -27,6 +27,16 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
+class Classification:
+    """A class that a model gives a whole picture."""
+
+    label: str
+    class_id: int
+    score: float
+    """Probability, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the router answered to one frame."""
 
