@@ -2,193 +2,217 @@
 
 from __future__ import annotations
 
-import json as json_module
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from simcloud.client.router import Frame, FrameAnswer, Picture
+from simcloud.client.router import Frame, FrameAnswer, ModelInfo, Picture
 from simcloud.dataset.frames import FrameRef
-from simcloud.errors import InvalidRequest
-from simcloud.report.overlays import decode, draw_detections, jpeg
+from simcloud.errors import PermissionDenied, SimcloudError
+from simcloud.report.overlays import decode, draw_classes, draw_detections, jpeg
 from simcloud.s3.objects import ObjectStore
-from simcloud.scoring.decode import decode_detections
+from simcloud.scoring.decode import decode_classifications, decode_detections
 from simcloud.scoring.job import find_model
-from simcloud.scoring.types import Detection
 from simcloud_cli.embedded import Part
-from simcloud_cli.exit_codes import ExitCode
+from simcloud_cli.exit_codes import ExitCode, code_of
+from simcloud_cli.inferinputs import Input, Place, Problem, each_input, places_of
+from simcloud_cli.inferoutput import InferOutput, Seen
 from simcloud_cli.interrupt import run_async
-from simcloud_cli.output import console, print_json, print_table
+from simcloud_cli.output import print_error
 from simcloud_cli.session import Session, in_session
+from simcloud_cli.videoframes import Sampling
 
-MEDIA_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
-"""Pictures that models take, by the end of their name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One picture to be looked at."""
-
-    name: str
-    path: Path | None
-    """On this machine; None for one in S3."""
-    ref: FrameRef | None
-
-    @property
-    def media_type(self) -> str:
-        """By the end of its name."""
-        return MEDIA_TYPES[Path(self.name).suffix.lower()]
+_DETECTOR, _CLASSIFIER = "object_detection", "image_classification"
+IN_FLIGHT = 16
+"""Pictures in memory, at most: read and not yet answered and drawn. The router's credit bounds what
+it holds; this bounds us also while drawing is slower than it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What a model saw in one picture."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferOptions:
+    """What to look for, and where the pictures go."""
 
-    name: str
-    code: int
-    message: str
-    detections: tuple[Detection, ...]
-    drawn: str
-    """Path of the picture with boxes; empty when there was no answer."""
-    target: str
-    total_s: float
-
-
-def infer_paths(
-    paths: Sequence[str], model: str, threshold: float, output: Path, *, json: bool
-) -> ExitCode:
-    """Sends pictures, draws the answers to ``output`` and prints them."""
-
-    async def work(session: Session) -> list[Seen]:
-        info = await find_model(session.router, model)
-        sources = [item for path in paths for item in await _sources(session.store, path)]
-        return await _look(session, sources, info.name, threshold, output)
-
-    output.mkdir(parents=True, exist_ok=True)
-    seen = run_async(in_session(frozenset({Part.ROUTER}), work))
-    document = [{**asdict(item), "detections": _boxes(item.detections)} for item in seen]
-    (output / "detections.json").write_text(json_module.dumps(document, indent=1) + "\n")
-    if json:
-        print_json(document)
-    else:
-        print_table(
-            model,
-            ["picture", "seen", "ms"],
-            [(item.name, _words(item), f"{1000 * item.total_s:.0f}") for item in seen],
-        )
-        console().print(f"pictures with boxes and detections.json: {output}", markup=False)
-    return ExitCode.COMPLETE if all(item.code == 0 for item in seen) else ExitCode.INCOMPLETE
+    model: str
+    threshold: float
+    """Lowest confidence of a detection."""
+    top_k: int
+    """Classes of a picture."""
+    sampling: Sampling
+    output: Path
+    json: bool
 
 
-async def _sources(store: ObjectStore, text: str) -> list[Source]:
-    """Pictures that a path means.
+def infer_paths(arguments: Sequence[str], options: InferOptions) -> ExitCode:
+    """Looks at pictures, draws the answers into a folder and prints them.
 
     Raises:
-        InvalidRequest: none.
+        InvalidRequest: an argument names nothing; nothing was started.
+        SimcloudError: the router, the model or the first answer isn't to be had.
     """
-    found = await _in_s3(store, text) if text.startswith("s3://") else _on_disk(Path(text))
-    if not found:
-        endings = ", ".join(MEDIA_TYPES)
-        raise InvalidRequest(text, f"is no picture and holds none ({endings})")
-    return found
+    places = places_of(arguments)
 
+    async def work(session: Session) -> ExitCode:
+        tasks = (_DETECTOR, _CLASSIFIER)
+        info = await find_model(session.router, options.model, tasks=tasks)
+        with InferOutput(options.model, options.output, json=options.json) as output:
+            return await _look(session, places, info, options, output)
 
-def _on_disk(path: Path) -> list[Source]:
-    if not path.exists():
-        raise InvalidRequest(str(path), "there is no such file or folder")
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [
-        Source(name=str(file), path=file, ref=None)
-        for file in files
-        if file.is_file() and file.suffix.lower() in MEDIA_TYPES
-    ]
-
-
-async def _in_s3(store: ObjectStore, uri: str) -> list[Source]:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    return [
-        Source(
-            name=f"s3://{bucket}/{row.key}",
-            path=None,
-            ref=FrameRef(
-                bucket=bucket,
-                key=row.key,
-                etag=row.etag,
-                offset=0,
-                length=row.size_bytes,
-                media_type=MEDIA_TYPES[Path(row.key).suffix.lower()],
-            ),
-        )
-        async for row in store.list_keys(bucket, key)
-        if Path(row.key).suffix.lower() in MEDIA_TYPES and row.size_bytes
-    ]
+    return run_async(in_session(frozenset({Part.ROUTER}), work))
 
 
 async def _look(
-    session: Session, sources: Sequence[Source], model: str, threshold: float, output: Path
-) -> list[Seen]:
-    async def frames() -> AsyncIterator[Frame]:
-        for number, source in enumerate(sources):
-            picture = source.ref or Picture(source.media_type, _bytes(source))
-            yield Frame(id=str(number), picture=picture)
-
-    seen = []
+    session: Session,
+    places: Sequence[Place],
+    model: ModelInfo,
+    options: InferOptions,
+    output: InferOutput,
+) -> ExitCode:
+    looking = _Looking(session.store, model.task, options.output, output.add)
+    wanted = {"score_threshold": str(options.threshold), "top_k": str(options.top_k)}
+    used = "score_threshold" if model.task == _DETECTOR else "top_k"
     answers = session.router.infer_frames(
-        model, frames(), parameters={"score_threshold": str(threshold)}
+        model.name,
+        looking.frames(each_input(places, session.store, options.sampling)),
+        parameters={used: wanted[used]},
     )
-    async with aclosing(answers):
-        async for answer in answers:
-            number = int(answer.id)
-            seen.append(await _seen(session.store, sources[number], number, answer, output))
-    return seen
+    try:
+        async with aclosing(answers):
+            async for answer in answers:
+                await looking.answered(answer)
+    except SimcloudError as error:
+        if not output.told:
+            raise
+        # What was seen before stays, and what was sent is said to have no answer: one document.
+        looking.fail(error)
+        print_error(error, as_json=False)
+        return code_of(error)
+    if not looking.sent and looking.first_problem is not None:
+        print_error(looking.first_problem, as_json=False)
+        return code_of(looking.first_problem)
+    return ExitCode.INCOMPLETE if output.failed else ExitCode.COMPLETE
 
 
-async def _seen(
-    store: ObjectStore, source: Source, number: int, answer: FrameAnswer, output: Path
-) -> Seen:
-    detections: tuple[Detection, ...] = ()
-    drawn = ""
-    if answer.ok:
-        detections = decode_detections(answer.body, media_type=answer.media_type)
-        data = _bytes(source) if source.ref is None else await _fetch(store, source.ref)
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A picture that waits for its answer."""
+
+    number: int
+    item: Input
+
+
+@dataclass(slots=True)
+class _Looking:
+    """Pictures on their way, in their order, at most ``IN_FLIGHT``."""
+
+    store: ObjectStore
+    task: str
+    folder: Path
+    tell: Callable[[Seen], None]
+    sent: int = 0
+    first_problem: SimcloudError | None = None
+    _waiting: deque[_Sent | Seen] = field(default_factory=deque)
+    """Problems among them wait for the answers before them."""
+    _room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IN_FLIGHT))
+
+    async def frames(self, found: AsyncGenerator[Input | Problem, None]) -> AsyncIterator[Frame]:
+        """What to send; the next picture is read when there is room for it."""
+        async with aclosing(found):
+            await self._room.acquire()
+            async for item in found:
+                if isinstance(item, Problem):
+                    self.first_problem = self.first_problem or item.error
+                    self._waiting.append(_unseen(item.name, item.error))
+                    self._tell_problems()
+                else:
+                    number = self.sent
+                    self.sent += 1
+                    self._waiting.append(_Sent(number, item))
+                    yield Frame(id=str(number), picture=item.picture)
+                await self._room.acquire()
+
+    async def answered(self, answer: FrameAnswer) -> None:
+        """Draws and tells the answer to the picture that has waited longest."""
+        first = self._waiting[0]
+        assert isinstance(first, _Sent)
+        assert answer.id == str(first.number), "answers come in the pictures' order"
+        self.tell(await self._seen(first, answer))
+        self._waiting.popleft()
+        self._room.release()
+        self._tell_problems()
+
+    def fail(self, error: SimcloudError) -> None:
+        """Tells that no answers will come."""
+        for item in self._waiting:
+            self.tell(item if isinstance(item, Seen) else _unseen(item.item.name, error))
+        self._waiting.clear()
+
+    def _tell_problems(self) -> None:
+        while self._waiting and isinstance(first := self._waiting[0], Seen):
+            self.tell(first)
+            self._waiting.popleft()
+            self._room.release()
+
+    async def _seen(self, sent: _Sent, answer: FrameAnswer) -> Seen:
+        item = sent.item
+        seen = Seen(
+            name=item.name,
+            code=answer.code,
+            reason=answer.reason,
+            message=_explained(item, answer),
+            target=answer.target,
+            total_s=answer.total_s,
+            frame=item.frame,
+            time_s=item.time_s,
+        )
+        if not answer.ok:
+            return seen
         # Two folders may hold the same name: the number keeps their pictures apart.
-        path = output / f"{number:05d}.{Path(source.name).stem}.jpg"
-        path.write_bytes(jpeg(draw_detections(decode(data), detections)))
-        drawn = str(path)
-    return Seen(
-        name=source.name,
-        code=answer.code,
-        message=answer.message,
-        detections=detections,
-        drawn=drawn,
-        target=answer.target,
-        total_s=answer.total_s,
+        path = self.folder / f"{sent.number:05d}.{item.stem}.jpg"
+        try:
+            seen = self._decoded(seen, answer)
+            data = await self._data(item.picture)
+            await asyncio.to_thread(_draw, data, seen, path)
+        except SimcloudError as error:
+            return replace(
+                seen, code=error.code.value[0], reason=error.reason, message=error.message
+            )
+        return replace(seen, drawn=str(path))
+
+    def _decoded(self, seen: Seen, answer: FrameAnswer) -> Seen:
+        if self.task == _CLASSIFIER:
+            classes = decode_classifications(answer.body, media_type=answer.media_type)
+            return replace(seen, classifications=classes)
+        found = decode_detections(answer.body, media_type=answer.media_type)
+        return replace(seen, detections=found)
+
+    async def _data(self, picture: Picture | FrameRef) -> bytes:
+        if isinstance(picture, Picture):
+            return picture.data
+        body = await self.store.get(picture.bucket, picture.key, if_match=picture.etag)
+        return body.data
+
+
+def _draw(data: bytes, seen: Seen, path: Path) -> None:
+    picture = decode(data)
+    drawn = (
+        draw_classes(picture, seen.classifications)
+        if seen.classifications
+        else draw_detections(picture, seen.detections)
     )
+    path.write_bytes(jpeg(drawn))
 
 
-def _bytes(source: Source) -> bytes:
-    assert source.path is not None
-    return source.path.read_bytes()
+def _unseen(name: str, error: SimcloudError) -> Seen:
+    return Seen(name=name, code=error.code.value[0], reason=error.reason, message=error.message)
 
 
-async def _fetch(store: ObjectStore, ref: FrameRef) -> bytes:
-    return (await store.get(ref.bucket, ref.key, if_match=ref.etag)).data
-
-
-def _words(item: Seen) -> str:
-    if item.code:
-        return f"no answer: {item.message}"
-    return ", ".join(f"{one.label} {one.score:.2f}" for one in item.detections) or "nothing"
-
-
-def _boxes(detections: Sequence[Detection]) -> list[dict[str, object]]:
-    return [
-        {
-            "label": item.label,
-            "class_id": item.class_id,
-            "score": item.score,
-            "box_xyxy_px": list(item.box),
-        }
-        for item in detections
-    ]
+def _explained(item: Input, answer: FrameAnswer) -> str:
+    if answer.reason != PermissionDenied.reason or not isinstance(item.picture, FrameRef):
+        return answer.message
+    return (
+        f"{answer.message}; the router reads pictures in S3 itself: name the bucket in its "
+        "SIMCLOUD_INFERENCE_ROUTER_ALLOWED_BUCKETS, or download the pictures and name their folder"
+    )

@@ -97,8 +97,10 @@ class ScoreEnded:
 ScoreEvent = ScoreOpened | FrameScored | FrameUnscored | ShardScored | ScoreEnded
 
 
-async def find_model(router: RouterClient, name: str) -> ModelInfo:
-    """A model of the router's catalogue that finds objects.
+async def find_model(
+    router: RouterClient, name: str, *, tasks: Sequence[str] = (TASK,)
+) -> ModelInfo:
+    """A model of the router's catalogue that does one of these tasks; by default, finds objects.
 
     Raises:
         NotFound: no such model; those there are, are named.
@@ -109,8 +111,9 @@ async def find_model(router: RouterClient, name: str) -> ModelInfo:
     if model is None:
         known = ", ".join(sorted(models)) or "none"
         raise NotFound(f"the router has no model {name!r}; it has {known}")
-    if model.task != TASK:
-        raise InvalidRequest("model", f"{name} does {model.task}; scoring needs {TASK}")
+    if model.task not in tasks:
+        needed = " or ".join(tasks)
+        raise InvalidRequest("model", f"{name} does {model.task}; this needs {needed}")
     return model
 
 
