@@ -287,6 +287,10 @@ def test_what_verify_says_mends_a_lost_tar_and_a_damaged_one(workplace: Path) ->
         assert mended.returncode == ExitCode.COMPLETE, mended.stderr
         again = _simcloud(workplace, "verify", "made", "--deep", "--json")
         assert again.returncode == ExitCode.COMPLETE, again.stdout
+    sampled = _simcloud(workplace, "verify", "made", "--sample", "1", "--json")
+    assert sampled.returncode == ExitCode.COMPLETE, sampled.stdout
+    deep, some = json.loads(again.stdout), json.loads(sampled.stdout)
+    assert 0 < some["bytes_checked"] < deep["bytes_checked"]
 
 
 def _spoil(workplace: Path, damage: str) -> None:
