@@ -74,6 +74,20 @@ test: setup ## Every test that needs no Docker, a file a process, JOBS of them a
 test-docker: $(INSTALLED) ## The images and the compose stack; brings an engine where none runs
 	scripts/test-docker
 
+KILLS ?= 200
+
+.PHONY: test-faults
+test-faults: setup ## Kills, cuts and full disks; KILLS of them, where `make test` does with 60
+	SIMCLOUD_KILLS=$(KILLS) $(BIN)/python -m pytest tests/fault
+
+.PHONY: fuzz
+fuzz: setup ## Ten minutes of malformed input
+	SIMCLOUD_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/fuzz --timeout 0
+
+.PHONY: conformance
+conformance: setup ## Other people's clients, unmodified, in environments of their own
+	$(BIN)/python -m pytest tests/conformance tests/conformance/kserve/check_kserve.py --timeout 600
+
 .PHONY: test-slurm
 test-slurm: $(INSTALLED) ## deploy/slurm on a real SLURM; root, Debian's slurm-wlm and munge
 	$(BIN)/python -m pytest tests/slurm
@@ -120,6 +134,7 @@ ci: check docs-check test ## What CI runs
 .PHONY: bench
 bench: setup ## Benchmarks beside their peers: frames, labels, reading, requests
 	$(BIN)/python bench/generator/frame_cost.py
+	$(BIN)/python bench/generator/first_picture.py
 	$(BIN)/python bench/generator/labels_agree.py
 	$(BIN)/python bench/generator/cycles_cost.py
 	$(BIN)/python bench/generator/compositing.py
@@ -130,6 +145,8 @@ bench: setup ## Benchmarks beside their peers: frames, labels, reading, requests
 	$(BIN)/python bench/uploader/throughput.py
 	$(BIN)/python bench/router/door_cost.py
 	$(BIN)/python bench/router/cpu_per_request.py
+	$(BIN)/python bench/router/saturation.py
+	$(BIN)/python bench/router/overload.py
 
 # --- on a machine with an RT GPU ----------------------------------------------------------------
 
