@@ -61,8 +61,9 @@ class LoopThread(Generic[T]):
         self._thread.start()
         self._running = ready.result()
         # Held between "may still be used" and the use: what was handed to the loop before it was
-        # told to stop is cancelled by it, so that nobody waits for ever.
-        self._lock = threading.Lock()
+        # told to stop is cancelled by it, so that nobody waits for ever. Re-entrant, since the
+        # garbage collector may close a forgotten exchange, or the owner, while we hold it.
+        self._lock = threading.RLock()
         self._stopped = False
 
     @property
