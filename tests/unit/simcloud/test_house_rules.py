@@ -32,6 +32,12 @@ def test_no_file_is_longer_than_500_lines(path: Path) -> None:
     assert lines <= _MAX_LINES, f"{_name(path)} has {lines} lines: split it by idea"
 
 
+@pytest.mark.parametrize("path", _SOURCES, ids=_name)
+def test_nothing_is_left_to_be_written_later(path: Path) -> None:
+    for word in ("TODO", "FIXME", "TBD", "XXX"):
+        assert word not in path.read_text().replace("XXXXXX", ""), word
+
+
 @pytest.mark.parametrize(
     "path", [path for path in _SOURCES if "simcloud/concurrency/" not in path.as_posix()], ids=_name
 )

@@ -1,1 +1,1 @@
-"""TBD."""
+"""Typed clients of the three services."""

@@ -1,1 +1,1 @@
-"""TBD."""
+"""The dataset format: keys, tars, indexes, manifests; written and read."""

@@ -1,1 +1,1 @@
-"""TBD."""
+"""Predictions beside labels: matching, metrics, slices by what made a frame."""
