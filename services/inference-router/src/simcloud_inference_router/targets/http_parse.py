@@ -2,8 +2,8 @@
 
 What a client that only posts needs of RFC 9112, and strictly: whatever could be read in two ways is
 refused, since the next answer on the same connection would begin at the wrong byte. Own code and
-not llhttp's Python binding, whose callbacks, one for each header and each piece, cost three times
-as much as these few ``find`` and ``split`` for an answer of some headers.
+not llhttp's Python binding: that calls back for each header and each piece, where a ``find`` and a
+``split`` read a whole head.
 """
 
 from __future__ import annotations
