@@ -107,6 +107,7 @@ module "sagemaker" {
   source = "../modules/sagemaker"
 
   role_arn            = module.identity.role_arns["sagemaker"]
+  planned_role_arn    = module.identity.planned_role_arns["sagemaker"]
   bucket              = module.storage.bucket
   async_output_prefix = var.prefixes.async_output
   kms_key_arn         = module.storage.kms_key_arn

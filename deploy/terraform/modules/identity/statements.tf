@@ -1,10 +1,12 @@
 # What each role may do, and nothing else. A statement is {actions, resources, condition}; empty ones
 # (no endpoint, no asynchronous endpoint) fall away below.
 locals {
+  # IfExists: GetObject of a key that is not there asks for ListBucket without a prefix, and S3 answers 403
+  # instead of 404 without it. So a listing that names no prefix is let through; it shows names and no data.
   list_runs = {
     actions   = ["s3:ListBucket"]
     resources = [local.s3]
-    condition = { StringLike = { "s3:prefix" = ["${var.prefixes.runs}/*"] } }
+    condition = { StringLikeIfExists = { "s3:prefix" = ["${var.prefixes.runs}/*"] } }
   }
   # ListMultipartUploads knows no condition on the prefix; it shows names and no data.
   list_uploads = { actions = ["s3:ListBucketMultipartUploads"], resources = [local.s3], condition = {} }
@@ -35,11 +37,11 @@ locals {
       { actions = ["s3:GetObject"], resources = [local.objects.runs, local.objects.uploads], condition = {} },
       { actions = ["s3:DeleteObject", "s3:PutObject"], resources = local.async_places, condition = {} },
       { actions = ["s3:GetObject"], resources = local.async_answers, condition = {} },
-      # Without it S3 answers 403, not 404, for an answer that is not there yet.
+      # As list_runs: an answer that is not there yet is to be a 404.
       {
         actions   = ["s3:ListBucket"]
         resources = length(local.async) == 0 ? [] : [local.s3]
-        condition = { StringLike = { "s3:prefix" = ["${var.prefixes.async_output}/*"] } }
+        condition = { StringLikeIfExists = { "s3:prefix" = ["${var.prefixes.async_output}/*"] } }
       },
     ]
   }

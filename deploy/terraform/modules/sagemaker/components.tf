@@ -14,12 +14,12 @@ resource "aws_cloudformation_stack" "component" {
         Type = "AWS::SageMaker::EndpointConfig"
         # No name: CloudFormation gives each version its own, and takes the old one away at the end.
         Properties = {
-          ExecutionRoleArn = var.role_arn
+          ExecutionRoleArn = var.planned_role_arn
           ProductionVariants = [{
             VariantName          = local.variant
             InstanceType         = each.value.instance_type
             InitialInstanceCount = 1
-            # Without a weight CreateEndpointConfig takes one; the template's resource wants it.
+            # CreateEndpointConfig can do without; the template's resource wants it.
             InitialVariantWeight                        = 1
             ContainerStartupHealthCheckTimeoutInSeconds = each.value.startup_s
             ManagedInstanceScaling = {

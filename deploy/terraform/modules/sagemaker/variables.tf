@@ -4,6 +4,12 @@ variable "role_arn" {
   nullable    = false
 }
 
+variable "planned_role_arn" {
+  description = "The same, known before the role is there: a template with it can be read in a plan."
+  type        = string
+  nullable    = false
+}
+
 variable "bucket" {
   description = "Bucket that asynchronous endpoints read from and write to."
   type        = string

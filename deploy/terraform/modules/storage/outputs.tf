@@ -1,6 +1,7 @@
 output "bucket" {
   description = "Name of the bucket, once it is there."
-  value       = aws_s3_bucket.runs.id
+  value       = var.bucket
+  depends_on  = [aws_s3_bucket.runs]
 }
 
 output "kms_key_arn" {
