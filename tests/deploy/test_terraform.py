@@ -81,6 +81,8 @@ def test_the_bucket_is_private_encrypted_and_without_versions(
     assert encryption(defaults) == ("AES256", False)
     assert encryption(everything) == encryption(zero) == ("aws:kms", True)
     assert zero.one("aws_kms_key")["enable_key_rotation"]
+    (rule,) = everything.one("aws_s3_bucket_cors_configuration")["cors_rule"]
+    assert rule["allowed_origins"] == ["https://app.example.com"]
 
 
 def test_the_bucket_denies_what_the_repository_s_policy_denies(defaults: Plan, zero: Plan) -> None:

@@ -47,6 +47,7 @@ EVERYTHING: dict[str, Any] = {
     "kms": "existing",
     "kms_key_arn": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/one",
     "webapp_principals": [f"arn:aws:iam::{ACCOUNT}:role/web"],
+    "webapp_origins": ["https://app.example.com"],
     "github_repository": "owner/name",
     "alert_emails": ["team@example.com"],
     "network_enabled": True,

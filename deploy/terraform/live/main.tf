@@ -66,6 +66,7 @@ module "storage" {
   lifecycle_file = "${local.deploy}/s3/lifecycle.json"
   kms            = var.kms
   kms_key_arn    = var.kms_key_arn
+  origins        = var.webapp_origins
   expiring_prefixes = {
     (var.prefixes.uploads) = var.uploads_days
     # The router deletes what it has written and read; this is for what a killed one left.

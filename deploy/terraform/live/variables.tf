@@ -286,6 +286,18 @@ variable "webapp_principals" {
   }
 }
 
+variable "webapp_origins" {
+  description = "Origins of web pages that put pictures into the bucket from a browser, by presigned URLs, such as https://app.example.com; empty: none."
+  type        = list(string)
+  default     = []
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for origin in var.webapp_origins : can(regex("^https?://[A-Za-z0-9.-]+(:[0-9]+)?$", origin))])
+    error_message = "webapp_origins are scheme, host and perhaps port, without a path and without wildcards."
+  }
+}
+
 variable "github_repository" {
   description = "owner/name of the GitHub repository whose workflows push images and ask endpoints; empty: no such role."
   type        = string

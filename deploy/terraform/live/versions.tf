@@ -6,10 +6,6 @@ terraform {
       version = "= 5.100.0"
     }
   }
-
-  # State holds no secret, but is what knows the roles and the bucket: keep it in S3 with a lock. Names
-  # come by `terraform init -backend-config=...` (docs/deploy/aws.md).
-  # backend "s3" {}
 }
 
 provider "aws" {

@@ -1,3 +1,7 @@
+locals {
+  alert_topic = "arn:${var.partition}:sns:${var.region}:${var.account_id}:${var.name}-alerts"
+}
+
 resource "aws_cloudwatch_log_group" "group" {
   for_each = var.log_groups
 
@@ -13,13 +17,22 @@ resource "aws_sns_topic_policy" "alerts" {
   arn = aws_sns_topic.alerts.arn
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Principal = { Service = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com", "events.amazonaws.com"] }
-      Action    = ["sns:Publish"]
-      Resource  = ["arn:${var.partition}:sns:${var.region}:${var.account_id}:${var.name}-alerts"]
-      Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
-    }]
+    Statement = [
+      {
+        Effect    = "Allow"
+        Principal = { Service = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"] }
+        Action    = ["sns:Publish"]
+        Resource  = [local.alert_topic]
+        Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
+      },
+      {
+        Effect    = "Allow"
+        Principal = { Service = ["events.amazonaws.com"] }
+        Action    = ["sns:Publish"]
+        Resource  = [local.alert_topic]
+        Condition = { ArnEquals = { "aws:SourceArn" = "arn:${var.partition}:events:${var.region}:${var.account_id}:rule/${var.name}-endpoint-broken" } }
+      },
+    ]
   })
 }
 

@@ -14,7 +14,8 @@ resource "aws_cloudformation_stack" "component" {
         Type = "AWS::SageMaker::EndpointConfig"
         # No name: CloudFormation gives each version its own, and takes the old one away at the end.
         Properties = {
-          ExecutionRoleArn = var.planned_role_arn
+          ExecutionRoleArn       = var.planned_role_arn
+          EnableNetworkIsolation = true
           ProductionVariants = [{
             VariantName          = local.variant
             InstanceType         = each.value.instance_type

@@ -16,9 +16,11 @@ locals {
 resource "aws_sagemaker_model" "model" {
   for_each = var.endpoints
 
-  name                     = local.model_names[each.key]
-  execution_role_arn       = var.role_arn
-  enable_network_isolation = each.value.mode != "async"
+  name               = local.model_names[each.key]
+  execution_role_arn = var.role_arn
+  # SageMaker brings requests and model data to the container, which so needs no network. Serverless
+  # endpoints don't know isolation; those of components have it in their configuration.
+  enable_network_isolation = contains(["real-time", "async"], each.value.mode)
 
   primary_container {
     image          = each.value.image

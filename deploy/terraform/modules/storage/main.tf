@@ -139,6 +139,19 @@ resource "aws_s3_bucket_lifecycle_configuration" "runs" {
   }
 }
 
+resource "aws_s3_bucket_cors_configuration" "runs" {
+  count  = length(var.origins) > 0 ? 1 : 0
+  bucket = aws_s3_bucket.runs.id
+
+  cors_rule {
+    allowed_origins = var.origins
+    allowed_methods = ["GET", "HEAD", "PUT"]
+    allowed_headers = ["content-type", "if-none-match", "x-amz-checksum-crc64nvme"]
+    expose_headers  = ["ETag"]
+    max_age_seconds = 3600
+  }
+}
+
 # Orders: the roles first, then the policy that names them. A role that was made anew has another id, and
 # S3 knows the old one's: the policy is then written again.
 resource "terraform_data" "writers" {

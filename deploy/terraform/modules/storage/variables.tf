@@ -67,3 +67,9 @@ variable "writer_ids" {
   type        = list(string)
   nullable    = false
 }
+
+variable "origins" {
+  description = "Origins of web pages whose scripts may read and write, as far as their presigned URLs let them."
+  type        = list(string)
+  nullable    = false
+}
