@@ -16,7 +16,7 @@ variable "cidr" {
   nullable    = false
 
   validation {
-    condition     = can(cidrsubnet(var.cidr, 4, 15))
+    condition     = can(cidrsubnet(var.cidr, 4, 15)) && tonumber(split("/", var.cidr)[1]) <= 24
     error_message = "cidr is an IPv4 range of /24 or larger, such as 10.0.0.0/16."
   }
 }
