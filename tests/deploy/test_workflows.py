@@ -20,6 +20,8 @@ ACTIONS = sorted((GITHUB / "actions").glob("*/action.yml"))
 PAGE = ROOT / "docs" / "deploy" / "github-actions.md"
 USES = re.compile(r"uses: (\S+?)@(\S+)(?: # (\S+))?")
 MAY_WRITE = {
+    ("deploy", "plan"): {"id-token"},
+    ("deploy", "apply"): {"id-token"},
     ("images", "push"): {"attestations", "id-token"},
     ("images", "push-isaac"): {"attestations", "id-token"},
     ("release", "draft"): {"attestations", "contents", "id-token"},
@@ -161,6 +163,26 @@ def test_every_image_of_compose_is_scanned_and_all_but_the_laptops_s3_are_pushed
     }
     assert images["scan"] | {isaac["name"]: isaac["dockerfile"]} == built
     assert images["scan"] == images["push"] | {"s3": built["s3"]}
+
+
+def test_terraform_has_a_repository_for_each_image_that_is_pushed() -> None:
+    found = jobs(GITHUB / "workflows" / "images.yml")
+    pushed = {item["name"] for item in found["push"]["strategy"]["matrix"]["include"]}
+    text = (ROOT / "deploy/terraform/live/main.tf").read_text(encoding="utf-8")
+    (block,) = re.findall(r"images = toset\(\[(.*?)\]\)", text, re.DOTALL)
+    assert set(re.findall(r'"simcloud-([a-z0-9-]+)"', block)) == pushed | {"generator-isaac"}
+
+
+def test_only_what_somebody_approved_is_applied() -> None:
+    apply = jobs(GITHUB / "workflows" / "deploy.yml")["apply"]
+    assert apply["environment"] == "production"
+    assert "github.ref == 'refs/heads/main'" in apply["if"]
+    scripts = [step.get("run", "") for step in apply["steps"]]
+    (compared,) = (number for number, run in enumerate(scripts) if "$APPROVED" in run)
+    (applied,) = (number for number, run in enumerate(scripts) if "/live apply " in run)
+    assert compared < applied
+    assert apply["steps"][compared]["env"]["APPROVED"] == "${{ needs.plan.outputs.sha256 }}"
+    assert scripts[applied].endswith('"$GITHUB_WORKSPACE/plan"')
 
 
 def test_nothing_is_pushed_before_it_was_scanned() -> None:
