@@ -313,7 +313,7 @@ variable "github_repository" {
 variable "github_environment" {
   description = "GitHub environment that such a workflow must run in; its protection rules then guard the account."
   type        = string
-  default     = "production"
+  default     = "images"
   nullable    = false
 
   validation {
