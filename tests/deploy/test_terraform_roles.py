@@ -158,7 +158,7 @@ def test_each_role_trusts_one_caller_under_a_condition(everything: Plan, zero: P
     (github,) = trust(everything, "simcloud-github")
     conditions = github["Condition"]["StringEquals"]
     assert conditions["token.actions.githubusercontent.com:sub"] == (
-        "repo:owner/name:environment:production"
+        "repo:owner/name:environment:images"
     )
     for plan in (everything, zero):
         for role in plan.of("aws_iam_role").values():
