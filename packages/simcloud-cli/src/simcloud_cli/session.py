@@ -61,17 +61,17 @@ class Session:
     @property
     def generator(self) -> GeneratorClient:
         """Its generator; PreconditionFailed when the context names none."""
-        return GeneratorClient(self._channel(Part.GENERATOR, "generator"))
+        return GeneratorClient(self.channel(Part.GENERATOR, "generator"))
 
     @property
     def uploader(self) -> UploaderClient:
         """Its uploader; PreconditionFailed when the context names none."""
-        return UploaderClient(self._channel(Part.UPLOADER, "uploader"))
+        return UploaderClient(self.channel(Part.UPLOADER, "uploader"))
 
     @property
     def router(self) -> RouterClient:
         """Its inference-router; PreconditionFailed when the context names none."""
-        return RouterClient(self._channel(Part.ROUTER, "router"))
+        return RouterClient(self.channel(Part.ROUTER, "router"))
 
     def location(self, run: str) -> RunLocation:
         """Where a run lives: a name in the context's bucket, or a whole ``s3://`` URI.
@@ -128,7 +128,8 @@ class Session:
             last_shard=last_shard,
         )
 
-    def _channel(self, part: Part, field: str) -> grpc.aio.Channel:
+    def channel(self, part: Part, field: str) -> grpc.aio.Channel:
+        """The channel to a service; PreconditionFailed when the context names none."""
         channel = self.channels.get(part)
         if channel is None:
             raise PreconditionFailed(
@@ -164,6 +165,38 @@ async def in_session(needs: frozenset[Part], work: Callable[[Session], Awaitable
     if not context.embedded:
         return await _connected(name, context, needs, work)
     return await _on_this_machine(name, context, needs, work)
+
+
+async def with_running_router(
+    router: str | None, work: Callable[[grpc.aio.Channel], Awaitable[T]]
+) -> T:
+    """Does an operator's work with an inference-router that runs; nothing is started for it.
+
+    Args:
+        router: its ``host:port``, in place of the context's.
+        work: what is done with a channel to it.
+
+    Raises:
+        NotReady: it can't be reached, or the embedded stack doesn't run.
+        PreconditionFailed: the context names none.
+    """
+    name, context = current_context()
+    if router is not None:
+        context = context.model_copy(update={"router": router, "embedded": False})
+
+    async def on_channel(session: Session) -> T:
+        return await work(session.channel(Part.ROUTER, "router"))
+
+    needs = frozenset({Part.ROUTER})
+    if not context.embedded:
+        return await _connected(name, context, needs, on_channel)
+    with state_dir(context).share() as info:
+        if info is None or not _has(info, needs):
+            raise NotReady(
+                f"no inference-router of context {name} runs on this machine: start one with "
+                "`simcloud up`, or name one by --router or --context"
+            )
+        return await _connected(name, _filled_in(context, info), needs, on_channel)
 
 
 async def _on_this_machine(

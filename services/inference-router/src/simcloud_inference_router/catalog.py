@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,7 +14,15 @@ from simcloud_inference_router.codec_rules import answer_problems, codec_problem
 from simcloud_inference_router.model_options import TrafficOptions
 from simcloud_inference_router.target_entry import NAME, TargetEntry
 
-__all__ = ["Catalog", "Datatype", "ModelEntry", "TargetEntry", "TensorSignature", "load_catalog"]
+__all__ = [
+    "Catalog",
+    "CatalogFile",
+    "Datatype",
+    "ModelEntry",
+    "TargetEntry",
+    "TensorSignature",
+    "load_catalog",
+]
 
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
@@ -134,33 +143,96 @@ class Catalog(_Entry):
         return model
 
 
-def load_catalog(path: Path) -> Catalog:
-    """Reads a catalogue.
+class CatalogFile:
+    """A catalogue's file with the label files that it names, read as often as one likes.
 
-    Raises:
-        PreconditionFailed: the file can't be read, is no YAML, or breaks a rule.
+    Args:
+        path: the file; it may be a link, and so may its folder.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        catalog = Catalog.model_validate(content)
-        models = tuple(_with_labels(model, path.parent) for model in catalog.models)
-    except OSError as exc:
-        raise PreconditionFailed(f"catalogue {path} can't be read: {exc}") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise PreconditionFailed(f"catalogue {path} is not YAML: {exc}") from exc
-    except ValidationError as exc:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
-            for error in exc.errors(include_url=False, include_input=False)
-        )
-        raise PreconditionFailed(f"catalogue {path} is not valid: {problems}") from exc
-    return catalog.model_copy(update={"models": models})
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.digest = ""
+        """SHA-256, in hex, of what ``load`` read last, valid or not."""
+        self._label_files: tuple[str, ...] = ()
+
+    def look(self) -> str:
+        """Digest of the files as they are now; that of ``load`` if it read the same."""
+        return self._read(self._label_files).digest
+
+    def load(self) -> Catalog:
+        """The catalogue as it is now.
+
+        Raises:
+            PreconditionFailed: the file can't be read, is no YAML, or breaks a rule.
+        """
+        path = self.path
+        self._label_files = ()
+        read = self._read(())
+        self.digest = read.digest
+        try:
+            if read.problem is not None:
+                raise read.problem
+            catalog = Catalog.model_validate(yaml.safe_load(read.text.decode()))
+            self._label_files = tuple(each.labels_file for each in catalog.models)
+            labels = self._read(self._label_files, text=read.text)
+            self.digest = labels.digest
+            if labels.problem is not None:
+                raise labels.problem
+            models = tuple(
+                _with_labels(model, labels.labels[model.labels_file]) for model in catalog.models
+            )
+        except OSError as exc:
+            raise PreconditionFailed(f"catalogue {path} can't be read: {exc}") from exc
+        except (yaml.YAMLError, UnicodeDecodeError) as exc:
+            raise PreconditionFailed(f"catalogue {path} is not YAML: {exc}") from exc
+        except ValidationError as exc:
+            problems = "; ".join(
+                f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+                for error in exc.errors(include_url=False, include_input=False)
+            )
+            raise PreconditionFailed(f"catalogue {path} is not valid: {problems}") from exc
+        return catalog.model_copy(update={"models": models})
+
+    def _read(self, label_files: tuple[str, ...], *, text: bytes | None = None) -> _Content:
+        content = _Content()
+        try:
+            content.text = self.path.read_bytes() if text is None else text
+            for name in label_files:
+                if name not in content.labels:
+                    content.labels[name] = (self.path.parent / name).read_bytes() if name else b""
+        except OSError as exc:
+            content.problem = exc
+        return content
 
 
-def _with_labels(model: ModelEntry, folder: Path) -> ModelEntry:
+class _Content:
+    """What the files said at one moment."""
+
+    def __init__(self) -> None:
+        self.text = b""
+        self.labels: dict[str, bytes] = {}
+        self.problem: OSError | None = None
+        """Why one of them could not be read."""
+
+    @property
+    def digest(self) -> str:
+        whole = sha256(self.text)
+        for name, text in self.labels.items():
+            whole.update(f"\0{name}\0".encode() + sha256(text).digest() if name else b"")
+        whole.update(b"" if self.problem is None else f"\0{self.problem}".encode())
+        return whole.hexdigest()
+
+
+def load_catalog(path: Path) -> Catalog:
+    """Reads a catalogue once; raises as ``CatalogFile.load``."""
+    return CatalogFile(path).load()
+
+
+def _with_labels(model: ModelEntry, text: bytes) -> ModelEntry:
     if not model.labels_file:
         return model
-    labels = tuple((folder / model.labels_file).read_text(encoding="utf-8").splitlines())
+    labels = tuple(text.decode().splitlines())
     return model.model_copy(update={"labels": labels, "labels_file": ""})
 
 

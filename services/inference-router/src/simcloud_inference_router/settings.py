@@ -62,6 +62,12 @@ class RouterSettings(ServerSettings):
 
     catalog: Path
     """Catalogue of models and targets, YAML."""
+    catalog_poll_s: float = Field(default=5.0, ge=0)
+    """Time between two looks at the catalogue's content, seconds; a new one that is valid is served
+    from then on, without a restart. 0: only SIGHUP and operators have it read again."""
+    admins: tuple[str, ...] = ()
+    """Callers that may change weights, drain targets and have the catalogue read again: identities
+    of client certificates. Nobody by default; `anonymous` lets in everyone that has none."""
     processes: int = Field(default=1, ge=1, le=64)
     """Processes that share the port; one uses one core. Connections, not requests, are spread over
     them. Every limit, queue and statistic here is each process's own, and so is its metrics port:

@@ -1,0 +1,167 @@
+"""The catalogue's file watched: a new content that is valid is served, another is not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from simcloud.concurrency.service import single_error
+from simcloud.errors import PreconditionFailed, SimcloudError
+from simcloud.telemetry.logging import get_logger
+from simcloud_inference_router.catalog import CatalogFile
+from simcloud_inference_router.catalog_status import (
+    LOADED,
+    REJECTED,
+    UNCHANGED,
+    CatalogChange,
+    CatalogStatus,
+)
+from simcloud_inference_router.metrics import CatalogCollector, exported
+from simcloud_inference_router.router import Router
+from simcloud_inference_router.served import Served
+
+SETTLE_S = 1.0
+"""Longest time for which a new content must stay as it is before the watch takes it: a file that is
+written in place is read half written otherwise, and half a catalogue may be a valid one."""
+
+_log = get_logger(__name__)
+
+
+class CatalogReloader:
+    """Has the router serve what the catalogue's file says.
+
+    Made by ``watched_catalog``. One that is not valid changes nothing: the last good one is served,
+    and the error is logged once for each content.
+
+    Args:
+        router: whose models are replaced.
+        file: the catalogue's; read once already, by whoever made the router.
+        poll_s: seconds between two looks; 0: only ``reload`` and ``wake`` look.
+    """
+
+    def __init__(self, router: Router, file: CatalogFile, *, poll_s: float) -> None:
+        self.status = CatalogStatus(digest=file.digest, loaded_at_s=router.clock.time())
+        self._router = router
+        self._file = file
+        self._poll_s = poll_s
+        self._reading = asyncio.Lock()
+        self._woken = asyncio.Event()
+        self._logged = ""
+
+    @property
+    def served(self) -> Served:
+        """The router's models."""
+        return self._router.served
+
+    async def reload(self) -> CatalogChange:
+        """Reads the file now, whatever was read before.
+
+        Returns:
+            What changed; nothing when the file says what it said.
+
+        Raises:
+            PreconditionFailed: it can't be read or is not valid; what was served is served on.
+        """
+        async with self._reading:
+            try:
+                catalog = await asyncio.to_thread(self._file.load)
+            except PreconditionFailed as exc:
+                self._reject(exc)
+                raise
+            try:
+                change = self._router.served.replace(catalog)
+            except (SimcloudError, ValueError) as exc:
+                problem = f"catalogue {self._file.path} can't be served: {exc}"
+                self._reject(error := PreconditionFailed(problem))
+                raise error from exc
+            self._accept(change)
+            return change
+
+    def wake(self) -> None:
+        """Has the watch read the file at once; for signal handlers."""
+        self._woken.set()
+
+    async def watch(self) -> None:
+        """Reads the file whenever its content has changed, until cancelled."""
+        while True:
+            if await self._woken_within(self._poll_s or None) or await self._has_changed():
+                try:
+                    await self.reload()
+                except PreconditionFailed:
+                    pass
+                except Exception:
+                    # Whatever it is, the requests that are served have nothing to do with it.
+                    _log.exception("reading the catalogue failed; the last good one is served")
+
+    async def _woken_within(self, seconds: float | None) -> bool:
+        """Waits; whether someone asked for a look before the time was over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+    async def _has_changed(self) -> bool:
+        """Whether the file says something new, and the same twice."""
+        found = await asyncio.to_thread(self._file.look)
+        if found == self._file.digest:
+            return False
+        if await self._woken_within(min(SETTLE_S, self._poll_s)):
+            return True
+        return await asyncio.to_thread(self._file.look) == found
+
+    def _accept(self, change: CatalogChange) -> None:
+        status, digest = self.status, self._file.digest
+        mended = bool(status.problem)
+        status.problem = self._logged = ""
+        if digest == status.digest:
+            status.reloads[UNCHANGED] += 1
+            if mended:
+                _log.info("the catalogue is valid again, and what is served", digest=digest)
+            return
+        status.reloads[LOADED] += 1
+        status.digest, status.loaded_at_s = digest, self._router.clock.time()
+        _log.info(
+            "a new catalogue is served",
+            digest=digest,
+            added=change.added,
+            changed=change.changed,
+            removed=change.removed,
+        )
+
+    def _reject(self, error: PreconditionFailed) -> None:
+        status, digest = self.status, self._file.digest
+        status.reloads[REJECTED] += 1
+        status.problem = error.message
+        if digest != self._logged:
+            self._logged = digest
+            _log.error(
+                "the new catalogue is not taken; the last good one is served",
+                problem=error.message,
+                digest=digest,
+                served=status.digest,
+            )
+
+
+@asynccontextmanager
+async def watched_catalog(
+    router: Router, file: CatalogFile, *, poll_s: float
+) -> AsyncIterator[CatalogReloader]:
+    """Watches the catalogue's file within the block, and shows its state among the metrics.
+
+    Args:
+        router: made of what ``file`` has just loaded.
+        file: the catalogue's.
+        poll_s: as for ``CatalogReloader``.
+    """
+    reloader = CatalogReloader(router, file, poll_s=poll_s)
+    with exported(CatalogCollector(reloader.status)):
+        async with single_error(), asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(reloader.watch(), name="catalogue")
+            try:
+                yield reloader
+            finally:
+                watch.cancel()
