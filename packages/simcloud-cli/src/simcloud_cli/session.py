@@ -61,17 +61,17 @@ class Session:
     @property
     def generator(self) -> GeneratorClient:
         """Its generator; PreconditionFailed when the context names none."""
-        return GeneratorClient(self.channel(Part.GENERATOR, "generator"))
+        return GeneratorClient(self._channel(Part.GENERATOR, "generator"))
 
     @property
     def uploader(self) -> UploaderClient:
         """Its uploader; PreconditionFailed when the context names none."""
-        return UploaderClient(self.channel(Part.UPLOADER, "uploader"))
+        return UploaderClient(self._channel(Part.UPLOADER, "uploader"))
 
     @property
     def router(self) -> RouterClient:
         """Its inference-router; PreconditionFailed when the context names none."""
-        return RouterClient(self.channel(Part.ROUTER, "router"))
+        return RouterClient(self._channel(Part.ROUTER, "router"))
 
     def location(self, run: str) -> RunLocation:
         """Where a run lives: a name in the context's bucket, or a whole ``s3://`` URI.
@@ -96,23 +96,15 @@ class Session:
         """
         async with single_error(), asyncio.TaskGroup() as tasks:
             for part in needs & self.channels.keys():
-                tasks.create_task(self._reach(part))
-
-    async def _reach(self, part: Part) -> None:
-        channel = self.channels[part]
-        patience_s = self.context.wait_for_services_s
-        state = channel.get_state(try_to_connect=True)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(_CONNECT_S, patience_s)):
-                while state is not _READY and (patience_s or state is not _FAILED):
-                    await channel.wait_for_state_change(state)
-                    state = channel.get_state(try_to_connect=True)
-        if state is not _READY:
-            raise NotReady(
-                f"the {part.value} of context {self.name} can't be reached at "
-                f"{self.targets[part]}: start it, or correct the address "
-                f"(`simcloud --context {self.name} doctor` looks at all of them)"
-            )
+                tasks.create_task(
+                    _reached(
+                        self.channels[part],
+                        what=f"the {part.value} of context {self.name}",
+                        target=self.targets[part],
+                        patience_s=self.context.wait_for_services_s,
+                        look=f"simcloud --context {self.name} doctor",
+                    )
+                )
 
     def data_location(self, location: RunLocation, last_shard: int) -> DataLocation:
         """Where a run is for other tools; on the embedded stack as `simcloud up` serves it."""
@@ -128,15 +120,39 @@ class Session:
             last_shard=last_shard,
         )
 
-    def channel(self, part: Part, field: str) -> grpc.aio.Channel:
-        """The channel to a service; PreconditionFailed when the context names none."""
+    def _channel(self, part: Part, field: str) -> grpc.aio.Channel:
         channel = self.channels.get(part)
         if channel is None:
-            raise PreconditionFailed(
-                f"context {self.name} names no {field}: set it with "
-                f"`simcloud context set {self.name} {field}=host:port`"
-            )
+            raise _unnamed(self.name, field)
         return channel
+
+
+def _unnamed(context: str, field: str) -> PreconditionFailed:
+    return PreconditionFailed(
+        f"context {context} names no {field}: set it with "
+        f"`simcloud context set {context} {field}=host:port`"
+    )
+
+
+async def _reached(
+    channel: grpc.aio.Channel, *, what: str, target: str, patience_s: float, look: str
+) -> None:
+    """Connects.
+
+    Raises:
+        NotReady: it can't be reached; it is named with its address.
+    """
+    state = channel.get_state(try_to_connect=True)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(_CONNECT_S, patience_s)):
+            while state is not _READY and (patience_s or state is not _FAILED):
+                await channel.wait_for_state_change(state)
+                state = channel.get_state(try_to_connect=True)
+    if state is not _READY:
+        raise NotReady(
+            f"{what} can't be reached at {target}: start it, or correct the address "
+            f"(`{look}` looks at all of them)"
+        )
 
 
 def current_context() -> tuple[str, Context]:
@@ -183,20 +199,32 @@ async def with_running_router(
     name, context = current_context()
     if router is not None:
         context = context.model_copy(update={"router": router, "embedded": False})
-
-    async def on_channel(session: Session) -> T:
-        return await work(session.channel(Part.ROUTER, "router"))
-
     needs = frozenset({Part.ROUTER})
     if not context.embedded:
-        return await _connected(name, context, needs, on_channel)
+        return await _with_router(name, context, work)
     with state_dir(context).share() as info:
         if info is None or not _has(info, needs):
             raise NotReady(
                 f"no inference-router of context {name} runs on this machine: start one with "
                 "`simcloud up`, or name one by --router or --context"
             )
-        return await _connected(name, _filled_in(context, info), needs, on_channel)
+        return await _with_router(name, _filled_in(context, info), work)
+
+
+async def _with_router(
+    name: str, context: Context, work: Callable[[grpc.aio.Channel], Awaitable[T]]
+) -> T:
+    if not context.router:
+        raise _unnamed(name, "router")
+    async with connect(context.router, tls=context.tls) as channel:
+        await _reached(
+            channel,
+            what=f"the {Part.ROUTER.value} of context {name}",
+            target=context.router,
+            patience_s=context.wait_for_services_s,
+            look=f"simcloud --context {name} doctor",
+        )
+        return await work(channel)
 
 
 async def _on_this_machine(

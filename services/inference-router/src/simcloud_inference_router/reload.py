@@ -48,6 +48,8 @@ class CatalogReloader:
         self._reading = asyncio.Lock()
         self._woken = asyncio.Event()
         self._logged = ""
+        # What the last look found, when that was new.
+        self._unsteady = ""
 
     @property
     def served(self) -> Served:
@@ -82,17 +84,36 @@ class CatalogReloader:
         """Has the watch read the file at once; for signal handlers."""
         self._woken.set()
 
+    async def look(self) -> None:
+        """Reads the file if its content is new, and was the same at the last look.
+
+        Raises:
+            PreconditionFailed: as ``reload``.
+        """
+        found = await asyncio.to_thread(self._file.look)
+        if found == self._file.digest:
+            self._unsteady = ""
+        elif found == self._unsteady:
+            self._unsteady = ""
+            await self.reload()
+        else:
+            self._unsteady = found
+
     async def watch(self) -> None:
-        """Reads the file whenever its content has changed, until cancelled."""
+        """Looks again and again, and reads the file when woken; until cancelled."""
         while True:
-            if await self._woken_within(self._poll_s or None) or await self._has_changed():
-                try:
+            pause_s = min(SETTLE_S, self._poll_s) if self._unsteady else self._poll_s
+            try:
+                if await self._woken_within(pause_s or None):
                     await self.reload()
-                except PreconditionFailed:
-                    pass
-                except Exception:
-                    # Whatever it is, the requests that are served have nothing to do with it.
-                    _log.exception("reading the catalogue failed; the last good one is served")
+                else:
+                    await self.look()
+            except PreconditionFailed:
+                # Logged, and among the metrics.
+                pass
+            except Exception:
+                # Whatever it is, the requests that are served have nothing to do with it.
+                _log.exception("reading the catalogue failed; the last good one is served")
 
     async def _woken_within(self, seconds: float | None) -> bool:
         """Waits; whether someone asked for a look before the time was over."""
@@ -103,15 +124,6 @@ class CatalogReloader:
             return False
         self._woken.clear()
         return True
-
-    async def _has_changed(self) -> bool:
-        """Whether the file says something new, and the same twice."""
-        found = await asyncio.to_thread(self._file.look)
-        if found == self._file.digest:
-            return False
-        if await self._woken_within(min(SETTLE_S, self._poll_s)):
-            return True
-        return await asyncio.to_thread(self._file.look) == found
 
     def _accept(self, change: CatalogChange) -> None:
         status, digest = self.status, self._file.digest
