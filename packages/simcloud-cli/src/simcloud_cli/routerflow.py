@@ -6,10 +6,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict
 from typing import TypeVar
 
+import grpc.aio
+
 from simcloud.client.router_admin import RoutedTarget, RouterAdminClient
+from simcloud.errors import NotReady
+from simcloud.rpc.channel import connect
+from simcloud_cli.context import Context
+from simcloud_cli.embedded import Part
 from simcloud_cli.interrupt import run_async
 from simcloud_cli.output import console, print_json, print_table
-from simcloud_cli.session import with_running_router
+from simcloud_cli.reach import reached, unnamed
+from simcloud_cli.session import current_context, filled_in, has, state_dir
 
 T = TypeVar("T")
 
@@ -70,8 +77,52 @@ def reload_catalog(router: str | None, *, as_json: bool) -> None:
     console().print(f"catalogue {done.catalog_digest}")
 
 
+async def _with_running_router(
+    router: str | None, work: Callable[[grpc.aio.Channel], Awaitable[T]]
+) -> T:
+    """Does an operator's work with an inference-router that runs; nothing is started for it.
+
+    Args:
+        router: its ``host:port``, in place of the context's.
+        work: what is done with a channel to it.
+
+    Raises:
+        NotReady: it can't be reached, or the embedded stack doesn't run.
+        PreconditionFailed: the context names none.
+    """
+    name, context = current_context()
+    if router is not None:
+        context = context.model_copy(update={"router": router, "embedded": False})
+    needs = frozenset({Part.ROUTER})
+    if not context.embedded:
+        return await _with_router(name, context, work)
+    with state_dir(context).share() as info:
+        if info is None or not has(info, needs):
+            raise NotReady(
+                f"no inference-router of context {name} runs on this machine: start one with "
+                "`simcloud up`, or name one by --router or --context"
+            )
+        return await _with_router(name, filled_in(context, info), work)
+
+
+async def _with_router(
+    name: str, context: Context, work: Callable[[grpc.aio.Channel], Awaitable[T]]
+) -> T:
+    if not context.router:
+        raise unnamed(name, "router")
+    async with connect(context.router, tls=context.tls) as channel:
+        await reached(
+            channel,
+            what=f"the {Part.ROUTER.value} of context {name}",
+            target=context.router,
+            patience_s=context.wait_for_services_s,
+            look=f"simcloud --context {name} doctor",
+        )
+        return await work(channel)
+
+
 def _ask(router: str | None, ask: Callable[[RouterAdminClient], Awaitable[T]]) -> T:
-    return run_async(with_running_router(router, lambda channel: ask(RouterAdminClient(channel))))
+    return run_async(_with_running_router(router, lambda channel: ask(RouterAdminClient(channel))))
 
 
 def _print_targets(targets: Iterable[RoutedTarget]) -> None:

@@ -8,14 +8,12 @@ a command whose stack has less.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import grpc
 import grpc.aio
 from pydantic import SecretStr
 
@@ -24,7 +22,7 @@ from simcloud.client.router import RouterClient
 from simcloud.client.uploader import UploaderClient
 from simcloud.concurrency import single_error
 from simcloud.dataset.layout import RunLocation, check_run
-from simcloud.errors import InvalidRequest, NotReady, PreconditionFailed
+from simcloud.errors import InvalidRequest, NotReady
 from simcloud.report.howto import DataLocation
 from simcloud.rpc.channel import connect
 from simcloud.s3.client import S3Settings
@@ -33,16 +31,13 @@ from simcloud.spec.model import Spec
 from simcloud_cli.context import Context, current_name, load_config
 from simcloud_cli.embedded import FIXED_PORTS, Part, Ports, running_stack
 from simcloud_cli.output import console
+from simcloud_cli.reach import reached, unnamed
 from simcloud_cli.specfile import SpecFile
 from simcloud_cli.state import options
 from simcloud_cli.statedir import StackHeld, StackInfo, StateDir
 from simcloud_cli.turns import Turn
 
 T = TypeVar("T")
-
-_CONNECT_S = 10.0
-_READY = grpc.ChannelConnectivity.READY
-_FAILED = grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +92,7 @@ class Session:
         async with single_error(), asyncio.TaskGroup() as tasks:
             for part in needs & self.channels.keys():
                 tasks.create_task(
-                    _reached(
+                    reached(
                         self.channels[part],
                         what=f"the {part.value} of context {self.name}",
                         target=self.targets[part],
@@ -123,36 +118,8 @@ class Session:
     def _channel(self, part: Part, field: str) -> grpc.aio.Channel:
         channel = self.channels.get(part)
         if channel is None:
-            raise _unnamed(self.name, field)
+            raise unnamed(self.name, field)
         return channel
-
-
-def _unnamed(context: str, field: str) -> PreconditionFailed:
-    return PreconditionFailed(
-        f"context {context} names no {field}: set it with "
-        f"`simcloud context set {context} {field}=host:port`"
-    )
-
-
-async def _reached(
-    channel: grpc.aio.Channel, *, what: str, target: str, patience_s: float, look: str
-) -> None:
-    """Connects.
-
-    Raises:
-        NotReady: it can't be reached; it is named with its address.
-    """
-    state = channel.get_state(try_to_connect=True)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(max(_CONNECT_S, patience_s)):
-            while state is not _READY and (patience_s or state is not _FAILED):
-                await channel.wait_for_state_change(state)
-                state = channel.get_state(try_to_connect=True)
-    if state is not _READY:
-        raise NotReady(
-            f"{what} can't be reached at {target}: start it, or correct the address "
-            f"(`{look}` looks at all of them)"
-        )
 
 
 def current_context() -> tuple[str, Context]:
@@ -183,50 +150,6 @@ async def in_session(needs: frozenset[Part], work: Callable[[Session], Awaitable
     return await _on_this_machine(name, context, needs, work)
 
 
-async def with_running_router(
-    router: str | None, work: Callable[[grpc.aio.Channel], Awaitable[T]]
-) -> T:
-    """Does an operator's work with an inference-router that runs; nothing is started for it.
-
-    Args:
-        router: its ``host:port``, in place of the context's.
-        work: what is done with a channel to it.
-
-    Raises:
-        NotReady: it can't be reached, or the embedded stack doesn't run.
-        PreconditionFailed: the context names none.
-    """
-    name, context = current_context()
-    if router is not None:
-        context = context.model_copy(update={"router": router, "embedded": False})
-    needs = frozenset({Part.ROUTER})
-    if not context.embedded:
-        return await _with_router(name, context, work)
-    with state_dir(context).share() as info:
-        if info is None or not _has(info, needs):
-            raise NotReady(
-                f"no inference-router of context {name} runs on this machine: start one with "
-                "`simcloud up`, or name one by --router or --context"
-            )
-        return await _with_router(name, _filled_in(context, info), work)
-
-
-async def _with_router(
-    name: str, context: Context, work: Callable[[grpc.aio.Channel], Awaitable[T]]
-) -> T:
-    if not context.router:
-        raise _unnamed(name, "router")
-    async with connect(context.router, tls=context.tls) as channel:
-        await _reached(
-            channel,
-            what=f"the {Part.ROUTER.value} of context {name}",
-            target=context.router,
-            patience_s=context.wait_for_services_s,
-            look=f"simcloud --context {name} doctor",
-        )
-        return await work(channel)
-
-
 async def _on_this_machine(
     name: str, context: Context, needs: frozenset[Part], work: Callable[[Session], Awaitable[T]]
 ) -> T:
@@ -240,14 +163,14 @@ async def _on_this_machine(
     turn = Turn(state, say)
     while True:
         with state.share() as info:
-            if info is not None and _has(info, needs):
-                return await _connected(name, _filled_in(context, info), needs, work)
+            if info is not None and has(info, needs):
+                return await _connected(name, filled_in(context, info), needs, work)
         try:
             async with running_stack(
                 state, bucket=context.bucket, ports=Ports(), parts=needs, say=say
             ) as stack:
                 return await stack.supervise(
-                    _connected(name, _filled_in(context, stack.info), needs, work)
+                    _connected(name, filled_in(context, stack.info), needs, work)
                 )
         except StackHeld as held:
             await turn.wait(held)
@@ -270,7 +193,7 @@ def s3_of(name: str | None) -> S3Settings:
     info = state_dir(context).running()
     if info is None:
         raise NotReady(f"the stack of context {chosen} doesn't run: start it with `simcloud up`")
-    return _filled_in(context, info).s3
+    return filled_in(context, info).s3
 
 
 def check_run_name(run: str) -> None:
@@ -330,7 +253,8 @@ async def _connected(
         return await work(session)
 
 
-def _filled_in(context: Context, info: StackInfo) -> Context:
+def filled_in(context: Context, info: StackInfo) -> Context:
+    """An embedded context with the places of the stack that runs."""
     return context.model_copy(
         update={
             "generator": info.generator,
@@ -347,7 +271,8 @@ def _filled_in(context: Context, info: StackInfo) -> Context:
     )
 
 
-def _has(info: StackInfo, needs: frozenset[Part]) -> bool:
+def has(info: StackInfo, needs: frozenset[Part]) -> bool:
+    """Whether a stack has the services that are needed."""
     where = {
         Part.GENERATOR: info.generator,
         Part.UPLOADER: info.uploader,

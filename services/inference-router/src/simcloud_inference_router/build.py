@@ -16,6 +16,7 @@ from simcloud_inference_router.catalog import Catalog
 from simcloud_inference_router.dispatch import Dispatcher
 from simcloud_inference_router.metrics import RouterCollector, exported
 from simcloud_inference_router.pipeline import Drain
+from simcloud_inference_router.quotas import Quotas
 from simcloud_inference_router.router import Router
 from simcloud_inference_router.served import Served
 from simcloud_inference_router.settings import RouterSettings
@@ -65,6 +66,7 @@ async def open_router(
             ),
             payloads=ByteBudget(settings.payload_budget_bytes, name="router_payloads"),
             allow=settings.allow_lists(),
+            quotas=Quotas(settings.quotas, clock=clock),
             stream_window=settings.stream_window,
             answer_limit=settings.answer_limit,
             clock=clock,

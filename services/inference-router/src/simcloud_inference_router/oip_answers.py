@@ -61,6 +61,7 @@ class Answers:
         model = self._model(request, call)
         trace = CallTrace()
         with self._router.recorded(model, trace):
+            self._router.quotas.charge(call.caller)
             if _by_line(model):
                 raise Unsupported(
                     f"model {model.entry.name} answers several times: use ModelStreamInfer"
@@ -108,6 +109,7 @@ class Answers:
             model = models[named] = self._model(request, call)
         trace = CallTrace()
         with self._router.recorded(model, trace):
+            self._router.quotas.charge(call.caller)
             wire = request_from_wire(model.entry, request)
             on_answer: TakeAnswer | None = None
             if model.entry.decoupled:

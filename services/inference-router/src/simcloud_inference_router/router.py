@@ -26,6 +26,7 @@ from simcloud_inference_router.codecs.base import (
 from simcloud_inference_router.codecs.raw_image import encode_picture
 from simcloud_inference_router.dispatch import Dispatcher, RoutedModel
 from simcloud_inference_router.pipeline import Drain
+from simcloud_inference_router.quotas import Quotas
 from simcloud_inference_router.served import Served
 from simcloud_inference_router.signature import check_inputs, select_outputs
 from simcloud_inference_router.sources import FrameSource
@@ -133,6 +134,7 @@ class Router:
         source: reads frame refs.
         payloads: bytes of pictures in memory, all streams together.
         allow: what callers may name.
+        quotas: how often they may ask.
         stream_window: requests of one stream in flight.
         answer_limit: bytes of an answer that gRPC lets through.
         clock: the process's.
@@ -147,6 +149,7 @@ class Router:
         source: FrameSource,
         payloads: ByteBudget,
         allow: AllowLists,
+        quotas: Quotas,
         stream_window: int,
         answer_limit: int,
         clock: Clock,
@@ -154,6 +157,7 @@ class Router:
     ) -> None:
         self.served = served
         self.payloads = payloads
+        self.quotas = quotas
         self.stream_window = stream_window
         self.answer_limit = answer_limit
         self.clock = clock

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from simcloud.rpc.auth import AllowLists, CallerAllowList
 from simcloud.rpc.settings import MIB, ServerSettings
 from simcloud.s3.client import S3Settings
+from simcloud_inference_router.quotas import CallerQuota
 
 NAME = "inference-router"
 
@@ -103,6 +104,10 @@ class RouterSettings(ServerSettings):
     """Models that callers may use; `*` for all."""
     allowed_callers: tuple[CallerAllowList, ...] = ()
     """Callers with lists of their own in place of these two; JSON."""
+
+    quotas: tuple[CallerQuota, ...] = ()
+    """How often callers may ask, requests and frames of all models together; JSON. More are
+    RESOURCE_EXHAUSTED before anything is done for them. None by default."""
 
     @property
     def answer_limit(self) -> int:
