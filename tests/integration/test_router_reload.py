@@ -295,3 +295,21 @@ async def test_a_file_that_is_still_being_written_is_not_taken(tmp_path: Path) -
         await router.reloader.look()
         assert reloads["loaded"] == 1
         assert list(router.router.models) == ["one", "two"]
+
+
+async def test_an_operator_who_gives_up_leaves_the_new_catalogue_to_be_taken(
+    tmp_path: Path,
+) -> None:
+    path = write_catalog(tmp_path, det("a"))
+    settings = settings_for(path, "http://127.0.0.1:1", catalog_poll_s=0)
+    async with running_router(settings) as router:
+        exchange(path, det("a"), model("new"))
+        asking = asyncio.ensure_future(router.reloader.reload())
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+        assert list(router.router.models) == ["det"]
+        for _ in range(2):
+            await router.reloader.look()
+        assert list(router.router.models) == ["det", "new"]

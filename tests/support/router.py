@@ -18,7 +18,7 @@ from simcloud.rpc.channel import connect
 from simcloud.rpc.server import running_server
 from simcloud_inference_router.admin import RouterAdmin
 from simcloud_inference_router.build import open_router
-from simcloud_inference_router.catalog import CatalogFile
+from simcloud_inference_router.catalog import read_catalog
 from simcloud_inference_router.reload import CatalogReloader, watched_catalog
 from simcloud_inference_router.router import Router
 from simcloud_inference_router.services import descriptor_pools, services
@@ -72,10 +72,11 @@ async def running_router(settings: RouterSettings) -> AsyncIterator[RunningRoute
     Args:
         settings: ``settings_for`` gives the usual ones.
     """
-    file = CatalogFile(settings.catalog)
+    path, poll_s = settings.catalog, settings.catalog_poll_s
+    read = read_catalog(path)
     async with (
-        open_router(settings, file.load()) as router,
-        watched_catalog(router, file, poll_s=settings.catalog_poll_s) as reloader,
+        open_router(settings, read.taken()) as router,
+        watched_catalog(router, path=path, read=read, poll_s=poll_s) as reloader,
         running_server(
             settings,
             services=services(router, admin=RouterAdmin(reloader, admins=settings.admins)),

@@ -11,7 +11,7 @@ from simcloud.rpc.main import run
 from simcloud.rpc.server import serve
 from simcloud_inference_router.admin import RouterAdmin
 from simcloud_inference_router.build import open_router
-from simcloud_inference_router.catalog import CatalogFile
+from simcloud_inference_router.catalog import read_catalog
 from simcloud_inference_router.reload import watched_catalog
 from simcloud_inference_router.services import descriptor_pools, services
 from simcloud_inference_router.settings import NAME, RouterSettings
@@ -19,11 +19,11 @@ from simcloud_inference_router.settings import NAME, RouterSettings
 
 async def serve_router(settings: RouterSettings) -> None:
     """Serves until SIGTERM; answers everything it has taken first. SIGHUP: the catalogue again."""
-    file = CatalogFile(settings.catalog)
-    catalog = file.load()
+    path, poll_s = settings.catalog, settings.catalog_poll_s
+    read = read_catalog(path)
     async with (
-        open_router(settings, catalog) as router,
-        watched_catalog(router, file, poll_s=settings.catalog_poll_s) as reloader,
+        open_router(settings, read.taken()) as router,
+        watched_catalog(router, path=path, read=read, poll_s=poll_s) as reloader,
     ):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
         # What start-up made stays: the collector need not walk it again and again under load.

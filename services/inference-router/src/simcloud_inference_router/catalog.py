@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,12 +19,14 @@ from simcloud_inference_router.target_entry import NAME, TargetEntry
 
 __all__ = [
     "Catalog",
-    "CatalogFile",
+    "CatalogReading",
     "Datatype",
     "ModelEntry",
     "TargetEntry",
     "TensorSignature",
+    "digest_now",
     "load_catalog",
+    "read_catalog",
 ]
 
 Datatype = Literal[
@@ -143,97 +148,114 @@ class Catalog(_Entry):
         return model
 
 
-class CatalogFile:
-    """A catalogue's file with the label files that it names, read as often as one likes.
+@dataclass(frozen=True, slots=True)
+class CatalogReading:
+    """What a catalogue's files said at one moment: a catalogue, or why they are none."""
 
-    Args:
-        path: the file; it may be a link, and so may its folder.
-    """
+    digest: str
+    """SHA-256 of them all, in hex."""
+    label_files: tuple[str, ...] = ()
+    """Files with labels that the catalogue named, as far as it could be read."""
+    catalog: Catalog | None = None
+    problem: str = ""
+    """What is wrong with it, and where; empty when there is a catalogue."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.digest = ""
-        """SHA-256, in hex, of what ``load`` read last, valid or not."""
-        self._label_files: tuple[str, ...] = ()
-
-    def look(self) -> str:
-        """Digest of the files as they are now; that of ``load`` if it read the same."""
-        return self._read(self._label_files).digest
-
-    def load(self) -> Catalog:
-        """The catalogue as it is now.
+    def taken(self) -> Catalog:
+        """The catalogue.
 
         Raises:
-            PreconditionFailed: the file can't be read, is no YAML, or breaks a rule.
+            PreconditionFailed: it could not be read, is no YAML, or breaks a rule.
         """
-        path = self.path
-        self._label_files = ()
-        read = self._read(())
-        self.digest = read.digest
-        try:
-            if read.problem is not None:
-                raise read.problem
-            catalog = Catalog.model_validate(yaml.safe_load(read.text.decode()))
-            self._label_files = tuple(each.labels_file for each in catalog.models)
-            labels = self._read(self._label_files, text=read.text)
-            self.digest = labels.digest
-            if labels.problem is not None:
-                raise labels.problem
-            models = tuple(
-                _with_labels(model, labels.labels[model.labels_file]) for model in catalog.models
-            )
-        except OSError as exc:
-            raise PreconditionFailed(f"catalogue {path} can't be read: {exc}") from exc
-        except (yaml.YAMLError, UnicodeDecodeError) as exc:
-            raise PreconditionFailed(f"catalogue {path} is not YAML: {exc}") from exc
-        except ValidationError as exc:
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
-                for error in exc.errors(include_url=False, include_input=False)
-            )
-            raise PreconditionFailed(f"catalogue {path} is not valid: {problems}") from exc
-        return catalog.model_copy(update={"models": models})
-
-    def _read(self, label_files: tuple[str, ...], *, text: bytes | None = None) -> _Content:
-        content = _Content()
-        try:
-            content.text = self.path.read_bytes() if text is None else text
-            for name in label_files:
-                if name not in content.labels:
-                    content.labels[name] = (self.path.parent / name).read_bytes() if name else b""
-        except OSError as exc:
-            content.problem = exc
-        return content
+        if self.catalog is None:
+            raise PreconditionFailed(self.problem)
+        return self.catalog
 
 
-class _Content:
-    """What the files said at one moment."""
+def read_catalog(path: Path) -> CatalogReading:
+    """Reads a catalogue's files; each may be a link, and so may their folder."""
+    files = _Files(path)
+    names: tuple[str, ...] = ()
+    problem = ""
+    try:
+        catalog = Catalog.model_validate(yaml.safe_load(files.text().decode()))
+        names = tuple(each.labels_file for each in catalog.models if each.labels_file)
+        files.read_labels(names)
+        models = tuple(_with_labels(model, files.labels) for model in catalog.models)
+        catalog = catalog.model_copy(update={"models": models})
+        return CatalogReading(files.digest, names, catalog)
+    except OSError as exc:
+        problem = f"catalogue {path} can't be read: {exc}"
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        problem = f"catalogue {path} is not YAML: {exc}"
+    except ValidationError as exc:
+        found = "; ".join(
+            f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+            for error in exc.errors(include_url=False, include_input=False)
+        )
+        problem = f"catalogue {path} is not valid: {found}"
+    return CatalogReading(files.digest, names, problem=problem)
 
-    def __init__(self) -> None:
-        self.text = b""
+
+def digest_now(path: Path, label_files: Sequence[str]) -> str:
+    """Digest of a catalogue's files as they are now, without a look at what they mean.
+
+    Args:
+        path: the catalogue.
+        label_files: as the reading has them that it is compared with.
+    """
+    files = _Files(path)
+    with suppress(OSError):
+        files.text()
+        files.read_labels(label_files)
+    return files.digest
+
+
+class _Files:
+    """The files of a catalogue as they are read, one after the other."""
+
+    def __init__(self, path: Path) -> None:
         self.labels: dict[str, bytes] = {}
-        self.problem: OSError | None = None
-        """Why one of them could not be read."""
+        """What the files with labels say, by the names that the catalogue has for them."""
+        self._path = path
+        self._seen = sha256()
 
     @property
     def digest(self) -> str:
-        whole = sha256(self.text)
-        for name, text in self.labels.items():
-            whole.update(f"\0{name}\0".encode() + sha256(text).digest() if name else b"")
-        whole.update(b"" if self.problem is None else f"\0{self.problem}".encode())
-        return whole.hexdigest()
+        return self._seen.hexdigest()
+
+    def text(self) -> bytes:
+        return self._read(self._path)
+
+    def read_labels(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in self.labels:
+                self._seen.update(f"\0{name}\0".encode())
+                self.labels[name] = self._read(self._path.parent / name)
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            content = path.read_bytes()
+        except OSError as exc:
+            self._seen.update(f"\0{exc}\0".encode())
+            raise
+        self._seen.update(content)
+        return content
 
 
 def load_catalog(path: Path) -> Catalog:
-    """Reads a catalogue once; raises as ``CatalogFile.load``."""
-    return CatalogFile(path).load()
+    """Reads a catalogue.
+
+    Raises:
+        PreconditionFailed: the file can't be read, is no YAML, or breaks a rule.
+    """
+    return read_catalog(path).taken()
 
 
-def _with_labels(model: ModelEntry, text: bytes) -> ModelEntry:
+def _with_labels(model: ModelEntry, labels: Mapping[str, bytes]) -> ModelEntry:
     if not model.labels_file:
         return model
-    labels = tuple(text.decode().splitlines())
-    return model.model_copy(update={"labels": labels, "labels_file": ""})
+    lines = tuple(labels[model.labels_file].decode().splitlines())
+    return model.model_copy(update={"labels": lines, "labels_file": ""})
 
 
 def _unique(what: str, names: list[str]) -> None:

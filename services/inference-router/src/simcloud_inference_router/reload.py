@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from simcloud.concurrency.service import single_error
 from simcloud.errors import PreconditionFailed, SimcloudError
 from simcloud.telemetry.logging import get_logger
-from simcloud_inference_router.catalog import CatalogFile
+from simcloud_inference_router.catalog import CatalogReading, digest_now, read_catalog
 from simcloud_inference_router.catalog_status import (
     LOADED,
     REJECTED,
@@ -36,14 +37,17 @@ class CatalogReloader:
 
     Args:
         router: whose models are replaced.
-        file: the catalogue's; read once already, by whoever made the router.
+        path: the catalogue's file.
+        read: what it said when the router was made of it.
         poll_s: seconds between two looks; 0: only ``reload`` and ``wake`` look.
     """
 
-    def __init__(self, router: Router, file: CatalogFile, *, poll_s: float) -> None:
-        self.status = CatalogStatus(digest=file.digest, loaded_at_s=router.clock.time())
+    def __init__(self, router: Router, *, path: Path, read: CatalogReading, poll_s: float) -> None:
+        self.status = CatalogStatus(digest=read.digest, loaded_at_s=router.clock.time())
         self._router = router
-        self._file = file
+        self._path = path
+        # What was read last, served or not.
+        self._read = read
         self._poll_s = poll_s
         self._reading = asyncio.Lock()
         self._woken = asyncio.Event()
@@ -66,18 +70,15 @@ class CatalogReloader:
             PreconditionFailed: it can't be read or is not valid; what was served is served on.
         """
         async with self._reading:
+            # From here on all in one step: who gives up while it is read has changed nothing.
+            read = self._read = await asyncio.to_thread(read_catalog, self._path)
+            if read.catalog is None:
+                raise self._rejected(read.problem)
             try:
-                catalog = await asyncio.to_thread(self._file.load)
-            except PreconditionFailed as exc:
-                self._reject(exc)
-                raise
-            try:
-                change = self._router.served.replace(catalog)
+                change = self._router.served.replace(read.catalog)
             except (SimcloudError, ValueError) as exc:
-                problem = f"catalogue {self._file.path} can't be served: {exc}"
-                self._reject(error := PreconditionFailed(problem))
-                raise error from exc
-            self._accept(change)
+                raise self._rejected(f"catalogue {self._path} can't be served: {exc}") from exc
+            self._accepted(change)
             return change
 
     def wake(self) -> None:
@@ -90,8 +91,8 @@ class CatalogReloader:
         Raises:
             PreconditionFailed: as ``reload``.
         """
-        found = await asyncio.to_thread(self._file.look)
-        if found == self._file.digest:
+        found = await asyncio.to_thread(digest_now, self._path, self._read.label_files)
+        if found == self._read.digest:
             self._unsteady = ""
         elif found == self._unsteady:
             self._unsteady = ""
@@ -125,8 +126,8 @@ class CatalogReloader:
         self._woken.clear()
         return True
 
-    def _accept(self, change: CatalogChange) -> None:
-        status, digest = self.status, self._file.digest
+    def _accepted(self, change: CatalogChange) -> None:
+        status, digest = self.status, self._read.digest
         mended = bool(status.problem)
         status.problem = self._logged = ""
         if digest == status.digest:
@@ -144,32 +145,34 @@ class CatalogReloader:
             removed=change.removed,
         )
 
-    def _reject(self, error: PreconditionFailed) -> None:
-        status, digest = self.status, self._file.digest
+    def _rejected(self, problem: str) -> PreconditionFailed:
+        status, digest = self.status, self._read.digest
         status.reloads[REJECTED] += 1
-        status.problem = error.message
+        status.problem = problem
         if digest != self._logged:
             self._logged = digest
             _log.error(
                 "the new catalogue is not taken; the last good one is served",
-                problem=error.message,
+                problem=problem,
                 digest=digest,
                 served=status.digest,
             )
+        return PreconditionFailed(problem)
 
 
 @asynccontextmanager
 async def watched_catalog(
-    router: Router, file: CatalogFile, *, poll_s: float
+    router: Router, *, path: Path, read: CatalogReading, poll_s: float
 ) -> AsyncIterator[CatalogReloader]:
     """Watches the catalogue's file within the block, and shows its state among the metrics.
 
     Args:
-        router: made of what ``file`` has just loaded.
-        file: the catalogue's.
+        router: made of what was read.
+        path: the catalogue's file.
+        read: what it said then.
         poll_s: as for ``CatalogReloader``.
     """
-    reloader = CatalogReloader(router, file, poll_s=poll_s)
+    reloader = CatalogReloader(router, path=path, read=read, poll_s=poll_s)
     with exported(CatalogCollector(reloader.status)):
         async with single_error(), asyncio.TaskGroup() as tasks:
             watch = tasks.create_task(reloader.watch(), name="catalogue")
