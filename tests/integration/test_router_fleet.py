@@ -46,7 +46,9 @@ async def test_a_slow_target_gets_little_and_a_heavy_one_much() -> None:
         outcomes = await running.ask_many(MANY, at_once=32)
         assert outcomes.answered == MANY
         assert running["slow"].seen < MANY / 10
-        assert running["heavy"].seen > 2 * running["fast"].seen
+        # Of the pairs that are drawn, two in three have the heavy one in them: that much it gets by
+        # winning all of these, the fast one by winning the rest. 4 sigma of 2,000 draws are 84.
+        assert running["heavy"].seen > 1.5 * running["fast"].seen
 
 
 async def test_a_higher_tier_is_asked_only_for_what_the_lower_has_no_room_for() -> None:

@@ -33,8 +33,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_json(document: object) -> None:
-    """One JSON document on standard output."""
+    """One JSON document on standard output; whoever reads a pipe has it at once."""
     sys.stdout.write(json.dumps(document, indent=2, default=str) + "\n")
+    sys.stdout.flush()
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
