@@ -97,7 +97,7 @@ test-unit: $(INSTALLED) ## Unit tests alone: no sockets, no processes
 	$(BIN)/python -m pytest tests/unit
 
 .PHONY: check
-check: $(INSTALLED) lint types imports protos pins ## Format, lint, types, imports, contracts, pins
+check: $(INSTALLED) lint types imports protos pins workflows ## Format, lint, types, imports, contracts, pins, workflows
 
 .PHONY: lint
 lint: $(INSTALLED)
@@ -121,6 +121,11 @@ protos: $(INSTALLED)
 .PHONY: pins
 pins: $(INSTALLED)
 	scripts/compile-requirements --check
+
+.PHONY: workflows
+workflows: $(INSTALLED)
+	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck -pyflakes=
+	$(BIN)/zizmor --offline --quiet .github
 
 .PHONY: docs-check
 docs-check: $(INSTALLED)
@@ -176,3 +181,12 @@ docs: $(INSTALLED) ## Reference pages made from the code
 .PHONY: requirements
 requirements: $(INSTALLED) ## Pins of requirements/, keeping what still fits
 	scripts/compile-requirements
+
+# --- releasing ------------------------------------------------------------------------------------
+
+.PHONY: dist
+dist: $(INSTALLED) ## Wheels and source archives of our packages, in dist/
+	rm -rf dist
+	for package in packages/simcloud packages/simcloud-cli services/generator services/uploader \
+	    services/inference-router model-container; do \
+	    (cd $$package && $(CURDIR)/$(BIN)/hatchling build --directory $(CURDIR)/dist) || exit 1; done
