@@ -122,7 +122,7 @@ async def test_a_serverless_endpoint_is_asked_as_any_and_takes_less(
     response = await infer(router, asks("cold"))
     assert output_arrays(response)["y"].tolist() == [[2, 4, 6, 8]]
     assert endpoint.seen[0].path == "/endpoints/cold/invocations"
-    (target,) = router.router.catalog.model("cold").targets
+    (target,) = router.router.served.catalog.model("cold").targets
     assert target.max_request_bytes == 4 << 20
 
 

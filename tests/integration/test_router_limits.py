@@ -25,7 +25,13 @@ from simcloud_inference_router.targets.base import Failure
 from simcloud_inference_router.targets.http_pool import open_pool
 from support.eventually import eventually
 from support.router import RunningRouter, model, running_router, settings_for, write_catalog
-from support.scripted_endpoint import Reply, ScriptedEndpoint, error, scripted_endpoint
+from support.scripted_endpoint import (
+    Invocation,
+    Reply,
+    ScriptedEndpoint,
+    error,
+    scripted_endpoint,
+)
 
 PICTURE = Picture("image/png", b"picture")
 
@@ -56,6 +62,16 @@ async def ask(
 
     stream = router.client.infer_frames("det", frames(), accept=accept, parameters=parameters)
     return [answer async for answer in stream]
+
+
+def first_gets(reply: Reply) -> Callable[[Invocation], Reply]:
+    """Answers frame `0` so, whichever frame comes first: each has a connection of its own."""
+
+    def respond(invocation: Invocation) -> Reply:
+        headers = {name.lower(): value for name, value in invocation.headers.items()}
+        return reply if headers["x-amzn-sagemaker-inference-id"] == "0" else Reply()
+
+    return respond
 
 
 @pytest.mark.parametrize("accept", ["a/b\r\nx-evil: 1", "json", "a/ b", "a/b" + "c" * 300])
@@ -103,7 +119,7 @@ async def test_a_ref_past_the_allow_list_is_answered_and_counted_and_nothing_is_
 async def test_an_answer_that_could_not_be_sent_on_is_its_frames_error(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    endpoint.replies.append(Reply(body=bytes(250 * 1024)))
+    endpoint.respond = first_gets(Reply(body=bytes(250 * 1024)))
     large, small = await ask(router, PICTURE, PICTURE)
     assert large.reason == "TARGET_ERROR"
     assert "larger than" in large.message
@@ -113,7 +129,7 @@ async def test_an_answer_that_could_not_be_sent_on_is_its_frames_error(
 async def test_half_a_surrogate_pair_in_a_targets_words_does_not_end_the_stream(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    endpoint.replies.append(error(400, "ValidationError", "\\ud800 broken"))
+    endpoint.respond = first_gets(error(400, "ValidationError", "\\ud800 broken"))
     broken, fine = await ask(router, PICTURE, PICTURE)
     assert "? broken" in broken.message
     assert fine.ok

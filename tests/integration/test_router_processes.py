@@ -66,7 +66,7 @@ def start(log: Path, flags: list[str], environment: dict[str, str]) -> subproces
 
 
 @asynccontextmanager
-async def two_processes(folder: Path, endpoint_url: str) -> AsyncIterator[Started]:
+async def two_processes(folder: Path, endpoint_url: str, *more: str) -> AsyncIterator[Started]:
     port_file = folder / "ports.json"
     kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
     environment = {
@@ -76,7 +76,7 @@ async def two_processes(folder: Path, endpoint_url: str) -> AsyncIterator[Starte
         PREFIX + "SAGEMAKER__SECRET_ACCESS_KEY": "secret",
     }
     flags = ["--processes", "2", "--metrics-listen", "127.0.0.1:0", "--port-file", str(port_file)]
-    process = start(folder / "log", flags, {**kept, **environment})
+    process = start(folder / "log", [*flags, *more], {**kept, **environment})
     try:
         await eventually(port_file.exists, within_s=60, what="both listen")
         yield Started(process, json.loads(port_file.read_text()))
@@ -145,3 +145,30 @@ async def test_a_unix_socket_is_not_shared(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "can't share unix:" in done.stderr
+
+
+def catalogues(metrics_port: int) -> float:
+    """New catalogues that a process took."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics", timeout=5) as got:
+        lines = got.read().decode().splitlines()
+    name = 'simcloud_router_catalog_reloads_total{outcome="loaded"}'
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+
+async def test_sighup_has_every_process_read_the_catalogue_again(tmp_path: Path) -> None:
+    flags = ("--catalog-poll-s", "0")
+    async with (
+        scripted_endpoint() as endpoint,
+        two_processes(tmp_path, endpoint.url, *flags) as started,
+    ):
+        write_catalog(tmp_path, model(), model("new"))
+        started.process.send_signal(signal.SIGHUP)
+
+        async def both_took_it() -> bool:
+            ports = [each["metrics"] for each in started.ports["processes"]]
+            return [await asyncio.to_thread(catalogues, port) for port in ports] == [1, 1]
+
+        await eventually(both_took_it)
+        assert started.process.poll() is None
+        async with RouterClient.connect(f"127.0.0.1:{started.ports['grpc']}") as client:
+            assert [each.name for each in await client.list_models()] == ["det", "new"]

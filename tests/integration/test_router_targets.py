@@ -202,7 +202,7 @@ async def test_a_cancelled_call_reaches_the_endpoint(
     await eventually(lambda: router.router.models["det"].door.in_flight == 0)
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    counts = router.router.statistics.of("det")
+    counts = router.router.models["det"].counts
     await eventually(lambda: counts.failed == {"CANCELLED": 1})
 
 

@@ -129,9 +129,9 @@ async def test_priority_1_overtakes_and_a_wrong_one_is_refused(tmp_path: Path) -
 
 async def test_an_operator_drains_a_target_while_requests_go_on() -> None:
     async with fleet(["a", "b"], seed=3) as running:
-        door = running.router.door_of("b")
-        with pytest.raises(NotFound, match="no model has a target 'x'"):
-            running.router.door_of("x")
+        (door,) = running.router.served.doors_of("b")
+        with pytest.raises(NotFound, match="there is no target 'x'; there are: a, b"):
+            running.router.served.doors_of("x")
         for member in running.members.values():
             member.step = Step(delay_s=0.001)
         asking = asyncio.ensure_future(running.ask_many(1000, at_once=16))

@@ -172,7 +172,7 @@ class Fleet:
     @property
     def counts(self) -> ModelCounts:
         """What the router counted."""
-        return self.router.statistics.of("det")
+        return self.router.models["det"].counts
 
     async def ask(
         self,

@@ -12,11 +12,14 @@ import yaml
 from pydantic import SecretStr
 
 from simcloud.client.router import RouterClient
+from simcloud.client.router_admin import RouterAdminClient
 from simcloud.oip.service import Stub
 from simcloud.rpc.channel import connect
 from simcloud.rpc.server import running_server
+from simcloud_inference_router.admin import RouterAdmin
 from simcloud_inference_router.build import open_router
-from simcloud_inference_router.catalog import load_catalog
+from simcloud_inference_router.catalog import read_catalog
+from simcloud_inference_router.reload import CatalogReloader, watched_catalog
 from simcloud_inference_router.router import Router
 from simcloud_inference_router.services import descriptor_pools, services
 from simcloud_inference_router.settings import RouterSettings, SageMakerSettings
@@ -36,6 +39,8 @@ class RunningRouter:
     channel: grpc.aio.Channel
     client: RouterClient
     oip: Stub
+    admin: RouterAdminClient
+    reloader: CatalogReloader
 
 
 def write_catalog(folder: Path, *models: object) -> Path:
@@ -67,19 +72,29 @@ async def running_router(settings: RouterSettings) -> AsyncIterator[RunningRoute
     Args:
         settings: ``settings_for`` gives the usual ones.
     """
-    catalog = load_catalog(settings.catalog)
+    path, poll_s = settings.catalog, settings.catalog_poll_s
+    read = read_catalog(path)
     async with (
-        open_router(settings, catalog) as router,
+        open_router(settings, read.taken()) as router,
+        watched_catalog(router, path=path, read=read, poll_s=poll_s) as reloader,
         running_server(
             settings,
-            services=services(router),
+            services=services(router, admin=RouterAdmin(reloader, admins=settings.admins)),
             name="inference-router",
             extra_pools=descriptor_pools(),
             on_drain=router.drain.begin,
         ) as server,
         connect(server.address) as channel,
     ):
-        yield RunningRouter(server.address, router, channel, RouterClient(channel), Stub(channel))
+        yield RunningRouter(
+            address=server.address,
+            router=router,
+            channel=channel,
+            client=RouterClient(channel),
+            oip=Stub(channel),
+            admin=RouterAdminClient(channel),
+            reloader=reloader,
+        )
 
 
 def settings_for(catalog: Path, endpoint_url: str, **changes: object) -> RouterSettings:

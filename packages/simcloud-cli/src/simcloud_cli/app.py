@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from simcloud_cli.commands import context, data, infer, preview, runs, scene, score, stack, sync
+from simcloud_cli.commands import (
+    context,
+    data,
+    infer,
+    preview,
+    router,
+    runs,
+    scene,
+    score,
+    stack,
+    sync,
+)
 from simcloud_cli.commands import run as run_command
 from simcloud_cli.exit_codes import MEANINGS
 from simcloud_cli.import_command import import_source
@@ -61,5 +72,6 @@ app.command("infer")(infer.infer)
 app.command("score")(score.score)
 app.command("report")(score.report)
 app.add_typer(scene.app, name="scene")
+app.add_typer(router.app, name="router")
 app.add_typer(context.app, name="context")
 app.command("doctor")(stack.doctor)

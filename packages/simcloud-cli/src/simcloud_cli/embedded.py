@@ -264,6 +264,8 @@ class _Builder:
                 **s3,
                 "CATALOG": str(catalog),
                 "ALLOWED_BUCKETS": self._bucket,
+                # On loopback, for whoever can call it at all: `simcloud router`.
+                "ADMINS": "anonymous",
                 "REGION": REGION,
                 "SAGEMAKER__ACCESS_KEY_ID": self._access_key,
                 "SAGEMAKER__SECRET_ACCESS_KEY": self._secret_key,

@@ -8,14 +8,12 @@ a command whose stack has less.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import grpc
 import grpc.aio
 from pydantic import SecretStr
 
@@ -24,7 +22,7 @@ from simcloud.client.router import RouterClient
 from simcloud.client.uploader import UploaderClient
 from simcloud.concurrency import single_error
 from simcloud.dataset.layout import RunLocation, check_run
-from simcloud.errors import InvalidRequest, NotReady, PreconditionFailed
+from simcloud.errors import InvalidRequest, NotReady
 from simcloud.report.howto import DataLocation
 from simcloud.rpc.channel import connect
 from simcloud.s3.client import S3Settings
@@ -33,16 +31,13 @@ from simcloud.spec.model import Spec
 from simcloud_cli.context import Context, current_name, load_config
 from simcloud_cli.embedded import FIXED_PORTS, Part, Ports, running_stack
 from simcloud_cli.output import console
+from simcloud_cli.reach import reached, unnamed
 from simcloud_cli.specfile import SpecFile
 from simcloud_cli.state import options
 from simcloud_cli.statedir import StackHeld, StackInfo, StateDir
 from simcloud_cli.turns import Turn
 
 T = TypeVar("T")
-
-_CONNECT_S = 10.0
-_READY = grpc.ChannelConnectivity.READY
-_FAILED = grpc.ChannelConnectivity.TRANSIENT_FAILURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +91,15 @@ class Session:
         """
         async with single_error(), asyncio.TaskGroup() as tasks:
             for part in needs & self.channels.keys():
-                tasks.create_task(self._reach(part))
-
-    async def _reach(self, part: Part) -> None:
-        channel = self.channels[part]
-        patience_s = self.context.wait_for_services_s
-        state = channel.get_state(try_to_connect=True)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(max(_CONNECT_S, patience_s)):
-                while state is not _READY and (patience_s or state is not _FAILED):
-                    await channel.wait_for_state_change(state)
-                    state = channel.get_state(try_to_connect=True)
-        if state is not _READY:
-            raise NotReady(
-                f"the {part.value} of context {self.name} can't be reached at "
-                f"{self.targets[part]}: start it, or correct the address "
-                f"(`simcloud --context {self.name} doctor` looks at all of them)"
-            )
+                tasks.create_task(
+                    reached(
+                        self.channels[part],
+                        what=f"the {part.value} of context {self.name}",
+                        target=self.targets[part],
+                        patience_s=self.context.wait_for_services_s,
+                        look=f"simcloud --context {self.name} doctor",
+                    )
+                )
 
     def data_location(self, location: RunLocation, last_shard: int) -> DataLocation:
         """Where a run is for other tools; on the embedded stack as `simcloud up` serves it."""
@@ -131,10 +118,7 @@ class Session:
     def _channel(self, part: Part, field: str) -> grpc.aio.Channel:
         channel = self.channels.get(part)
         if channel is None:
-            raise PreconditionFailed(
-                f"context {self.name} names no {field}: set it with "
-                f"`simcloud context set {self.name} {field}=host:port`"
-            )
+            raise unnamed(self.name, field)
         return channel
 
 
@@ -179,14 +163,14 @@ async def _on_this_machine(
     turn = Turn(state, say)
     while True:
         with state.share() as info:
-            if info is not None and _has(info, needs):
-                return await _connected(name, _filled_in(context, info), needs, work)
+            if info is not None and has(info, needs):
+                return await _connected(name, filled_in(context, info), needs, work)
         try:
             async with running_stack(
                 state, bucket=context.bucket, ports=Ports(), parts=needs, say=say
             ) as stack:
                 return await stack.supervise(
-                    _connected(name, _filled_in(context, stack.info), needs, work)
+                    _connected(name, filled_in(context, stack.info), needs, work)
                 )
         except StackHeld as held:
             await turn.wait(held)
@@ -209,7 +193,7 @@ def s3_of(name: str | None) -> S3Settings:
     info = state_dir(context).running()
     if info is None:
         raise NotReady(f"the stack of context {chosen} doesn't run: start it with `simcloud up`")
-    return _filled_in(context, info).s3
+    return filled_in(context, info).s3
 
 
 def check_run_name(run: str) -> None:
@@ -269,7 +253,8 @@ async def _connected(
         return await work(session)
 
 
-def _filled_in(context: Context, info: StackInfo) -> Context:
+def filled_in(context: Context, info: StackInfo) -> Context:
+    """An embedded context with the places of the stack that runs."""
     return context.model_copy(
         update={
             "generator": info.generator,
@@ -286,7 +271,8 @@ def _filled_in(context: Context, info: StackInfo) -> Context:
     )
 
 
-def _has(info: StackInfo, needs: frozenset[Part]) -> bool:
+def has(info: StackInfo, needs: frozenset[Part]) -> bool:
+    """Whether a stack has the services that are needed."""
     where = {
         Part.GENERATOR: info.generator,
         Part.UPLOADER: info.uploader,

@@ -236,6 +236,12 @@ class Overloaded(Transient):
     reason = "OVERLOADED"
 
 
+class QuotaExceeded(Overloaded):
+    """The caller asked more often than it may; nothing was done."""
+
+    reason = "QUOTA_EXCEEDED"
+
+
 class FramesTooLarge(Overloaded):
     """Frames are larger than a limit of ours: waiting doesn't help, smaller ones do."""
 

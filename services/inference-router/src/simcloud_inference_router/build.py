@@ -14,9 +14,11 @@ from simcloud_inference_router.background import open_background
 from simcloud_inference_router.build_model import ModelBuilder
 from simcloud_inference_router.catalog import Catalog
 from simcloud_inference_router.dispatch import Dispatcher
-from simcloud_inference_router.metrics import exported
+from simcloud_inference_router.metrics import RouterCollector, exported
 from simcloud_inference_router.pipeline import Drain
+from simcloud_inference_router.quotas import Quotas
 from simcloud_inference_router.router import Router
+from simcloud_inference_router.served import Served
 from simcloud_inference_router.settings import RouterSettings
 from simcloud_inference_router.sources import FrameSource
 from simcloud_inference_router.targets.factory import open_factory
@@ -50,10 +52,8 @@ async def open_router(
         builder = ModelBuilder(
             settings, make=targets.make, background=background, clock=clock, random=random
         )
-        models = {entry.name: builder.build(entry) for entry in catalog.models}
         router = Router(
-            catalog=catalog,
-            models=models,
+            served=Served(catalog, build=builder.build),
             dispatcher=Dispatcher(
                 clock=clock, backoff=backoff, random=random, background=background
             ),
@@ -66,10 +66,11 @@ async def open_router(
             ),
             payloads=ByteBudget(settings.payload_budget_bytes, name="router_payloads"),
             allow=settings.allow_lists(),
+            quotas=Quotas(settings.quotas, clock=clock),
             stream_window=settings.stream_window,
             answer_limit=settings.answer_limit,
             clock=clock,
             drain=Drain(),
         )
-        with exported(models, router.statistics):
+        with exported(RouterCollector(lambda: router.models)):
             yield router

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,7 +17,17 @@ from simcloud_inference_router.codec_rules import answer_problems, codec_problem
 from simcloud_inference_router.model_options import TrafficOptions
 from simcloud_inference_router.target_entry import NAME, TargetEntry
 
-__all__ = ["Catalog", "Datatype", "ModelEntry", "TargetEntry", "TensorSignature", "load_catalog"]
+__all__ = [
+    "Catalog",
+    "CatalogReading",
+    "Datatype",
+    "ModelEntry",
+    "TargetEntry",
+    "TensorSignature",
+    "digest_now",
+    "load_catalog",
+    "read_catalog",
+]
 
 Datatype = Literal[
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
@@ -134,34 +148,114 @@ class Catalog(_Entry):
         return model
 
 
+@dataclass(frozen=True, slots=True)
+class CatalogReading:
+    """What a catalogue's files said at one moment: a catalogue, or why they are none."""
+
+    digest: str
+    """SHA-256 of them all, in hex."""
+    label_files: tuple[str, ...] = ()
+    """Files with labels that the catalogue named, as far as it could be read."""
+    catalog: Catalog | None = None
+    problem: str = ""
+    """What is wrong with it, and where; empty when there is a catalogue."""
+
+    def taken(self) -> Catalog:
+        """The catalogue.
+
+        Raises:
+            PreconditionFailed: it could not be read, is no YAML, or breaks a rule.
+        """
+        if self.catalog is None:
+            raise PreconditionFailed(self.problem)
+        return self.catalog
+
+
+def read_catalog(path: Path) -> CatalogReading:
+    """Reads a catalogue's files; each may be a link, and so may their folder."""
+    files = _Files(path)
+    names: tuple[str, ...] = ()
+    problem = ""
+    try:
+        catalog = Catalog.model_validate(yaml.safe_load(files.text().decode()))
+        names = tuple(each.labels_file for each in catalog.models if each.labels_file)
+        files.read_labels(names)
+        models = tuple(_with_labels(model, files.labels) for model in catalog.models)
+        catalog = catalog.model_copy(update={"models": models})
+        return CatalogReading(files.digest, names, catalog)
+    except OSError as exc:
+        problem = f"catalogue {path} can't be read: {exc}"
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        problem = f"catalogue {path} is not YAML: {exc}"
+    except ValidationError as exc:
+        found = "; ".join(
+            f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+            for error in exc.errors(include_url=False, include_input=False)
+        )
+        problem = f"catalogue {path} is not valid: {found}"
+    return CatalogReading(files.digest, names, problem=problem)
+
+
+def digest_now(path: Path, label_files: Sequence[str]) -> str:
+    """Digest of a catalogue's files as they are now, without a look at what they mean.
+
+    Args:
+        path: the catalogue.
+        label_files: as the reading has them that it is compared with.
+    """
+    files = _Files(path)
+    with suppress(OSError):
+        files.text()
+        files.read_labels(label_files)
+    return files.digest
+
+
+class _Files:
+    """The files of a catalogue as they are read, one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self.labels: dict[str, bytes] = {}
+        """What the files with labels say, by the names that the catalogue has for them."""
+        self._path = path
+        self._seen = sha256()
+
+    @property
+    def digest(self) -> str:
+        return self._seen.hexdigest()
+
+    def text(self) -> bytes:
+        return self._read(self._path)
+
+    def read_labels(self, names: Sequence[str]) -> None:
+        for name in names:
+            if name not in self.labels:
+                self._seen.update(f"\0{name}\0".encode())
+                self.labels[name] = self._read(self._path.parent / name)
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            content = path.read_bytes()
+        except OSError as exc:
+            self._seen.update(f"\0{exc}\0".encode())
+            raise
+        self._seen.update(content)
+        return content
+
+
 def load_catalog(path: Path) -> Catalog:
     """Reads a catalogue.
 
     Raises:
         PreconditionFailed: the file can't be read, is no YAML, or breaks a rule.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        catalog = Catalog.model_validate(content)
-        models = tuple(_with_labels(model, path.parent) for model in catalog.models)
-    except OSError as exc:
-        raise PreconditionFailed(f"catalogue {path} can't be read: {exc}") from exc
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise PreconditionFailed(f"catalogue {path} is not YAML: {exc}") from exc
-    except ValidationError as exc:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
-            for error in exc.errors(include_url=False, include_input=False)
-        )
-        raise PreconditionFailed(f"catalogue {path} is not valid: {problems}") from exc
-    return catalog.model_copy(update={"models": models})
+    return read_catalog(path).taken()
 
 
-def _with_labels(model: ModelEntry, folder: Path) -> ModelEntry:
+def _with_labels(model: ModelEntry, labels: Mapping[str, bytes]) -> ModelEntry:
     if not model.labels_file:
         return model
-    labels = tuple((folder / model.labels_file).read_text(encoding="utf-8").splitlines())
-    return model.model_copy(update={"labels": labels, "labels_file": ""})
+    lines = tuple(labels[model.labels_file].decode().splitlines())
+    return model.model_copy(update={"labels": lines, "labels_file": ""})
 
 
 def _unique(what: str, names: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from simcloud.clock import Clock
@@ -19,7 +19,7 @@ from simcloud_inference_router.routing.roster import Grant, Roster
 from simcloud_inference_router.routing.routed_target import RoutedTarget, TargetSnapshot
 from simcloud_inference_router.routing.sessions import Sessions
 from simcloud_inference_router.routing.shadow import Shadow
-from simcloud_inference_router.statistics import CallTrace
+from simcloud_inference_router.statistics import CallTrace, ModelCounts
 from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
 
 MAX_ATTEMPTS = 2
@@ -42,6 +42,8 @@ class RoutedModel:
     hedging: Hedging | None = None
     canary: Canary | None = None
     shadow: Shadow | None = None
+    counts: ModelCounts = field(default_factory=ModelCounts)
+    """What became of its requests."""
 
     @property
     def roster(self) -> Roster:

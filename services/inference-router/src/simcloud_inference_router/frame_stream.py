@@ -133,6 +133,7 @@ class FrameStream:
             problem = f"{frame.id!r} is in flight already; ids are unique among frames in flight"
             return Refused(frame.id, InvalidRequest("frame.id", problem))
         try:
+            self._router.quotas.charge(self._call.caller)
             size = self._router.check_picture(self._call.caller, self._model, frame)
         except SimcloudError as exc:
             return Refused(frame.id, exc)

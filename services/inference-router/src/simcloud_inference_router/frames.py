@@ -23,7 +23,6 @@ from simcloud_inference_router.frame_stream import FrameAnswer, FrameStream, Ref
 from simcloud_inference_router.router import Picture, Router
 from simcloud_inference_router.routing.routed_target import State, TargetSnapshot
 from simcloud_inference_router.routing.shadow import Shadow
-from simcloud_inference_router.statistics import ModelCounts
 
 FULL_NAME = "simcloud.v1.InferenceRouterService"
 
@@ -114,11 +113,10 @@ class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
             models = [self._router.model_for(caller, request.model)]
         else:
             models = self._router.models_of(caller)
-        names = sorted(model.entry.name for model in models)
         return infer_pb2.GetStatisticsResponse(
             models=[
-                _counts_to_wire(self._router.models[name], self._router.statistics.of(name))
-                for name in names
+                _counts_to_wire(model)
+                for model in sorted(models, key=lambda model: model.entry.name)
             ]
         )
 
@@ -281,7 +279,8 @@ def _target_to_wire(target: TargetSnapshot) -> infer_pb2.TargetDescription:
     )
 
 
-def _counts_to_wire(model: RoutedModel, counts: ModelCounts) -> infer_pb2.ModelCounts:
+def _counts_to_wire(model: RoutedModel) -> infer_pb2.ModelCounts:
+    counts = model.counts
     return infer_pb2.ModelCounts(
         model=model.entry.name,
         requests=counts.requests,

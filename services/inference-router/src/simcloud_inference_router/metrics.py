@@ -5,7 +5,7 @@ Nothing is done for them while a request is answered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import Final
@@ -21,9 +21,10 @@ from prometheus_client.utils import floatToGoString
 
 from simcloud.telemetry import metrics
 from simcloud.telemetry.names import DURATION_BUCKETS_S, Kind, Metric, declare
+from simcloud_inference_router.catalog_status import CatalogStatus
 from simcloud_inference_router.dispatch import RoutedModel
 from simcloud_inference_router.routing.routed_target import State
-from simcloud_inference_router.statistics import Histogram, Statistics
+from simcloud_inference_router.statistics import Histogram
 
 
 def _declare(name: str, kind: Kind, text: str, *labels: str) -> Metric:
@@ -126,25 +127,42 @@ TARGET_EWMA: Final = _declare(
 TARGET_STATE: Final = _declare(
     "target_state", "gauge", "1 for the state that a target is in.", "model", "target", "state"
 )
+CATALOG_RELOADS: Final = _declare(
+    "catalog_reloads",
+    "counter",
+    "Times that the catalogue was read again, by outcome: loaded, unchanged or rejected.",
+    "outcome",
+)
+CATALOG_INFO: Final = _declare(
+    "catalog_info", "gauge", "1 for the SHA-256 of the catalogue that is served.", "digest"
+)
+CATALOG_LOADED_AT: Final = _declare(
+    "catalog_loaded_timestamp_seconds",
+    "gauge",
+    "When the catalogue that is served was taken, seconds since the epoch.",
+)
+CATALOG_REJECTED: Final = _declare(
+    "catalog_rejected",
+    "gauge",
+    "1 while the catalogue's file is not valid and the last good one is served.",
+)
 
 
 class RouterCollector(Collector):
     """Reads the figures of one router.
 
     Args:
-        models: its models by name.
-        statistics: their counts.
+        models: gives its models by name, as they are now.
     """
 
-    def __init__(self, models: Mapping[str, RoutedModel], statistics: Statistics) -> None:
+    def __init__(self, models: Callable[[], Mapping[str, RoutedModel]]) -> None:
         self._models = models
-        self._statistics = statistics
 
     def collect(self) -> Iterable[MetricFamily]:
         """All of them now."""
         families = _Families()
-        for name, model in self._models.items():
-            self._of_model(families, name, model)
+        for name, model in self._models().items():
+            _of_model(families, name, model)
             _of_shadow(families, name, model)
             for snapshot in model.snapshot():
                 labels = (name, snapshot.name)
@@ -165,22 +183,23 @@ class RouterCollector(Collector):
                 families.add(COLD_STARTS, labels, counts.cold_starts)
         return families.all()
 
-    def _of_model(self, families: _Families, name: str, model: RoutedModel) -> None:
-        counts = self._statistics.of(name)
-        families.add(REQUESTS, (name, "OK"), counts.succeeded)
-        for reason, number in tuple(counts.failed.items()):
-            families.add(REQUESTS, (name, reason), number)
-        labels = (name,)
-        families.add(RETRIES, labels, counts.retries)
-        families.add(BUDGET_EXHAUSTED, labels, counts.budget_exhausted)
-        families.add(HEDGES, labels, counts.hedges)
-        families.add(HEDGES_WON, labels, counts.hedges_won)
-        families.add(WAITING, labels, model.door.waiting)
-        families.add(SESSIONS, labels, len(model.sessions))
-        families.add_histogram(TARGET_DURATION, labels, counts.target_times)
-        families.add_histogram(QUEUE_DURATION, labels, counts.queue_times)
-        if model.canary is not None:
-            families.add(CANARY, (name, model.canary.target.name), model.canary.requests)
+
+def _of_model(families: _Families, name: str, model: RoutedModel) -> None:
+    counts = model.counts
+    families.add(REQUESTS, (name, "OK"), counts.succeeded)
+    for reason, number in tuple(counts.failed.items()):
+        families.add(REQUESTS, (name, reason), number)
+    labels = (name,)
+    families.add(RETRIES, labels, counts.retries)
+    families.add(BUDGET_EXHAUSTED, labels, counts.budget_exhausted)
+    families.add(HEDGES, labels, counts.hedges)
+    families.add(HEDGES_WON, labels, counts.hedges_won)
+    families.add(WAITING, labels, model.door.waiting)
+    families.add(SESSIONS, labels, len(model.sessions))
+    families.add_histogram(TARGET_DURATION, labels, counts.target_times)
+    families.add_histogram(QUEUE_DURATION, labels, counts.queue_times)
+    if model.canary is not None:
+        families.add(CANARY, (name, model.canary.target.name), model.canary.requests)
 
 
 def _of_shadow(families: _Families, name: str, model: RoutedModel) -> None:
@@ -231,10 +250,30 @@ class _Families:
         family.add_metric(labels, buckets=buckets, sum_value=times.total_s)
 
 
+class CatalogCollector(Collector):
+    """Reads the state of one router's catalogue.
+
+    Args:
+        status: of the catalogue.
+    """
+
+    def __init__(self, status: CatalogStatus) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[MetricFamily]:
+        """All of it now."""
+        families, status = _Families(), self._status
+        for outcome, number in tuple(status.reloads.items()):
+            families.add(CATALOG_RELOADS, (outcome,), number)
+        families.add(CATALOG_INFO, (status.digest,), 1.0)
+        families.add(CATALOG_LOADED_AT, (), status.loaded_at_s)
+        families.add(CATALOG_REJECTED, (), float(bool(status.problem)))
+        return families.all()
+
+
 @contextmanager
-def exported(models: Mapping[str, RoutedModel], statistics: Statistics) -> Iterator[None]:
-    """Shows a router's figures at the process's metrics endpoint within the block."""
-    collector = RouterCollector(models, statistics)
+def exported(collector: Collector) -> Iterator[None]:
+    """Shows what a collector reads at the process's metrics endpoint within the block."""
     metrics.REGISTRY.register(collector)
     try:
         yield

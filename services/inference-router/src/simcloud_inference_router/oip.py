@@ -89,11 +89,11 @@ class OipServicer:
         response = new("ModelStatisticsResponse")
         if request.name:
             caller = caller_of(context)
-            models = [self._router.model_for(caller, request.name, request.version).entry]
+            models = [self._router.model_for(caller, request.name, request.version)]
         else:
-            models = [model.entry for model in self._router.models_of(caller_of(context))]
+            models = self._router.models_of(caller_of(context))
         response.model_stats.extend(
-            statistics_to_wire(model, self._router.statistics.of(model.name)) for model in models
+            statistics_to_wire(model.entry, model.counts) for model in models
         )
         return response
 

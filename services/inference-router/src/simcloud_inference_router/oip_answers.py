@@ -36,6 +36,8 @@ from simcloud_inference_router.statistics import CallTrace
 from simcloud_inference_router.targets.errors import bad_answer
 
 FillResponse: TypeAlias = Callable[[OipMessage], None]
+StreamModels: TypeAlias = dict[tuple[str, str], RoutedModel]
+"""Models that a stream has named, by name and version: what they were then, they are to its end."""
 WriteFilled: TypeAlias = Callable[[FillResponse], Awaitable[None]]
 """Sends one of several answers: makes the message, has its ModelInferResponse filled, writes it."""
 
@@ -59,6 +61,7 @@ class Answers:
         model = self._model(request, call)
         trace = CallTrace()
         with self._router.recorded(model, trace):
+            self._router.quotas.charge(call.caller)
             if _by_line(model):
                 raise Unsupported(
                     f"model {model.entry.name} answers several times: use ModelStreamInfer"
@@ -76,6 +79,7 @@ class Answers:
         call: Call,
         response: OipMessage,
         *,
+        models: StreamModels,
         sequences: StreamSequences,
         write: WriteFilled,
     ) -> bool:
@@ -88,6 +92,7 @@ class Answers:
             request: what is asked.
             call: who asks.
             response: filled with the last answer.
+            models: of the stream; what this request names is put there.
             sequences: of the stream.
             write: sends the answers before the last.
 
@@ -98,9 +103,13 @@ class Answers:
         Raises:
             SimcloudError: as ``unary``.
         """
-        model = self._model(request, call)
+        named = (request.model_name, request.model_version)
+        model = models.get(named)
+        if model is None:
+            model = models[named] = self._model(request, call)
         trace = CallTrace()
         with self._router.recorded(model, trace):
+            self._router.quotas.charge(call.caller)
             wire = request_from_wire(model.entry, request)
             on_answer: TakeAnswer | None = None
             if model.entry.decoupled:

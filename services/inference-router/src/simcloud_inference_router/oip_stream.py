@@ -13,7 +13,7 @@ from simcloud.errors import Cancelled, InvalidRequest, SimcloudError
 from simcloud.oip.pool import OipMessage
 from simcloud.oip.service import METHODS, STREAM_METHOD
 from simcloud.oip.tensors import new
-from simcloud_inference_router.oip_answers import Answers, FillResponse
+from simcloud_inference_router.oip_answers import Answers, FillResponse, StreamModels
 from simcloud_inference_router.pipeline import Pipeline
 from simcloud_inference_router.router import Call, Router
 from simcloud_inference_router.sequences import StreamSequences
@@ -56,6 +56,7 @@ class InferStream:
         self._as_status = as_status
         self._send = send
         self._leases: set[ByteLease] = set()
+        self._models: StreamModels = {}
         self._sequences = StreamSequences()
         # A model that answers several times writes beside the answers that wait for their turn,
         # and gRPC takes one message at a time.
@@ -97,6 +98,7 @@ class InferStream:
                 request,
                 self._call,
                 response.infer_response,
+                models=self._models,
                 sequences=self._sequences,
                 write=self._write_filled,
             )

@@ -11,10 +11,9 @@ from typing import TypeAlias
 from simcloud.clock import Clock
 from simcloud.concurrency.budget import ByteBudget
 from simcloud.dataset.frames import FrameRef
-from simcloud.errors import InvalidRequest, NotFound, SimcloudError, Unsupported
+from simcloud.errors import InvalidRequest, SimcloudError, Unsupported
 from simcloud.oip.tensors import Tensor
 from simcloud.rpc.auth import AllowLists
-from simcloud_inference_router.catalog import Catalog
 from simcloud_inference_router.codecs.base import (
     Encoded,
     MalformedAnswer,
@@ -27,10 +26,11 @@ from simcloud_inference_router.codecs.base import (
 from simcloud_inference_router.codecs.raw_image import encode_picture
 from simcloud_inference_router.dispatch import Dispatcher, RoutedModel
 from simcloud_inference_router.pipeline import Drain
-from simcloud_inference_router.routing.door import Door
+from simcloud_inference_router.quotas import Quotas
+from simcloud_inference_router.served import Served
 from simcloud_inference_router.signature import check_inputs, select_outputs
 from simcloud_inference_router.sources import FrameSource
-from simcloud_inference_router.statistics import CallTrace, Statistics
+from simcloud_inference_router.statistics import CallTrace
 from simcloud_inference_router.target_models import check_target_model
 from simcloud_inference_router.targets.base import NEW_SESSION, Invocation, TakePart, TargetAnswer
 from simcloud_inference_router.targets.errors import bad_answer
@@ -129,12 +129,12 @@ class Router:
     """Answers what the servicers ask.
 
     Args:
-        catalog: models.
-        models: the same with their doors, by name.
+        served: models.
         dispatcher: carries requests to targets.
         source: reads frame refs.
         payloads: bytes of pictures in memory, all streams together.
         allow: what callers may name.
+        quotas: how often they may ask.
         stream_window: requests of one stream in flight.
         answer_limit: bytes of an answer that gRPC lets through.
         clock: the process's.
@@ -144,28 +144,32 @@ class Router:
     def __init__(
         self,
         *,
-        catalog: Catalog,
-        models: Mapping[str, RoutedModel],
+        served: Served,
         dispatcher: Dispatcher,
         source: FrameSource,
         payloads: ByteBudget,
         allow: AllowLists,
+        quotas: Quotas,
         stream_window: int,
         answer_limit: int,
         clock: Clock,
         drain: Drain,
     ) -> None:
-        self.catalog = catalog
-        self.models = models
+        self.served = served
         self.payloads = payloads
+        self.quotas = quotas
         self.stream_window = stream_window
         self.answer_limit = answer_limit
         self.clock = clock
         self.drain = drain
-        self.statistics = Statistics(models)
         self._dispatcher = dispatcher
         self._source = source
         self._allow = allow
+
+    @property
+    def models(self) -> Mapping[str, RoutedModel]:
+        """The models that are served now, by name."""
+        return self.served.models
 
     def model_for(self, caller: str, name: str, version: str = "") -> RoutedModel:
         """The model that a caller named.
@@ -175,7 +179,7 @@ class Router:
             NotFound: there is none of that name or version.
             PermissionDenied: it is not for this caller.
         """
-        entry = self.catalog.model(name, version)
+        entry = self.served.catalog.model(name, version)
         self._allow.check_model(caller, name)
         return self.models[entry.name]
 
@@ -183,20 +187,9 @@ class Router:
         """The models that a caller may use, in the order of the catalogue."""
         return [
             self.models[entry.name]
-            for entry in self.catalog.models
+            for entry in self.served.catalog.models
             if self._allow.allows_model(caller, entry.name)
         ]
-
-    def door_of(self, target: str) -> Door:
-        """The door that a target stands behind: its weight and its drains are changed there.
-
-        Raises:
-            NotFound: there is no such target, or it is a shadow, which has no traffic to change.
-        """
-        for model in self.models.values():
-            if any(each.name == target for each in model.roster.targets):
-                return model.door
-        raise NotFound(f"no model has a target {target!r} with traffic of its own", target=target)
 
     def recorded(self, model: RoutedModel, trace: CallTrace) -> Recorded:
         """Counts the block as one request of the model, whatever becomes of it."""
@@ -206,8 +199,7 @@ class Router:
         self, model: RoutedModel, trace: CallTrace, *, total_s: float, reason: str | None
     ) -> None:
         """Counts one finished request; ``reason`` is None when it was answered."""
-        counts = self.statistics.of(model.entry.name)
-        counts.record(trace, total_s=total_s, reason=reason, now_s=self.clock.time())
+        model.counts.record(trace, total_s=total_s, reason=reason, now_s=self.clock.time())
 
     async def infer_tensors(
         self,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from simcloud.rpc.auth import AllowLists, CallerAllowList
 from simcloud.rpc.settings import MIB, ServerSettings
 from simcloud.s3.client import S3Settings
+from simcloud_inference_router.quotas import CallerQuota
 
 NAME = "inference-router"
 
@@ -62,6 +63,12 @@ class RouterSettings(ServerSettings):
 
     catalog: Path
     """Catalogue of models and targets, YAML."""
+    catalog_poll_s: float = Field(default=5.0, ge=0)
+    """Time between two looks at the catalogue's content, seconds; a new one that is valid is served
+    from then on, without a restart. 0: only SIGHUP and operators have it read again."""
+    admins: tuple[str, ...] = ()
+    """Callers that may change weights, drain targets and have the catalogue read again: identities
+    of client certificates. Nobody by default; `anonymous` lets in everyone that has none."""
     processes: int = Field(default=1, ge=1, le=64)
     """Processes that share the port; one uses one core. Connections, not requests, are spread over
     them. Every limit, queue and statistic here is each process's own, and so is its metrics port:
@@ -97,6 +104,10 @@ class RouterSettings(ServerSettings):
     """Models that callers may use; `*` for all."""
     allowed_callers: tuple[CallerAllowList, ...] = ()
     """Callers with lists of their own in place of these two; JSON."""
+
+    quotas: tuple[CallerQuota, ...] = ()
+    """How often callers may ask, requests and frames of all models together; JSON. More are
+    RESOURCE_EXHAUSTED before anything is done for them. None by default."""
 
     @property
     def answer_limit(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from simcloud.telemetry.names import DURATION_BUCKETS_S
@@ -156,18 +155,3 @@ class ModelCounts:
         batch.encode.add(trace.encode_s)
         batch.target.add(trace.target_s)
         batch.decode.add(trace.decode_s)
-
-
-class Statistics:
-    """Counts of every model of the catalogue.
-
-    Args:
-        models: names.
-    """
-
-    def __init__(self, models: Iterable[str]) -> None:
-        self._counts = {name: ModelCounts() for name in models}
-
-    def of(self, model: str) -> ModelCounts:
-        """Counts of one model; KeyError when it is not in the catalogue."""
-        return self._counts[model]

@@ -52,7 +52,8 @@ def end_with_parent() -> None:
 def supervise(settings: ServerSettings, count: int) -> int:
     """Runs ``count`` processes of this process's own command line until they are told to stop.
 
-    SIGTERM and SIGINT are passed on, so that each drains. One that dies takes the others with it,
+    SIGTERM and SIGINT are passed on, so that each drains, and so is SIGHUP, by which a service
+    reads again what it reads again. One that dies takes the others with it,
     drained: whoever runs us starts all anew. ``settings.port_file`` is written when all listen:
     the shared port, and each process's own pid and metrics port.
 
@@ -127,16 +128,20 @@ def _port_held(listen: str) -> Iterator[str]:
 
 @contextmanager
 def _signals_passed_on(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Passes SIGTERM and SIGINT on within the block; those that came so far."""
+    """Passes signals on within the block; those that came so far and ask for an end."""
     asked: list[int] = []
 
-    def stop(received: int, _frame: object) -> None:
+    def stop(received: int, frame: object) -> None:
         asked.append(received)
+        pass_on(received, frame)
+
+    def pass_on(received: int, _frame: object) -> None:
         for child in children:
             if child.poll() is None:
                 child.send_signal(received)
 
     before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, pass_on)
     try:
         yield asked
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from simcloud.clock import Clock
 from simcloud.errors import DeadlineExceeded, InvalidRequest, NotReady, Overloaded
@@ -10,6 +11,7 @@ from simcloud_inference_router.model_options import ColdStartOptions
 from simcloud_inference_router.routing.fair_queue import FairQueue, Ticket, level_of
 from simcloud_inference_router.routing.roster import Grant, Roster
 from simcloud_inference_router.routing.routed_target import RoutedTarget, TargetSnapshot
+from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.base import Failure, TargetAnswer
 
 QUEUE_FULL_RETRY_S = 0.5
@@ -200,8 +202,27 @@ class Door:
         target.drained = False
         self._changed(target)
 
-    def _changed(self, target: RoutedTarget) -> None:
-        target.refresh()
+    def adopt(self, entries: Sequence[TargetEntry]) -> None:
+        """Takes over a new catalogue's entries of the targets, which differ in their weights alone.
+
+        What was set by hand for a target holds as long as its entry stays the same.
+
+        Args:
+            entries: those of all the targets, and others.
+        """
+        new = {each.name: each for each in entries}
+        changed = [each for each in self.roster.targets if new[each.name] != each.entry]
+        for target in changed:
+            target.entry = new[target.name]
+            target.weight = target.entry.weight
+            target.drained = False
+        if changed:
+            self._changed(*changed)
+
+    def _changed(self, *targets: RoutedTarget) -> None:
+        # All before anyone is looked at: traffic that goes from one to another is never nowhere.
+        for target in targets:
+            target.refresh()
         for mask in self._queue.masks():
             if not self.roster.takes(mask):
                 while (waiter := self._pop(mask)) is not None:

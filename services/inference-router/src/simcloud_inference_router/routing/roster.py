@@ -62,7 +62,7 @@ class Roster:
         self._outlier = options.outlier
         self._cold_start = options.cold_start
         self._tiers = tiers_of(self.targets)
-        self.shut = 0
+        self.shut = sum(each.state is not State.OPEN for each in self.targets)
         """Targets that are not open."""
         self.ordinary = sum(each.bit for each in self.targets if each.role == "ordinary")
         """Mask of the targets that any request may go to."""

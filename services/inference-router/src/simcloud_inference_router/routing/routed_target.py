@@ -136,6 +136,24 @@ class RoutedTarget:
         """Whether it answered lately."""
         return self.state is State.OPEN and not self.health.unwell
 
+    def inherit(self, before: RoutedTarget) -> None:
+        """Takes over what is known about the same place from another door's target.
+
+        Its limit, average time and counts are then both doors' own; a weight or a drain that was
+        set by hand goes with an entry that has stayed the same. An ejection goes on, with a clean
+        record after it.
+        """
+        self.target = before.target
+        self.limit = before.limit
+        self.latency = before.latency
+        self.counts = before.counts
+        if self.entry == before.entry:
+            self.weight = before.weight
+            self.drained = before.drained
+        if before.state is State.EJECTED:
+            self.state = before.state
+            self.shut_until = before.shut_until
+
     def place(self, index: int) -> None:
         """Takes its bits: two of its own among those of the model's targets."""
         self.bit = 1 << 2 * index

@@ -15,12 +15,14 @@ SESSIONS_FULL_RETRY_S = 5.0
 
 
 class _Session:
-    __slots__ = ("ejections", "target", "used_at")
+    __slots__ = ("ejections", "gone", "target", "used_at")
 
     def __init__(self, target: RoutedTarget, now: float) -> None:
         self.target = target
         self.used_at = now
         self.ejections = target.counts.ejections
+        self.gone = False
+        """Whether the target is in the catalogue no more."""
 
 
 class Sessions:
@@ -72,6 +74,8 @@ class Sessions:
             elsewhere = session_id not in {"", NEW_SESSION}
             session = self._begin(name, mask, now, elsewhere=elsewhere)
         target = session.target
+        if session.gone:
+            raise _ended(key, target, "is no longer in the catalogue as it was")
         if target.counts.ejections > session.ejections:
             raise _ended(key, target, "was taken out of the traffic after failures")
         if not target.bit & mask:
@@ -79,6 +83,22 @@ class Sessions:
         session.used_at = now
         self._sessions.move_to_end(name)
         return target
+
+    def inherit(self, before: Sessions) -> None:
+        """Takes over the sessions of the model as it was before.
+
+        One whose target is not among the model's any more, or is another place under the same name,
+        has ended, and its next request is told so.
+        """
+        known = {each.name: each for each in self._roster.targets}
+        for name, session in before._sessions.items():
+            target = known.get(session.target.name)
+            same = target is not None and target.target is session.target.target
+            taken = self._sessions[name] = _Session(
+                target if target is not None and same else session.target, session.used_at
+            )
+            taken.ejections = session.ejections
+            taken.gone = session.gone or not same
 
     def end(self, caller: str, key: str) -> None:
         """Forgets a session."""
