@@ -281,7 +281,7 @@ class ShardUpload:
                 await self._receive(call)
             await self._half_close(call)
         except grpc.aio.AioRpcError as error:
-            raise self._classified(error) from error
+            raise await self._cause_of(call, error) from error
         except asyncio.InvalidStateError as error:
             # grpc.aio: writing to a call that has ended; its status says why.
             raise await self._status_of(call) from error
@@ -295,6 +295,14 @@ class ShardUpload:
             async with asyncio.timeout(_GOODBYE_S):
                 await call.done_writing()
                 await call.read()
+
+    async def _cause_of(self, call: _Call, error: grpc.aio.AioRpcError) -> Exception:
+        if error.code() is grpc.StatusCode.INTERNAL:
+            # A write that met the end of the call: the call's own status says why it ended.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE_S):
+                    return await self._status_of(call)
+        return self._classified(error)
 
     async def _status_of(self, call: _Call) -> Exception:
         if await call.code() is grpc.StatusCode.OK:

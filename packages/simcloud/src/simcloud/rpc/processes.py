@@ -39,7 +39,7 @@ _STOP_S: Final = 10.0
 
 
 def end_with_parent() -> None:
-    """Has this process drained when its supervisor dies; nothing for others."""
+    """Has this process told to stop when its supervisor dies; nothing for others."""
     parent = os.environ.get(PARENT)
     if parent is None or not sys.platform.startswith("linux"):
         return
