@@ -8,13 +8,10 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
-from simcloud_cli.context import ENV_PREFIX, Context
-from simcloud_generator.settings import GeneratorSettings
-from simcloud_inference_router.settings import RouterSettings
+from simcloud_cli.context import ENV_PREFIX
 from simcloud_model_container.settings import read_settings
-from simcloud_uploader.settings import UploaderSettings
+from support.setting_names import SERVICES, VARIABLES, drain_s, prefix_of
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILES = {
@@ -24,11 +21,6 @@ DOCKERFILES = {
     "model-container": "model-container/Dockerfile",
     "cli": "packages/simcloud-cli/Dockerfile",
     "s3": "deploy/images/s3.Dockerfile",
-}
-SETTINGS: dict[str, type[BaseModel]] = {
-    "generator": GeneratorSettings,
-    "uploader": UploaderSettings,
-    "inference-router": RouterSettings,
 }
 GRPC_PORTS = {"generator": 50051, "uploader": 50052, "inference-router": 50053}
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)(:-[^}]*)?\}")
@@ -116,36 +108,22 @@ def test_every_variable_has_its_value_in_the_env_file() -> None:
     assert {name for name, default in used if not default} <= known
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", SERVICES)
 def test_every_variable_of_a_service_is_a_setting_of_it(name: str) -> None:
-    prefix = f"SIMCLOUD_{name.replace('-', '_').upper()}_"
     named = {**environment_of(dockerfile(name)), **service(name)["environment"]}
     ours = [variable for variable in named if variable.startswith("SIMCLOUD_")]
     assert ours
-    for variable in ours:
-        assert variable.startswith(prefix)
-        assert_field(SETTINGS[name], variable.removeprefix(prefix).lower().split("__"))
-
-
-def assert_field(model: type[BaseModel], path: list[str]) -> None:
-    head, *rest = path
-    assert head in model.model_fields, f"{model.__name__} has no setting {head}"
-    if rest:
-        inner = model.model_fields[head].annotation
-        assert isinstance(inner, type)
-        assert issubclass(inner, BaseModel)
-        assert_field(inner, rest)
+    assert set(ours) <= VARIABLES[prefix_of(name)]
 
 
 def test_every_variable_of_the_model_container_is_a_setting_of_it() -> None:
     read_settings(dict.fromkeys(service("model-container")["environment"], "x"))
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", SERVICES)
 def test_a_service_has_longer_to_stop_than_it_drains(name: str) -> None:
-    drains = SETTINGS[name].model_fields["drain_s"].default
     grace = int(service(name)["stop_grace_period"].removesuffix("s"))
-    assert grace > drains
+    assert grace > drain_s(name)
 
 
 def test_the_command_finds_the_services_where_they_listen() -> None:
@@ -153,9 +131,8 @@ def test_the_command_finds_the_services_where_they_listen() -> None:
     for name, port in GRPC_PORTS.items():
         field = name.removeprefix("inference-").upper()
         assert environment[f"SIMCLOUD_CONTEXT_{field}"] == f"{name}:{port}"
-    for variable in environment:
-        if variable.startswith(ENV_PREFIX):
-            assert_field(Context, variable.removeprefix(ENV_PREFIX).lower().split("__"))
+    named = {variable for variable in environment if variable.startswith(ENV_PREFIX)}
+    assert named <= VARIABLES[ENV_PREFIX]
 
 
 def test_prometheus_asks_every_service_where_it_listens() -> None:

@@ -13,13 +13,9 @@ from typing import Any, cast
 import kubernetes_validate
 import pytest
 import yaml
-from pydantic import BaseModel
 
-from simcloud_cli.context import ENV_PREFIX, Context
 from simcloud_cli.exit_codes import ExitCode
-from simcloud_generator.settings import GeneratorSettings
-from simcloud_inference_router.settings import RouterSettings
-from simcloud_uploader.settings import UploaderSettings
+from support.setting_names import ALL_VARIABLES, SERVICES, drain_s
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "deploy" / "k8s"
@@ -38,12 +34,6 @@ VERSIONS = ("1.31", "1.34")
 CUSTOM = {"PodMonitor", "NodePool", "EC2NodeClass", "Certificate", "Issuer"}
 """Kinds of other projects, whose schemas Kubernetes doesn't have."""
 
-SETTINGS: dict[str, type[BaseModel]] = {
-    "SIMCLOUD_UPLOADER_": UploaderSettings,
-    "SIMCLOUD_INFERENCE_ROUTER_": RouterSettings,
-    "SIMCLOUD_GENERATOR_": GeneratorSettings,
-    ENV_PREFIX: Context,
-}
 OURS = {
     "simcloud-generator": "services/generator/Dockerfile",
     "simcloud-uploader": "services/uploader/Dockerfile",
@@ -194,16 +184,7 @@ def test_every_variable_is_a_setting(combination: str) -> None:
     for _, pod in pods(combination):
         for container in containers(pod):
             names |= {each["name"] for each in container.get("env", [])}
-    for name in names:
-        if not name.startswith("SIMCLOUD_"):
-            continue
-        prefix = next(prefix for prefix in SETTINGS if name.startswith(prefix))
-        model: Any = SETTINGS[prefix]
-        for part in name.removeprefix(prefix).lower().split("__"):
-            assert part in model.model_fields, name
-            annotation = model.model_fields[part].annotation
-            inner = [each for each in getattr(annotation, "__args__", ()) if each is not type(None)]
-            model = inner[0] if inner else annotation
+    assert {name for name in names if name.startswith("SIMCLOUD_")} <= ALL_VARIABLES
 
 
 @pytest.mark.parametrize("combination", ["overlays/kind", "overlays/eks", "tests/eks-mtls"])
@@ -221,10 +202,8 @@ def test_services_are_probed_and_have_longer_to_stop_than_they_drain(combination
             if kind == "grpc":
                 numbers = {port["containerPort"] for port in container["ports"]}
                 assert container[probe]["grpc"]["port"] in numbers
-        if name in {"uploader", "inference-router", "generator"}:
-            model = SETTINGS[f"SIMCLOUD_{name.replace('-', '_').upper()}_"]
-            drains = model.model_fields["drain_s"].default
-            assert pod["terminationGracePeriodSeconds"] > drains + 5
+        if name in SERVICES:
+            assert pod["terminationGracePeriodSeconds"] > drain_s(name) + 5
 
 
 @pytest.mark.parametrize("combination", ["run-job", "overlays/kind-run"])

@@ -12,13 +12,9 @@ from typing import Any
 import botocore.session
 import pytest
 import yaml
-from pydantic import BaseModel
 
-from simcloud_cli.context import ENV_PREFIX, Context
-from simcloud_generator.settings import GeneratorSettings
-from simcloud_inference_router.settings import RouterSettings
 from simcloud_inference_router.target_entry import TargetEntry
-from simcloud_uploader.settings import UploaderSettings
+from support.setting_names import ALL_VARIABLES
 from support.terraform_plan import (
     ACCOUNT,
     BUCKET,
@@ -30,13 +26,6 @@ from support.terraform_plan import (
     Plan,
     Workspace,
 )
-
-SETTINGS: dict[str, type[BaseModel]] = {
-    "SIMCLOUD_UPLOADER_": UploaderSettings,
-    "SIMCLOUD_INFERENCE_ROUTER_": RouterSettings,
-    "SIMCLOUD_GENERATOR_": GeneratorSettings,
-    ENV_PREFIX: Context,
-}
 
 
 def test_what_is_made_without_asking_costs_nothing_to_have(defaults: Plan) -> None:
@@ -287,12 +276,7 @@ def test_outputs_are_settings_of_the_code(terraform: Workspace, name: str) -> No
     variables = dict(outputs["cli_environment"])
     for service in outputs["service_environment"].values():
         variables |= service
-    for variable in variables:
-        prefix = next(prefix for prefix in SETTINGS if variable.startswith(prefix))
-        model: Any = SETTINGS[prefix]
-        for part in variable.removeprefix(prefix).lower().split("__"):
-            assert part in model.model_fields, variable
-            model = model.model_fields[part].annotation
+    assert variables.keys() <= ALL_VARIABLES
     targets = {
         key: TargetEntry.model_validate(each) for key, each in outputs["router_targets"].items()
     }

@@ -20,6 +20,7 @@ from simcloud.errors import DeadlineExceeded, NotReady, TargetError
 from simcloud_inference_router.targets.base import Failure
 from simcloud_inference_router.targets.http_pool import HttpAnswer, HttpPool, open_pool
 from support.eventually import eventually
+from support.http_site import http_site
 
 HELLO = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
 
@@ -155,13 +156,8 @@ async def test_a_real_server_is_understood_chunks_and_all(pool: HttpPool) -> Non
             await response.write(body[start : start + 999])
         return response
 
-    app = web.Application()
-    app.router.add_post("/{path:.*}", invocations)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = URL(f"http://127.0.0.1:{runner.addresses[0][1]}/invocations")
+    async with http_site(invocations) as site:
+        url = URL(f"{site}/invocations")
         body = bytes(range(256)) * 300
         for _ in range(2):
             answer = await ask(pool, url, body=body)
@@ -169,8 +165,6 @@ async def test_a_real_server_is_understood_chunks_and_all(pool: HttpPool) -> Non
             assert (answer.status, answer.body) == (202, body)
             assert answer.headers["x-size"] == "76800"
         assert pool.connections == 1
-    finally:
-        await runner.cleanup()
 
 
 async def test_an_answer_that_ends_with_its_connection_is_read_to_the_end(pool: HttpPool) -> None:

@@ -24,6 +24,7 @@ from simcloud.s3.client import S3Settings
 from simcloud_inference_router.targets.base import Failure
 from simcloud_inference_router.targets.http_pool import open_pool
 from support.eventually import eventually
+from support.http_site import http_site
 from support.router import RunningRouter, model, running_router, settings_for, write_catalog
 from support.scripted_endpoint import (
     Invocation,
@@ -288,16 +289,11 @@ async def test_callers_hear_only_of_models_they_may_use(
 
 @asynccontextmanager
 async def _http(answer: Callable[[web.BaseRequest], web.Response]) -> AsyncIterator[str]:
-    async def handle(request: web.BaseRequest) -> web.Response:
+    async def handle(request: web.Request) -> web.Response:
         return answer(request)
 
-    runner = web.ServerRunner(web.Server(handle))
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with http_site(handle) as url:
+        yield url
 
 
 async def test_the_buckets_owner_of_the_settings_goes_with_every_read(

@@ -243,21 +243,27 @@ async def test_a_callers_deadline_ends_its_stream_and_frees_shard_and_memory(
 async def test_s3_that_slows_down_gets_half_the_parts_at_once_and_more_again_as_it_takes_them(
     s3_server: S3Server, location: RunLocation
 ) -> None:
-    slow = Fault("upload_part", times=2)
-    busy = Fault("upload_part", FaultKind.GATE, times=100)
+    held = Fault("upload_part", FaultKind.GATE, times=3)
+    slow = Fault("upload_part")
+    later = Fault("upload_part", FaultKind.GATE, times=100)
     before = metrics.value_of(PART_RETRIES, {"reason": "S3_SLOW_DOWN"})
-    async with running_proxy(s3_server.settings, plan=plan_of(slow, busy)) as proxy:
+    async with running_proxy(s3_server.settings, plan=plan_of(held, slow, later)) as proxy:
         settings = small_settings(proxy.settings, upload_concurrency=4)
         async with uploader_client(settings) as (client, _):
             await client.create_run(location, spec=SPEC, plan=SHARDS)
             async with asyncio.TaskGroup() as tasks:
                 for shard in SHARDS.shards():
                     tasks.create_task(send_shard(client, location, shard, make=small))
-                # Of four parts at once two were told to come later; the two others are taken in.
-                await eventually(lambda: busy.hits == 2 and metrics.value_of(UPLOAD_LIMIT) == 2)
-                assert metrics.value_of(PART_RETRIES, {"reason": "S3_SLOW_DOWN"}) == before + 2
-                busy.gate.set()
-            assert metrics.value_of(UPLOAD_LIMIT) > 2
+                # Three of four are on their way when the fourth is told to come later.
+                await eventually(lambda: metrics.value_of(UPLOAD_LIMIT) == 2)
+                assert (held.hits, slow.hits, later.hits) == (3, 1, 0)
+                held.gate.set()
+                # Two at once, and by the three that were taken in a third.
+                await eventually(lambda: later.hits == 3)
+                assert metrics.value_of(UPLOAD_LIMIT) == 3
+                assert metrics.value_of(PART_RETRIES, {"reason": "S3_SLOW_DOWN"}) == before + 1
+                later.gate.set()
+            assert metrics.value_of(UPLOAD_LIMIT) > 3
 
 
 async def test_streams_that_wait_are_served_in_their_order(

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.objects import ObjectStore
+from support.http_site import http_site
 from support.scripted_endpoint import Invocation
 
 
@@ -89,19 +90,7 @@ class AsyncEndpoint:
 async def async_endpoint(store: ObjectStore, bucket: str) -> AsyncIterator[AsyncEndpoint]:
     """An endpoint that listens within the block."""
     endpoint = AsyncEndpoint(store, bucket)
-    app = web.Application(client_max_size=64 << 20)
-    app.router.add_post("/{path:.*}", endpoint.answer)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        assert site._server is not None
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        endpoint.url = f"http://127.0.0.1:{port}"
-        async with asyncio.TaskGroup() as tasks:
-            endpoint._tasks = tasks
-            yield endpoint
-            endpoint.hold.set()
-    finally:
-        await runner.cleanup()
+    async with http_site(endpoint.answer) as endpoint.url, asyncio.TaskGroup() as tasks:
+        endpoint._tasks = tasks
+        yield endpoint
+        endpoint.hold.set()

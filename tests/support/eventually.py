@@ -15,18 +15,18 @@ _STEP_S = 0.01
 
 @overload
 async def eventually(
-    condition: Callable[[], Awaitable[T]], *, within_s: float = 10.0, what: str = ""
+    condition: Callable[[], Awaitable[T]], *, within_s: float = 30.0, what: str = ""
 ) -> T: ...
 
 
 @overload
 async def eventually(
-    condition: Callable[[], T], *, within_s: float = 10.0, what: str = ""
+    condition: Callable[[], T], *, within_s: float = 30.0, what: str = ""
 ) -> T: ...
 
 
 async def eventually(
-    condition: Callable[[], object], *, within_s: float = 10.0, what: str = ""
+    condition: Callable[[], object], *, within_s: float = 30.0, what: str = ""
 ) -> object:
     """Asks again and again until the answer is true; returns it.
 
@@ -55,6 +55,6 @@ async def eventually(
         await asyncio.sleep(_STEP_S)
 
 
-def eventually_sync(condition: Callable[[], T], *, within_s: float = 10.0, what: str = "") -> T:
+def eventually_sync(condition: Callable[[], T], *, within_s: float = 30.0, what: str = "") -> T:
     """``eventually`` for tests without an event loop."""
     return asyncio.run(eventually(condition, within_s=within_s, what=what))

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from support.http_site import http_site
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -90,17 +92,5 @@ class ScriptedEndpoint:
 async def scripted_endpoint() -> AsyncIterator[ScriptedEndpoint]:
     """An endpoint that listens within the block."""
     endpoint = ScriptedEndpoint()
-    app = web.Application(client_max_size=64 << 20)
-    app.router.add_post("/{path:.*}", endpoint.answer)
-    # handler_cancellation: the handler learns that its client has gone.
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        assert site._server is not None
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        endpoint.url = f"http://127.0.0.1:{port}"
+    async with http_site(endpoint.answer) as endpoint.url:
         yield endpoint
-    finally:
-        await runner.cleanup()

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from aiohttp import web
 
 from simcloud_inference_router.targets.event_stream import Event, encode_event
+from support.http_site import http_site
 from support.scripted_endpoint import Invocation
 
 Body: TypeAlias = Callable[[Invocation], AsyncIterator[bytes]]
@@ -75,16 +76,5 @@ class StreamingEndpoint:
 async def streaming_endpoint() -> AsyncIterator[StreamingEndpoint]:
     """An endpoint that listens within the block."""
     endpoint = StreamingEndpoint()
-    app = web.Application(client_max_size=64 << 20)
-    app.router.add_post("/{path:.*}", endpoint.answer)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        assert site._server is not None
-        port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        endpoint.url = f"http://127.0.0.1:{port}"
+    async with http_site(endpoint.answer) as endpoint.url:
         yield endpoint
-    finally:
-        await runner.cleanup()
