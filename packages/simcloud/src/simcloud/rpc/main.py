@@ -10,7 +10,7 @@ from typing import TypeVar
 from simcloud import failpoints
 from simcloud.concurrency import leaves
 from simcloud.errors import SimcloudError
-from simcloud.rpc.processes import end_with_parent, supervise
+from simcloud.rpc.processes import end_with_supervisor, supervise
 from simcloud.rpc.settings import ServerSettings
 from simcloud.settings import SettingsError, load_settings
 from simcloud.telemetry import logging, tracing
@@ -68,7 +68,7 @@ def run(
         return 2
     if (count := processes(loaded)) > 1:
         return _supervise(loaded, count)
-    end_with_parent()
+    end_with_supervisor()
     return _run(main(loaded), name)
 
 

@@ -8,7 +8,6 @@ Limits, statistics and metrics are each process's own.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -16,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,25 +28,31 @@ from simcloud.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
-PARENT: Final = "SIMCLOUD_SUPERVISOR_PID"
-"""Variable by which a process knows that it is one of several, and whose."""
+_SUPERVISED: Final = "SIMCLOUD_SUPERVISOR_FD"
+"""Variable by which a process knows that it is one of several: a pipe that its supervisor holds."""
 
-_PR_SET_PDEATHSIG: Final = 1
 _READY_S: Final = 120.0
 _STEP_S: Final = 0.05
 # What a process needs beside its drain to stop.
 _STOP_S: Final = 10.0
 
 
-def end_with_parent() -> None:
-    """Has this process told to stop when its supervisor dies; nothing for others."""
-    parent = os.environ.get(PARENT)
-    if parent is None or not sys.platform.startswith("linux"):
+def end_with_supervisor() -> None:
+    """Has this process told to stop, and so to drain, when its supervisor dies; else nothing.
+
+    By the end of a pipe that the supervisor alone holds open. Linux's own signal of a parent's
+    death comes once more for each thread that the parent had, and a second one means at once.
+    """
+    held = os.environ.pop(_SUPERVISED, None)
+    if held is None:
         return
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != int(parent):
-        # It died before we asked.
+    os.set_inheritable(int(held), False)
+
+    def wait() -> None:
+        os.read(int(held), 1)
         os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="supervisor", daemon=True).start()
 
 
 def supervise(settings: ServerSettings, count: int) -> int:
@@ -72,9 +78,10 @@ def supervise(settings: ServerSettings, count: int) -> int:
         listen = stack.enter_context(_port_held(settings.listen))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simcloud-")))
         children: list[subprocess.Popen[bytes]] = []
+        alive = stack.enter_context(_pipe())
         asked = stack.enter_context(_signals_passed_on(children))
         for number in range(count):
-            children.append(_started(settings, listen, folder, number))
+            children.append(_started(settings, listen, folder, number, alive))
         stack.callback(_end, children)
         if _wait_until_ready(children, folder, asked):
             _write_ports(settings.port_file, children, folder)
@@ -91,7 +98,7 @@ def supervise(settings: ServerSettings, count: int) -> int:
 
 
 def _started(
-    settings: ServerSettings, listen: str, folder: Path, number: int
+    settings: ServerSettings, listen: str, folder: Path, number: int, alive: int
 ) -> subprocess.Popen[bytes]:
     flags = ["--processes", "1", "--listen", listen, "--reuse-port", "true"]
     flags += ["--port-file", str(_port_file(folder, number))]
@@ -101,10 +108,22 @@ def _started(
     # A session of its own: a terminal's Ctrl-C reaches it through us alone, once and not twice.
     return subprocess.Popen(
         [sys.executable, *sys.orig_argv[1:], *flags],
-        env={**os.environ, PARENT: str(os.getpid())},
+        env={**os.environ, _SUPERVISED: str(alive)},
+        pass_fds=(alive,),
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
+
+
+@contextmanager
+def _pipe() -> Iterator[int]:
+    """The reading end of a pipe whose other end closes with the block, or with this process."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        os.close(writing)
 
 
 def _port_file(folder: Path, number: int) -> Path:
