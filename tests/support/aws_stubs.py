@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import boto3
@@ -37,15 +38,20 @@ class PaperAws:
         self._stubbers: dict[str, Stubber] = {}
         self.places: list[AwsPlace] = []
         """What each client was asked for with."""
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+        """Service, operation and parameters of each request, in the order of sending."""
 
     def answers(
         self,
         service: str,
         operation: str,
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, Any] | None,
         answer: Mapping[str, Any] | None = None,
     ) -> None:
-        """The service's next request has these parameters, ``ANY`` for any value; this answers."""
+        """The service's next request has these parameters, ``ANY`` for any value; this answers.
+
+        None: it has any parameters that the service's model takes.
+        """
         self._stubber(service).add_response(xform_name(operation), dict(answer or {}), parameters)
 
     def refuses(
@@ -80,13 +86,24 @@ class PaperAws:
 
     def _stubber(self, service: str) -> Stubber:
         if service not in self._stubbers:
-            client = boto3.session.Session(
-                aws_access_key_id="paper", aws_secret_access_key="paper", region_name=REGION
-            ).client(service)
+            client = _session().client(service)
+
+            def note(params: dict[str, Any], model: Any, **_: object) -> None:
+                self.sent.append((service, model.name, params))
+
+            client.meta.events.register("provide-client-params.*.*", note)
             self._clients[service] = client
             self._stubbers[service] = Stubber(client)
             self._stubbers[service].activate()
         return self._stubbers[service]
+
+
+@cache
+def _session() -> Any:
+    """One for all tests: reading SageMaker's model takes a good part of a second."""
+    return boto3.session.Session(
+        aws_access_key_id="paper", aws_secret_access_key="paper", region_name=REGION
+    )
 
 
 @contextmanager

@@ -33,6 +33,8 @@ COMMANDS = [
     ["router", "undrain"],
     ["router", "weight"],
     ["router", "reload"],
+    ["endpoint", "package"],
+    ["endpoint", "deploy"],
     ["context", "list"],
     ["context", "show"],
     ["context", "use"],
