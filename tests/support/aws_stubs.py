@@ -34,7 +34,6 @@ class PaperAws:
     """What is asked of AWS in a test: queued requests with their answers, service by service."""
 
     def __init__(self) -> None:
-        self._clients: dict[str, BaseClient] = {}
         self._stubbers: dict[str, Stubber] = {}
         self.places: list[AwsPlace] = []
         """What each client was asked for with."""
@@ -77,33 +76,43 @@ class PaperAws:
         """Stands where ``simcloud_cli.endpoints.aws.make_client`` does."""
         self.places.append(place)
         self._stubber(service)
-        return self._clients[service]
+        return _client(service)
 
     def assert_all_asked(self) -> None:
         """Fails when something was queued that nobody asked for."""
         for stubber in self._stubbers.values():
             stubber.assert_no_pending_responses()
 
+    def end(self) -> None:
+        """Takes the stubs off the clients, which tests share."""
+        for service, stubber in self._stubbers.items():
+            stubber.deactivate()
+            _client(service).meta.events.unregister(_EVERY_CALL, self._note)
+
     def _stubber(self, service: str) -> Stubber:
         if service not in self._stubbers:
-            client = _session().client(service)
-
-            def note(params: dict[str, Any], model: Any, **_: object) -> None:
-                self.sent.append((service, model.name, params))
-
-            client.meta.events.register("provide-client-params.*.*", note)
-            self._clients[service] = client
+            client = _client(service)
+            client.meta.events.register(_EVERY_CALL, self._note)
             self._stubbers[service] = Stubber(client)
             self._stubbers[service].activate()
         return self._stubbers[service]
 
+    def _note(self, params: dict[str, Any], model: Any, **_: object) -> None:
+        service = model.service_model.service_name
+        self.sent.append((service, model.name, params))
+
+
+_EVERY_CALL = "provide-client-params.*.*"
+
 
 @cache
-def _session() -> Any:
-    """One for all tests: reading SageMaker's model takes a good part of a second."""
-    return boto3.session.Session(
+def _client(service: str) -> BaseClient:
+    """One for all tests of a process: SageMaker's takes a good part of a second."""
+    session = boto3.session.Session(
         aws_access_key_id="paper", aws_secret_access_key="paper", region_name=REGION
     )
+    client: BaseClient = session.client(service)
+    return client
 
 
 @contextmanager
@@ -111,5 +120,8 @@ def paper_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
     """AWS on paper for the CLI in this process; at the end all that was queued was asked."""
     aws = PaperAws()
     monkeypatch.setattr("simcloud_cli.endpoints.aws.make_client", aws.client)
-    yield aws
-    aws.assert_all_asked()
+    try:
+        yield aws
+        aws.assert_all_asked()
+    finally:
+        aws.end()
