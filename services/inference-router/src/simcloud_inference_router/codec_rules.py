@@ -92,8 +92,8 @@ def batching_problems(model: ModelEntry) -> Iterator[str]:
     most = options.max_batch_size or model.max_batch_size
     if max(most, *options.preferred_batch_size, 0) > min(most, model.max_batch_size):
         yield (
-            "dynamic_batching: preferred_batch_size is at most max_batch_size, and that at most the "
-            f"model's {model.max_batch_size}"
+            "dynamic_batching: preferred_batch_size is at most max_batch_size, and that at most "
+            f"the model's {model.max_batch_size}"
         )
 
 

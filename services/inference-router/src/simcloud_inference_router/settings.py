@@ -10,6 +10,7 @@ from simcloud.rpc.auth import AllowLists, CallerAllowList
 from simcloud.rpc.settings import MIB, ServerSettings
 from simcloud.s3.client import S3Settings
 from simcloud_inference_router.quotas import CallerQuota
+from simcloud_inference_router.refs.settings import RefSettings
 
 NAME = "inference-router"
 
@@ -97,6 +98,8 @@ class RouterSettings(ServerSettings):
     read from S3. While it is full, no stream is read on."""
     s3: S3Settings = S3Settings()
     """Where frame refs are read from."""
+    refs: RefSettings = RefSettings()
+    """How they are read: what at once, and what is kept."""
     allowed_buckets: tuple[str, ...] = ()
     """Buckets whose frame refs are read: `bucket`, `bucket/prefix`, or `*` for all; none by
     default, since the router's own role would read them."""
