@@ -13,6 +13,7 @@ from simcloud.s3.client import open_client
 from simcloud_inference_router.background import open_background
 from simcloud_inference_router.build_model import ModelBuilder
 from simcloud_inference_router.catalog import Catalog
+from simcloud_inference_router.discovery.merging import merge
 from simcloud_inference_router.dispatch import Dispatcher
 from simcloud_inference_router.metrics import RefCollector, RouterCollector, exported
 from simcloud_inference_router.pipeline import Drain
@@ -36,7 +37,7 @@ async def open_router(
 
     Args:
         settings: of the process.
-        catalog: models.
+        catalog: models; those without targets are served when some are found.
         clock: the process's.
         random: of jitter and draws; one of its own by default.
     """
@@ -64,7 +65,7 @@ async def open_router(
             expected_bucket_owner=settings.s3.expected_bucket_owner,
         )
         router = Router(
-            served=Served(catalog, build=builder.build),
+            served=Served(merge(catalog).catalog, build=builder.build),
             dispatcher=Dispatcher(
                 clock=clock, backoff=backoff, random=random, background=background
             ),

@@ -79,6 +79,9 @@ class RouterSettings(ServerSettings):
     sagemaker_endpoint_url: str = Field(default="", pattern=r"^(https?://[^/?#\s]+/?)?$")
     """Where every target of a kind `sagemaker…` is asked, in place of its region's runtime; for
     private endpoints and for model containers that speak the runtime's protocol."""
+    discovery_endpoint_url: str = Field(default="", pattern=r"^(https?://[^/?#\s]+/?)?$")
+    """Where the catalogue's `discovery` asks for tags and endpoints, in place of the region's
+    tagging API and SageMaker."""
     sagemaker: SageMakerSettings = SageMakerSettings()
     """Who asks the endpoints."""
     limiter: LimiterSettings = LimiterSettings()
