@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
+from simcloud.report.costs import prices
 from simcloud_cli.endpoints.deployment import Deployment
 
 HOURS_A_MONTH: Final = 730
 PRICED_REGION: Final = "us-east-1"
-# A public repository's capture of AWS's price list, 2026-08-17: real-time hosting, US dollars an
-# hour. docs/deploy/aws.md, "What it costs".
-PRICES_USD: Final[Mapping[str, float]] = {
-    "ml.g4dn.xlarge": 0.7364,
-    "ml.g5.xlarge": 1.408,
-    "ml.g5.2xlarge": 1.515,
-    "ml.g6e.xlarge": 2.61,
-    "ml.g6e.2xlarge": 2.80,
-    "ml.g6e.4xlarge": 3.76,
-    "ml.g6e.12xlarge": 13.12,
-}
+"""Region of the library's price table."""
+
+
+def usd_an_hour(instance_type: str) -> float | None:
+    """What an instance of an endpoint costs, in ``us-east-1``; None: it is not known here."""
+    price = prices().get(instance_type)
+    return price.usd_per_hour if price is not None else None
 
 
 def billing_line(d: Deployment, *, region: str) -> str:
@@ -38,7 +34,7 @@ def billing_line(d: Deployment, *, region: str) -> str:
 
 
 def _an_hour(d: Deployment, region: str, count: int) -> str:
-    price = PRICES_USD.get(d.instance_type)
+    price = usd_an_hour(d.instance_type)
     if price is None:
         return "; its price is not known here: aws.amazon.com/sagemaker/pricing"
     hour = price * count

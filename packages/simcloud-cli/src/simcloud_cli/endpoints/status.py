@@ -17,7 +17,7 @@ from simcloud_cli.endpoints.asleep import KeptConfig, kept_config
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.capacity import Limits, limits_of
 from simcloud_cli.endpoints.describe import Endpoint, find_endpoint
-from simcloud_cli.endpoints.prices import PRICES_USD
+from simcloud_cli.endpoints.prices import usd_an_hour
 from simcloud_cli.endpoints.scaling import scalables
 from simcloud_cli.endpoints.schedules import Schedule, scheduled_calls, schedules_of
 
@@ -118,7 +118,7 @@ def usd_per_hour(endpoint: Endpoint) -> float | None:
                 return None
             continue
         count = variant.current_instances or 0
-        price = PRICES_USD.get(variant.instance_type)
+        price = usd_an_hour(variant.instance_type)
         if count and price is None:
             return None
         total += count * (price or 0.0)
