@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
-from simcloud_inference_router.codec_rules import answer_problems, codec_problems
+from simcloud_inference_router.codec_rules import problems_of
 from simcloud_inference_router.discovery.options import DiscoveryOptions
 from simcloud_inference_router.model_options import TrafficOptions
 from simcloud_inference_router.target_entry import NAME, TargetEntry
@@ -39,7 +39,7 @@ Datatype = Literal[
 """Tensor datatypes of the Open Inference Protocol."""
 
 TensorCodecName = Literal["triton_binary", "npy", "json_v2", "instances_json", "csv", "bytes"]
-PictureCodecName = Literal["raw_image"]
+PictureCodecName = Literal["raw_image", "tensor"]
 
 
 _MEDIA_TYPE = r"^[!-.0-~]{1,127}/[!-~](?:[ -~]{0,253}[!-~])?$"
@@ -91,7 +91,8 @@ class ModelEntry(TrafficOptions):
     """Whether a request on ModelStreamInfer has an answer for each part that the model sends; its
     targets are streaming endpoints."""
     picture_codec: PictureCodecName | None = "raw_image"
-    """How pictures travel; null: the model takes none."""
+    """How pictures travel: `raw_image`: the picture is the body; `tensor`: it is a row of the
+    model's one input, an element of BYTES or an `.npy` array; null: the model takes none."""
     targets: tuple[TargetEntry, ...] = Field(default=(), max_length=64)
     """Where it is served; none only in a catalogue with `discovery`, which may find some."""
 
@@ -106,7 +107,7 @@ class ModelEntry(TrafficOptions):
                 self.check_targets(tuple(target.name for target in self.targets))
         except ValueError as exc:
             raise ValueError(f"model {self.name}: {exc}") from exc
-        for problem in (*codec_problems(self), *answer_problems(self)):
+        for problem in problems_of(self):
             raise ValueError(f"model {self.name}: {problem}")
         for tensor in (*self.inputs, *self.outputs):
             if self.max_batch_size and (not tensor.shape or tensor.shape[0] != -1):
