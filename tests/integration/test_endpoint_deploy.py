@@ -531,3 +531,18 @@ async def test_breaking_off_the_wait_says_what_goes_on(aws: PaperAws) -> None:
     with pytest.raises(asyncio.CancelledError):
         await carry_out(paper, d, plan, Patience(sleep=broken_off, say=told.append))
     assert "simcloud endpoint delete detector" in told[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((*REALTIME, "--discover"), "model.json"),
+        ((*REALTIME, "--discover", "--catalog", "c.yaml"), "one of two"),
+    ],
+)
+def test_discovery_needs_a_model_that_is_known_and_no_catalogue(
+    aws: PaperAws, options: tuple[str, ...], words: str
+) -> None:
+    result = invoke(*options)
+    assert isinstance(result.exception, InvalidRequest), result.exception
+    assert words in result.exception.message

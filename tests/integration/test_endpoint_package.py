@@ -10,6 +10,7 @@ import tarfile
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,16 @@ from simcloud_cli.endpoints.aws import AwsPlace
 from simcloud_cli.endpoints.packaged import PackagedModel
 from simcloud_cli.endpoints.upload import packaged_at
 from simcloud_cli.model_catalog import weights_folder
-from support.aws_stubs import paper_aws
+from simcloud_inference_router.discovery.endpoints import TaggedEndpoint, read_endpoint
+from simcloud_inference_router.discovery.options import DiscoveryOptions
+from support.aws_stubs import arn, paper_aws
 from support.model_server import ModelServer
 from support.s3_server import ACCESS_KEY, SECRET_KEY, S3Server
 
 PICTURE = Path(__file__).parents[1] / "data" / "model" / "showroom.jpg"
 BUCKET = "endpoint-packages"
+ROLE = "arn:aws:iam::123456789012:role/e"
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -218,3 +223,41 @@ def test_a_model_that_is_not_there_is_named_beside_those_that_are(tmp_path: Path
     result = CliRunner().invoke(app, ["endpoint", "package", "yolo", "-o", str(tmp_path)])
     assert isinstance(result.exception, NotFound)
     assert "nanodet-g, efficientnet-lite0" in result.exception.message
+
+
+def test_a_router_that_looks_for_endpoints_finds_it_by_its_tags(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+    endpoint = arn("endpoint/detector")
+    described = {
+        "EndpointName": "detector",
+        "EndpointArn": endpoint,
+        "EndpointStatus": "Creating",
+        "CreationTime": NOW,
+        "LastModifiedTime": NOW,
+    }
+    with paper_aws(monkeypatch) as aws:
+        for operation in ("DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint"):
+            aws.refuses("sagemaker", operation, "ValidationException", "Could not find x")
+        for operation, answer in (
+            ("CreateModel", {"ModelArn": arn("model/x")}),
+            ("CreateEndpointConfig", {"EndpointConfigArn": arn("endpoint-config/x")}),
+            ("CreateEndpoint", {"EndpointArn": endpoint}),
+            ("DescribeEndpoint", described),
+            ("ListTags", {"Tags": []}),
+            ("AddTags", {"Tags": []}),
+        ):
+            aws.answers("sagemaker", operation, None, answer)
+        command = ["endpoint", "deploy", "detector", "--role", ROLE, "--image", "image:1"]
+        command += ["--kind", "serverless", "--model", made.said["uri"], *made.options[2:]]
+        result = CliRunner().invoke(app, [*command, "--discover", "--wait-minutes", "0"])
+        assert result.exception is None, result.exception
+        sent = aws.sent[-1]
+    assert sent[1] == "AddTags"
+    tags = {row["Key"]: row["Value"] for row in sent[2]["Tags"]}
+    found = read_endpoint(
+        TaggedEndpoint(name="detector", status="InService", tags=tags), DiscoveryOptions()
+    )
+    assert (found.model, found.digest) == ("nanodet-g", made.said["model"]["digest"])

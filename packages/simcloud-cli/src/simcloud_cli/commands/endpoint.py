@@ -189,6 +189,10 @@ def deploy(
         float | None,
         typer.Option(min=0, max=100, metavar="PERCENT", help="Its share of the model's requests."),
     ] = None,
+    discover: Annotated[
+        bool,
+        typer.Option("--discover", help="Tag it, so that routers that look for endpoints take it."),
+    ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Print what would be asked, and what bills; read only.")
     ] = False,
@@ -242,6 +246,7 @@ def deploy(
             approve=approve,
             catalog=catalog,
             canary_percent=canary,
+            discover=discover,
         ),
         place=AwsPlace(region=region, profile=profile, endpoint_url=aws_endpoint_url),
         as_json=json,

@@ -14,6 +14,7 @@ from simcloud.errors import Corruption, InvalidRequest
 from simcloud_cli.endpoints.aws import Aws, AwsPlace, Request
 from simcloud_cli.endpoints.deploy import Plan, carry_out, plan_deployment
 from simcloud_cli.endpoints.deployment import Deployment
+from simcloud_cli.endpoints.discovery import discovery_tags, make_discoverable
 from simcloud_cli.endpoints.package import sha256_of
 from simcloud_cli.endpoints.packaged import PackagedModel, read_package_folder
 from simcloud_cli.endpoints.prices import billing_line
@@ -67,6 +68,8 @@ class Ways:
     """The router's catalogue that gets the endpoint."""
     canary_percent: float | None
     """Share of the requests, where the endpoint is a canary."""
+    discover: bool
+    """Whether routers that look for endpoints shall find it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +134,14 @@ async def _deploy(
     )
     region = aws.region
     catalog = _catalog(d, found, ways, region=region)
+    discovered = discovery_tags(d, found.entry) if ways.discover else {}
     document: dict[str, Any] = {
         "endpoint": d.name,
         "region": region,
         "bills": billing_line(d, region=region),
         "target": target_entry(d, region=region),
         "model": catalog.entry if catalog is not None else _entry(d, found, region=region),
+        "tags": discovered,
     }
     if ways.registry:
         if ways.plan:
@@ -155,6 +160,8 @@ async def _deploy(
     if ways.plan:
         return {**document, "plan": _listed(plan.requests)}
     done = await _carried_out(aws, d, plan, ways, bills=document["bills"])
+    if discovered and await make_discoverable(aws, done["arn"], discovered):
+        done["changed"] = True
     if catalog is not None:
         catalog.write()
         document["catalog"] = str(catalog.path)
@@ -180,9 +187,21 @@ async def _carried_out(
         "changed": done.changed,
         "sagemaker_model": plan.model,
         "endpoint_config": plan.config,
+        "scales_by": _scales_by(d),
         "requests": [f"{request.operation} {request.resource}" for request in plan.requests],
         "waited": patience is not None,
     }
+
+
+def _scales_by(d: Deployment) -> str:
+    """The command without which as many run as at the start."""
+    if d.kind == "component":
+        most = max(1, d.max_instances)
+        return (
+            f"its copies stay one until `simcloud endpoint scale {d.name} --min {d.instances} "
+            f"--max {most}` lets them follow the requests"
+        )
+    return ""
 
 
 async def _find(aws: Aws, source: Source, ways: Ways, place: AwsPlace) -> _Found:
@@ -223,6 +242,10 @@ async def _placed(source: Source, ways: Ways, place: AwsPlace) -> tuple[str, Pac
 
 
 def _catalog(d: Deployment, found: _Found, ways: Ways, *, region: str) -> ChangedCatalog | None:
+    if ways.discover and (ways.catalog is not None or ways.canary_percent is not None):
+        raise InvalidRequest(
+            "--discover", "a router takes an endpoint from its catalogue or by its tags: one of two"
+        )
     if ways.catalog is None:
         if ways.canary_percent is not None:
             raise InvalidRequest(
@@ -306,11 +329,16 @@ def _print(document: Mapping[str, Any]) -> None:
     if not document["changed"]:
         out.print(f"endpoint {document['endpoint']} is as it shall be: nothing was changed")
     out.print(document["arn"], markup=False)
+    if document["scales_by"]:
+        out.print(document["scales_by"], markup=False)
     _print_target(document)
 
 
 def _print_target(document: Mapping[str, Any]) -> None:
     out = console()
+    if document["tags"]:
+        out.print(f"routers that look for endpoints find it: {document['tags']}", markup=False)
+        return
     if "catalog" in document:
         out.print(f"in {document['catalog']}: a running router takes it by itself", markup=False)
         return
