@@ -74,7 +74,7 @@ def parse_before(text: str) -> dict[str, Before]:
 
 
 async def kept_config(aws: Aws, name: str) -> KeptConfig | None:
-    """The newest configuration that was made for an endpoint by us; None when there is none.
+    """The configuration that an endpoint slept with, else the newest of ours; None: there is none.
 
     Raises:
         SimcloudError: as ``Aws.ask``.
@@ -91,15 +91,21 @@ async def kept_config(aws: Aws, name: str) -> KeptConfig | None:
         ),
         "EndpointConfigs",
     )
+    newest: KeptConfig | None = None
     for row in rows:
         found = await tags_of(aws, row["EndpointConfigArn"])
-        if is_ours(found, name):
-            return KeptConfig(
-                name=row["EndpointConfigName"],
-                arn=row["EndpointConfigArn"],
-                before=parse_before(found.get(ASLEEP_TAG, "")),
-            )
-    return None
+        if not is_ours(found, name):
+            continue
+        kept = KeptConfig(
+            name=row["EndpointConfigName"],
+            arn=row["EndpointConfigArn"],
+            before=parse_before(found.get(ASLEEP_TAG, "")),
+        )
+        # After an update went back, the one that was in use is not the newest.
+        if kept.before:
+            return kept
+        newest = newest or kept
+    return newest
 
 
 async def gone(aws: Aws, name: str, patience: Patience) -> None:
