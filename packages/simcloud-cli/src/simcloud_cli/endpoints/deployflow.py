@@ -279,6 +279,7 @@ def _validated(kind: type[_Settings], fields: Mapping[str, object]) -> _Settings
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)[0]
         field = "--" + str(found["loc"][0]).replace("_", "-") if found["loc"] else ""
+        field = {"--name": "NAME", "--model-data": "--model"}.get(field, field)
         problem = found["msg"].removeprefix("Value error, ")
         if found["loc"]:
             problem += f", found {found['input']!r}"
