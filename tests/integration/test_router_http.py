@@ -278,7 +278,7 @@ async def test_an_answer_above_the_limit_is_not_read_on(pool: HttpPool, reply: b
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n1"])
 async def test_running_out_of_time_closes_the_connection(pool: HttpPool, sent: bytes) -> None:
     async with serving(replying(sent)) as server:
-        outcome = await ask(pool, server.url(), timeout_s=0.1)
+        outcome = await ask(pool, server.url(), timeout_s=0.5)
         assert isinstance(outcome, Failure)
         assert isinstance(outcome.error, DeadlineExceeded)
         assert not outcome.retry

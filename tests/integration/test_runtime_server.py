@@ -47,7 +47,7 @@ async def test_a_unary_call_without_deadline_has_the_servers() -> None:
 async def test_a_callers_deadline_cancels_the_method() -> None:
     async with serving_runtime() as (runtime, _, channel):
         with pytest.raises(DeadlineExceeded), client_errors():
-            await call_unary(channel, "Wait", timeout_s=0.05)
+            await call_unary(channel, "Wait", timeout_s=0.5)
         await eventually(lambda: runtime.cancelled == 1)
 
 

@@ -277,7 +277,7 @@ async def test_who_sends_without_credit_is_refused(
 async def test_a_silent_client_is_ended_and_its_shard_released(
     s3_server: S3Server, location: RunLocation
 ) -> None:
-    settings = small_settings(s3_server.settings, idle_timeout_s=1.0, stale_after_s=60.0)
+    settings = small_settings(s3_server.settings, idle_timeout_s=3.0, stale_after_s=60.0)
     async with served(settings, location) as (stub, client, _):
         call = stub.UploadShard()
         await call.write(open_message(location))
