@@ -7,7 +7,6 @@ skipped elsewhere. ``make conformance`` names it.
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from pathlib import Path
 
@@ -24,23 +23,21 @@ ITERATIONS = 40
 
 
 @pytest.mark.skipif(K6 is None, reason="k6 is not on the PATH")
-def test_k6_calls_and_streams_and_the_router_counts_the_same(tmp_path: Path) -> None:
+def test_k6_calls_and_streams_and_the_router_counts_the_same() -> None:
     with ModelServer(environment={"LOG_LEVEL": "warning"}) as server:
-        summary = tmp_path / "summary.json"
-        counts = asyncio.run(_counts(server.url, summary))
-    metrics = json.loads(summary.read_text())["metrics"]
-    assert metrics["checks"]["fails"] == 0
+        counts = asyncio.run(_counts(server.url))
     # One unary call and two on a stream, each time.
     assert counts.succeeded == 3 * ITERATIONS
     assert counts.failed == {}
 
 
-async def _counts(url: str, summary: Path) -> ModelCounts:
+async def _counts(url: str) -> ModelCounts:
+    """What the router counted; k6 itself ends badly when one of its checks fails."""
     async with running_router(settings_for(LOCAL_CATALOG, url)) as router:
         assert K6 is not None
         await output_of(
-            *(K6, "run", "--no-usage-report", "--quiet", "--summary-export", summary),
+            *(K6, "run", "--no-usage-report", "--quiet", SCRIPT),
             *("-e", f"ROUTER={router.address}", "-e", f"PROTO={ROOT / 'proto'}"),
-            *("-e", f"ITERATIONS={ITERATIONS}", SCRIPT),
+            *("-e", f"ITERATIONS={ITERATIONS}"),
         )
         return router.router.models["nanodet-g"].counts
