@@ -10,7 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,11 +224,12 @@ async def told_line(process: asyncio.subprocess.Process, words: str) -> str:
     """The next line of standard error with some words."""
     assert process.stderr is not None
     lines: list[str] = []
-    async with asyncio.timeout(200):
-        while raw := await process.stderr.readline():
-            lines.append(raw.decode())
-            if words in lines[-1]:
-                return lines[-1]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(200):
+            while raw := await process.stderr.readline():
+                lines.append(raw.decode())
+                if words in lines[-1]:
+                    return lines[-1]
     raise AssertionError(f"{words!r} was not told: {''.join(lines)}")
 
 

@@ -289,7 +289,8 @@ def logs_of(cluster: JobCluster) -> str:
 
 
 def _image(container: Manifest) -> str:
-    return str(container["image"].rsplit("/", 1)[-1].split(":")[0])
+    """Its repository: only those of ``IMAGES`` are there."""
+    return str(container["image"].rpartition(":")[0])
 
 
 def _ended(container: Manifest, code: int) -> dict[str, Any]:
