@@ -1,4 +1,4 @@
-"""What many integration tests begin with: a run's place, and an endpoint that answers as told."""
+"""What many integration tests begin with: a run's place, an endpoint, a client of endpoints."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from simcloud.dataset.layout import RunLocation
+from simcloud_inference_router.targets.http_pool import HttpPool, open_pool
 from support.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 
 
@@ -21,3 +22,11 @@ async def endpoint() -> AsyncIterator[ScriptedEndpoint]:
     """An endpoint that listens."""
     async with scripted_endpoint() as running:
         yield running
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[HttpPool]:
+    """The router's HTTP client; it holds no connection in the end."""
+    async with open_pool(connect_timeout_s=5, keepalive_s=30, max_answer_bytes=100_000) as opened:
+        yield opened
+    assert opened.connections == 0
