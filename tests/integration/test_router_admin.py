@@ -132,8 +132,14 @@ print(json.dumps(said))
 
 
 async def test_the_command_line_operates_a_router(tmp_path: Path) -> None:
-    catalog = write_catalog(tmp_path, two_targets())
-    settings = settings_for(catalog, NOWHERE, catalog_poll_s=0, admins=("anonymous",))
+    catalog = write_catalog(tmp_path, two_targets(), discovery={"every_s": 3600})
+    settings = settings_for(
+        catalog,
+        NOWHERE,
+        catalog_poll_s=0,
+        admins=("anonymous",),
+        discovery_endpoint_url=NOWHERE,
+    )
     async with running_router(settings) as router:
         config = Config(current="test", contexts={"test": Context(router=router.address)})
         save_config(config, tmp_path / "config.yaml")
@@ -161,7 +167,8 @@ async def test_the_command_line_operates_a_router(tmp_path: Path) -> None:
         assert (weight[0], json.loads(weight[1])["weight"]) == (0, 3.0)
         assert (drain[0], "drained" in drain[1]) == (0, True)
         assert targets[0] == 0
-        for words in ("3 (catalogue 1)", "drained", digest):
+        unfound = "discovery: tag:GetResources had no answer"
+        for words in ("3 (catalogue 1)", "drained", digest, unfound):
             assert words in targets[1]
         assert "there is no target 'nope'; there are: a, b" in wrong[2]
         assert json.loads(reload[1])["added"] == ["new"]
