@@ -258,6 +258,31 @@ def has_limits(
     )
 
 
+def has_alarm(paper: PaperAws, resource: str, *, theirs: bool = False) -> None:
+    """CloudWatch tells the alarm that wakes a resource, or one of that name that does not."""
+    action = (
+        "arn:aws:sns:eu-central-1:123456789012:people"
+        if theirs
+        else "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:"
+        f"6d8972f3:resource/sagemaker/{resource}:policyName/simcloud-wake"
+    )
+    _alarms(paper, [{"AlarmName": f"{NAME}-wake", "AlarmActions": [action]}])
+
+
+def has_no_alarm(paper: PaperAws) -> None:
+    """CloudWatch knows no alarm of the name of the one that wakes the endpoint."""
+    _alarms(paper, [])
+
+
+def _alarms(paper: PaperAws, rows: list[dict[str, Any]]) -> None:
+    paper.answers(
+        "cloudwatch",
+        "DescribeAlarms",
+        {"AlarmNames": [f"{NAME}-wake"], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
+        {"MetricAlarms": rows},
+    )
+
+
 def _endpoint(
     paper: PaperAws, *, status: str = "InService", failure: str = "", **more: Any
 ) -> None:
