@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -204,6 +205,42 @@ def has_tags(paper: PaperAws, resource: str, tags: list[dict[str, str]] | None =
         {"ResourceArn": arn(resource)},
         {"Tags": OURS if tags is None else tags},
     )
+
+
+def lists_configs(paper: PaperAws, configs: Mapping[str, list[dict[str, str]]]) -> None:
+    """SageMaker lists configurations, the newest first, and tells the tags of each."""
+    paper.answers(
+        "sagemaker",
+        "ListEndpointConfigs",
+        {"NameContains": NAME, "SortBy": "CreationTime", "SortOrder": "Descending"},
+        {
+            "EndpointConfigs": [
+                {
+                    "EndpointConfigName": name,
+                    "EndpointConfigArn": arn(f"endpoint-config/{name}"),
+                    "CreationTime": CREATED,
+                }
+                for name in configs
+            ]
+        },
+    )
+    for name, tags in configs.items():
+        has_tags(paper, f"endpoint-config/{name}", tags)
+
+
+def makes_by_schedule(paper: PaperAws, config: str) -> None:
+    """The Scheduler tells what makes the endpoint, of a configuration; empty: nothing does."""
+    asked = {"Name": f"simcloud-wake-{NAME}"}
+    if not config:
+        paper.refuses("scheduler", "GetSchedule", "ResourceNotFoundException", parameters=asked)
+        return
+    made = json.dumps({"EndpointName": NAME, "EndpointConfigName": config})
+    target = {
+        "Arn": "arn:aws:scheduler:::aws-sdk:sagemaker:createEndpoint",
+        "RoleArn": "arn:aws:iam::123456789012:role/scheduler",
+        "Input": made,
+    }
+    paper.answers("scheduler", "GetSchedule", asked, {"Target": target})
 
 
 def has_limits(

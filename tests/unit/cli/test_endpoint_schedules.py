@@ -9,15 +9,17 @@ import pytest
 
 from simcloud.errors import InvalidRequest, PermissionDenied
 from simcloud_cli.endpoints.aws import Aws, AwsPlace
-from simcloud_cli.endpoints.schedules import remove_times, schedule_name, set_times
+from simcloud_cli.endpoints.scheduler import schedule_name
+from simcloud_cli.endpoints.schedules import remove_times, set_times
 from simcloud_cli.endpoints.sleep_times import SleepTimes
-from support.aws_stubs import PaperAws, paper_aws
+from support.aws_stubs import PaperAws, arn, paper_aws
 from support.paper_endpoints import (
     CONFIG,
     NAME,
     OURS,
     has_limits,
     has_tags,
+    lists_configs,
     shows_component,
     shows_realtime,
     shows_serverless,
@@ -84,6 +86,17 @@ async def test_an_endpoint_of_instances_is_deleted_and_made_by_the_scheduler(
     shows_realtime(paper)
     has_tags(paper, f"endpoint-config/{CONFIG}")
     has_tags(paper, f"endpoint/{NAME}")
+    # Another slept before this one was deployed: what is woken by hand is this one.
+    asleep = {"Key": "simcloud:asleep", "Value": "AllTraffic=1"}
+    lists_configs(paper, {"detector-other": [*OURS, asleep], CONFIG: OURS})
+    paper.answers(
+        "sagemaker",
+        "DeleteTags",
+        {
+            "ResourceArn": arn("endpoint-config/detector-other"),
+            "TagKeys": ["simcloud:asleep"],
+        },
+    )
     paper.refuses("scheduler", "GetSchedule", "ResourceNotFoundException")
     paper.answers("scheduler", "CreateSchedule", None, {"ScheduleArn": "arn:aws:scheduler:sleep"})
     # The second is there from an earlier call.
@@ -117,6 +130,7 @@ async def test_a_role_that_may_not_be_passed_is_said_with_whom_to(paper: PaperAw
     shows_realtime(paper)
     has_tags(paper, f"endpoint-config/{CONFIG}")
     has_tags(paper, f"endpoint/{NAME}")
+    lists_configs(paper, {CONFIG: OURS})
     paper.refuses("scheduler", "GetSchedule", "ResourceNotFoundException")
     paper.refuses(
         "scheduler",

@@ -22,6 +22,8 @@ from support.paper_endpoints import (
     Told,
     has_limits,
     has_tags,
+    lists_configs,
+    makes_by_schedule,
     shows_async,
     shows_component,
     shows_no_endpoint,
@@ -35,6 +37,7 @@ ENDPOINT_ARN = arn(f"endpoint/{NAME}")
 CONFIG_ARN = arn(f"endpoint-config/{CONFIG}")
 COMPONENT_ARN = arn(COMPONENT)
 SCALING = "application-autoscaling"
+NEWER = "detector-fedcba9876"
 FOUND_BY = {"Key": "simcloud:model", "Value": "nanodet-g"}
 
 
@@ -55,6 +58,10 @@ async def _wake() -> Endpoint:
 def _remembers(paper: PaperAws, resource_arn: str, value: str, *also: dict[str, str]) -> None:
     tags = [*also, {"Key": "simcloud:asleep", "Value": value}]
     paper.answers("sagemaker", "AddTags", {"ResourceArn": resource_arn, "Tags": tags})
+
+
+def _asleep(value: str) -> dict[str, str]:
+    return {"Key": "simcloud:asleep", "Value": value}
 
 
 def _forgets(paper: PaperAws, resource_arn: str) -> None:
@@ -79,24 +86,6 @@ def _registers(paper: PaperAws, resource: str, least: int, most: int) -> None:
     )
 
 
-def _lists_config(paper: PaperAws, tags: list[dict[str, str]]) -> None:
-    paper.answers(
-        "sagemaker",
-        "ListEndpointConfigs",
-        {"NameContains": NAME, "SortBy": "CreationTime", "SortOrder": "Descending"},
-        {
-            "EndpointConfigs": [
-                {
-                    "EndpointConfigName": CONFIG,
-                    "EndpointConfigArn": CONFIG_ARN,
-                    "CreationTime": CREATED,
-                }
-            ]
-        },
-    )
-    has_tags(paper, f"endpoint-config/{CONFIG}", tags)
-
-
 async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembers(
     paper: PaperAws,
 ) -> None:
@@ -105,6 +94,7 @@ async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembe
     has_tags(paper, f"endpoint/{NAME}", [*OURS, FOUND_BY, aws_own])
     has_tags(paper, f"endpoint-config/{CONFIG}")
     has_limits(paper, VARIANT, (1, 4), target=8.0)
+    lists_configs(paper, {CONFIG: OURS})
     _remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8", FOUND_BY)
     paper.answers(SCALING, "DeregisterScalableTarget", None)
     paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
@@ -131,7 +121,7 @@ async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembe
 async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
     shows_no_endpoint(paper)
     asleep = {"Key": "simcloud:asleep", "Value": "AllTraffic=2:1:4:8"}
-    _lists_config(paper, [*OURS, FOUND_BY, asleep])
+    lists_configs(paper, {CONFIG: [*OURS, FOUND_BY, asleep]})
     paper.answers(
         "sagemaker",
         "CreateEndpoint",
@@ -162,6 +152,50 @@ async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
     assert seen.variants[0].current_instances == 2
     policy = next(item[2] for item in paper.sent if item[1] == "PutScalingPolicy")
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 8.0
+
+
+async def test_it_sleeps_with_one_configuration_whichever_slept_before(paper: PaperAws) -> None:
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_tags(paper, f"endpoint-config/{CONFIG}")
+    has_limits(paper, VARIANT, None)
+    # The newer one slept too, and its tag stayed when this one was deployed again.
+    lists_configs(paper, {NEWER: [*OURS, _asleep("AllTraffic=1")], CONFIG: OURS})
+    _forgets(paper, arn(f"endpoint-config/{NEWER}"))
+    _remembers(paper, CONFIG_ARN, "AllTraffic=1")
+    paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
+    shows_no_endpoint(paper)
+    await _sleep()
+
+
+async def test_woken_after_a_scheduled_night_it_is_what_the_schedule_would_have_made(
+    paper: PaperAws,
+) -> None:
+    shows_no_endpoint(paper)
+    # An alarm took the newer one back.
+    lists_configs(paper, {NEWER: OURS, CONFIG: OURS})
+    makes_by_schedule(paper, CONFIG)
+    paper.answers(
+        "sagemaker",
+        "CreateEndpoint",
+        {"EndpointName": NAME, "EndpointConfigName": CONFIG, "Tags": OURS},
+        {"EndpointArn": ENDPOINT_ARN},
+    )
+    shows_realtime(paper)
+    await _wake()
+
+
+@pytest.mark.parametrize("tags", [[], [{"Key": "simcloud:asleep", "Value": "AllTraffic=1"}]])
+async def test_of_which_of_several_configurations_it_is_made_is_not_guessed(
+    paper: PaperAws, tags: list[dict[str, str]]
+) -> None:
+    shows_no_endpoint(paper)
+    lists_configs(paper, {NEWER: [*OURS, *tags], CONFIG: [*OURS, *tags]})
+    if not tags:
+        makes_by_schedule(paper, "")
+    with pytest.raises(PreconditionFailed, match=f"{NEWER}, {CONFIG}, and nothing says which"):
+        await _wake()
+    assert "CreateEndpoint" not in {operation for _, operation, _ in paper.sent}
 
 
 async def test_an_endpoint_that_cannot_be_made_again_is_not_deleted(paper: PaperAws) -> None:
@@ -314,7 +348,7 @@ async def test_a_serverless_endpoint_has_nothing_to_put_to_sleep(paper: PaperAws
 
 async def test_sleeping_twice_and_waking_twice_change_nothing(paper: PaperAws) -> None:
     shows_no_endpoint(paper)
-    _lists_config(paper, OURS)
+    lists_configs(paper, {CONFIG: OURS})
     assert "sleeps already" in await _sleep()
     shows_realtime(paper)
     shows_realtime(paper)
@@ -324,14 +358,14 @@ async def test_sleeping_twice_and_waking_twice_change_nothing(paper: PaperAws) -
 async def test_what_was_never_there_neither_sleeps_nor_wakes(paper: PaperAws) -> None:
     for operation in (_sleep, _wake):
         shows_no_endpoint(paper)
-        _lists_config(paper, [])
+        lists_configs(paper, {CONFIG: []})
         with pytest.raises(NotFound):
             await operation()
 
 
 async def test_an_endpoint_that_fails_to_wake_says_why(paper: PaperAws) -> None:
     shows_no_endpoint(paper)
-    _lists_config(paper, OURS)
+    lists_configs(paper, {CONFIG: OURS})
     paper.answers("sagemaker", "CreateEndpoint", None, {"EndpointArn": ENDPOINT_ARN})
     shows_realtime(
         paper, status="Failed", instances=0, failure="Unable to provision requested ML compute"

@@ -21,7 +21,7 @@ from simcloud_cli.endpoints.describe import (
 )
 from simcloud_cli.endpoints.ownership import check_ours, is_ours, tags_of
 from simcloud_cli.endpoints.scaling import Scalable, deregister_request, scalables
-from simcloud_cli.endpoints.schedules import remove_schedules, scheduled_calls
+from simcloud_cli.endpoints.scheduler import remove_schedules, scheduled_calls
 from simcloud_cli.endpoints.waiting import Patience, wait_until
 
 

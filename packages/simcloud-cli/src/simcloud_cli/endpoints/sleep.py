@@ -8,7 +8,15 @@ configuration stays, and makes it again. What the limits were is kept in a tag.
 from __future__ import annotations
 
 from simcloud.errors import NotFound, PreconditionFailed
-from simcloud_cli.endpoints.asleep import gone, kept_config, lasting, remember, tagged_arn
+from simcloud_cli.endpoints.asleep import (
+    configs_of,
+    forget_others,
+    gone,
+    lasting,
+    makers,
+    remember,
+    tagged_arn,
+)
 from simcloud_cli.endpoints.aws import Aws
 from simcloud_cli.endpoints.capacity import check_steady, limits_of, settled
 from simcloud_cli.endpoints.describe import Endpoint, endpoint_request, find_endpoint
@@ -35,10 +43,11 @@ async def sleep(aws: Aws, name: str, patience: Patience) -> str:
     """
     endpoint = await find_endpoint(aws, name)
     if endpoint is None:
-        kept = await kept_config(aws, name)
-        if kept is None:
+        kept = await makers(aws, name, await configs_of(aws, name))
+        if not kept:
             raise NotFound(f"there is no endpoint {name} in {aws.region}")
-        return f"{name} sleeps already: configuration {kept.name} is kept, nothing bills"
+        names = ", ".join(config.name for config in kept)
+        return f"{name} sleeps already: configuration {names} is kept, nothing bills"
     if endpoint.kind == "serverless":
         warm = sum(item.provisioned_concurrency for item in endpoint.variants)
         kept_warm = f"; {warm} provisioned requests bill all the time" if warm else ""
@@ -61,6 +70,7 @@ async def _take_down(aws: Aws, endpoint: Endpoint, tags: dict[str, str], patienc
     limits = await limits_of(aws, items)
     # Routers find endpoints by their tags, which go with the endpoint.
     also = {key: value for key, value in lasting(tags).items() if key != ENDPOINT_TAG}
+    await forget_others(aws, endpoint)
     await remember(aws, endpoint.config_arn, items, limits, also=also)
     for item in items:
         if item.resource_id in limits:

@@ -30,7 +30,8 @@ async def wake(aws: Aws, name: str, patience: Patience) -> Endpoint:
 
     Raises:
         NotFound: there is no such endpoint, asleep or not.
-        PreconditionFailed: it was not made by us, or it failed.
+        PreconditionFailed: it was not made by us, it failed, or nothing says of which of several
+            configurations it is made.
         DeadlineExceeded: it was not in service in time.
     """
     endpoint = await find_endpoint(aws, name)
@@ -76,6 +77,7 @@ async def _make_again(aws: Aws, name: str, patience: Patience) -> Endpoint:
             f"there is no endpoint {name} in {aws.region}, and no configuration of it that "
             "`simcloud endpoint` made: deploy it"
         )
+    were = kept.before
     await aws.ask(
         Request(
             service="sagemaker",
@@ -90,7 +92,7 @@ async def _make_again(aws: Aws, name: str, patience: Patience) -> Endpoint:
     )
     endpoint = await settled(aws, name, lambda _: True, patience)
     for item in scalables(endpoint):
-        before = kept.before.get(item.name)
+        before = were.get(item.name)
         if before is None:
             continue
         # The number before the limits, which would move it.
@@ -98,6 +100,6 @@ async def _make_again(aws: Aws, name: str, patience: Patience) -> Endpoint:
             endpoint = await set_count(aws, item, before.count, patience)
         if before.limits is not None:
             await apply_limits(aws, item, before.limits, patience)
-    if kept.before:
+    if were:
         await forget(aws, kept.arn)
     return endpoint
