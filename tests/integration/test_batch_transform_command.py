@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from simcloud.dataset.layout import RunLocation
+from simcloud.dataset.layout import ModelKey, RunLocation
 from simcloud.dataset.reader import Dataset
 from simcloud.errors import DeadlineExceeded
-from simcloud.s3.objects import open_store
+from simcloud.s3.objects import ObjectStore, open_store
+from simcloud.scoring.job import FrameUnscored, ScoreEvent
+from simcloud_cli.context import Context
 from simcloud_cli.endpoints.aws import AwsPlace
 from simcloud_cli.endpoints.transform_request import TransformSettings
 from simcloud_cli.exit_codes import ExitCode
+from simcloud_cli.flow import score_and_report
+from simcloud_cli.progress import RunProgress
 from simcloud_cli.scoreflow import score_run
+from simcloud_cli.session import Session
 from simcloud_cli.state import options
 from simcloud_cli.transformflow import TransformChoice
 from support.aws_stubs import PaperAws, arn, paper_aws
@@ -125,6 +131,42 @@ def test_the_command_is_no_success_while_an_answer_is_missing(
     assert document["report"] is None
     assert {item["reason"] for item in document["unscored"]} == {"NO_OUTPUT"}
     assert len(document["unscored"]) == 4
+
+
+class _SlowerThanAnother:
+    """Scores to the end, then says that a frame had no answer: another call had one meanwhile."""
+
+    def __init__(self, job: Job, key: ModelKey) -> None:
+        self._job = job
+        self.key = key
+
+    async def run(self) -> AsyncGenerator[ScoreEvent]:
+        _, ended = await self._job.run()
+        failure = FrameUnscored((0, "left"), "NO_OUTPUT", "wrote no answer")
+        yield replace(ended, unscored=(failure,))
+
+
+async def test_what_another_call_scored_meanwhile_is_reported(
+    store: ObjectStore, location: RunLocation, paper: PaperAws, tmp_path: Path
+) -> None:
+    job = Job(store, await Dataset.open(store, location), paper)
+    job.begins()
+    job.is_("InProgress")
+    job.plays(sees_a_seat)
+    job.is_("Completed")
+
+    async def scorer_of(_: Dataset) -> _SlowerThanAnother:
+        return _SlowerThanAnother(job, ModelKey(model="det", digest=job.digest[:16]))
+
+    session = Session(name="aws", context=Context(), store=store, channels={}, targets={})
+    with RunProgress() as progress:
+        scoring = await score_and_report(
+            session, location, "det", progress, tmp_path, scorer_of=scorer_of
+        )
+    assert scoring.counts.scored == 4
+    assert scoring.report is not None
+    assert (tmp_path / "report.html").exists()
+    assert not scoring.unscored
 
 
 def _command(digest: str, folder: Path) -> ExitCode:
