@@ -15,6 +15,7 @@ from simcloud.accounting.reconcile import reconcile
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import ModelKey, RunLocation
 from simcloud.dataset.reader import Dataset
+from simcloud.dataset.record import Quarantine
 from simcloud.errors import (
     Conflict,
     DeadlineExceeded,
@@ -22,6 +23,7 @@ from simcloud.errors import (
     NotFound,
     PermissionDenied,
     PreconditionFailed,
+    Transient,
 )
 from simcloud.s3.objects import ObjectStore
 from simcloud.scoring.job import FrameUnscored, ScoreOpened, ShardScored, load_scored
@@ -35,6 +37,7 @@ from support.s3_server import S3Server
 from support.transform_job import JOB, MODEL, PLAN, Job, but, framed, png, publish, sees_a_seat
 from support.transform_player import container, play
 
+NO_JOB = "Could not find requested job"
 ONE_MODEL = {"ENDPOINTS": "nanodet-g=nanodet-g", "WORKERS": "1", "LOG_LEVEL": "warning"}
 
 
@@ -243,24 +246,21 @@ async def test_a_job_that_could_not_be_stopped_is_said_to_bill(job: Job) -> None
     assert any("may go on to bill" in line and "stop-transform-job" in line for line in job.said)
 
 
-async def test_a_job_that_sagemaker_never_began_is_forgotten(job: Job) -> None:
+async def test_a_job_that_was_recorded_and_never_begun_is_begun_by_the_next_call(
+    job: Job,
+) -> None:
+    job.paper.answers("sagemaker", "DescribeModel", None, MODEL)
+    job.paper.refuses("sagemaker", "CreateTransformJob", "ServiceUnavailable", status=503)
+    with pytest.raises(Transient):
+        await job.run()
+    job.paper.refuses("sagemaker", "DescribeTransformJob", "ValidationException", NO_JOB)
     job.begins()
     job.is_("InProgress")
-    job.limit_s = 1.0
-    job.is_("InProgress")
-    with pytest.raises(DeadlineExceeded):
-        await job.run()
-    job.paper.refuses(
-        "sagemaker", "DescribeTransformJob", "ValidationException", "Could not find requested job"
-    )
-    second = "simcloud-scored-0002"
-    job.begins(second)
-    job.limit_s = 3600.0
-    job.is_("InProgress", second)
     job.plays(sees_a_seat)
-    job.is_("Completed", second)
+    job.is_("Completed")
     _, ended = await job.run()
     assert ended.scored_now == 4
+    assert await job.left() == []
 
 
 async def test_another_models_job_for_the_same_predictions_is_waited_out(job: Job) -> None:
@@ -285,13 +285,38 @@ async def test_of_two_commands_at_once_one_begins_a_job(store: ObjectStore, buck
         output_prefix="out",
     )
     records = [
-        JobRecord(job=name, sagemaker_model="m", output_prefix=f"out/{name}", shards=(0,))
+        JobRecord(job=name, output_prefix=f"out/{name}", shards={0: "0" * 16})
         for name in ("first", "second")
     ]
     await files.keep(records[0])
     with pytest.raises(Conflict, match="another call has begun"):
         await files.keep(records[1])
     assert await files.record() == records[0]
+
+
+async def test_a_shard_without_stored_frames_is_scored_by_nobody_and_reported(
+    store: ObjectStore, s3_server: S3Server, bucket: str, paper: PaperAws
+) -> None:
+    def half(frame: int, camera: str) -> EncodedFrame:
+        if frame:
+            return make_frame(frame, camera, quarantine=Quarantine(rule="LABELS", detail="none"))
+        return framed(frame, camera)
+
+    location = RunLocation(bucket=bucket, prefix="", run="scored")
+    await publish(s3_server, location, PLAN, half)
+    job = Job(store, await Dataset.open(store, location), paper)
+    job.begins()
+    job.is_("InProgress")
+    job.plays(sees_a_seat)
+    job.is_("Completed")
+    events, ended = await job.run()
+    scored = {event.shard: event.frames for event in events if isinstance(event, ShardScored)}
+    assert scored == {0: 2, 1: 0}
+    rule = CountingRule(labels={"chair": "seat"}, min_visible_px=1)
+    assert len(await load_scored(store, job.dataset, ended.model, rule)) == 2
+    counts = await reconcile(store, location, model=ended.model)
+    assert (counts.scored, counts.quarantined) == (2, 2)
+    assert not counts.problems
 
 
 async def test_a_long_run_goes_through_several_jobs(job: Job) -> None:
@@ -331,7 +356,7 @@ async def test_a_model_that_is_not_there_begins_no_job(job: Job) -> None:
     assert await job.left() == []
 
 
-async def test_a_quota_is_said_and_the_next_call_begins_anew(job: Job) -> None:
+async def test_a_quota_is_said_and_the_next_call_begins_the_job(job: Job) -> None:
     job.paper.answers(
         "sagemaker",
         "DescribeModel",
@@ -341,12 +366,11 @@ async def test_a_quota_is_said_and_the_next_call_begins_anew(job: Job) -> None:
     job.paper.refuses("sagemaker", "CreateTransformJob", "ResourceLimitExceeded", "0 Instances")
     with pytest.raises(PreconditionFailed, match="Service Quotas"):
         await job.run()
-    job.paper.refuses("sagemaker", "DescribeTransformJob", "ValidationException", "Could not find")
-    second = "simcloud-scored-0002"
-    job.begins(second)
-    job.is_("InProgress", second)
+    job.paper.refuses("sagemaker", "DescribeTransformJob", "ValidationException", NO_JOB)
+    job.begins()
+    job.is_("InProgress")
     job.plays(sees_a_seat)
-    job.is_("Completed", second)
+    job.is_("Completed")
     _, ended = await job.run()
     assert ended.scored_now == 4
 

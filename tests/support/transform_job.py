@@ -100,6 +100,12 @@ class Job:
         self.digest = secrets.token_hex(32)
         self._numbers = iter(f"{number:04d}" for number in range(1, 100))
 
+    def another(self) -> Job:
+        """The same command a second time, by somebody else perhaps."""
+        other = Job(self.store, self.dataset, self.paper)
+        other.digest, other._numbers = self.digest, self._numbers
+        return other
+
     async def run(self) -> tuple[list[ScoreEvent], ScoreEnded]:
         """Scores to the end."""
         job = TransformJob(
