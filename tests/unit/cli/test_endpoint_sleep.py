@@ -114,8 +114,9 @@ async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembe
     assert "nothing bills" in await _sleep()
     # What it was is written before anything of it goes.
     order = [operation for _, operation, _ in paper.sent]
-    assert order.index("AddTags") < order.index("DeregisterScalableTarget")
-    assert order.index("DeregisterScalableTarget") < order.index("DeleteEndpoint")
+    assert order.index("AddTags") < order.index("DeleteEndpoint")
+    # An endpoint that is not deleted keeps its limits.
+    assert order.index("DeleteEndpoint") < order.index("DeregisterScalableTarget")
 
 
 async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
@@ -152,6 +153,37 @@ async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
     assert seen.variants[0].current_instances == 2
     policy = next(item[2] for item in paper.sent if item[1] == "PutScalingPolicy")
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 8.0
+
+
+async def test_limits_that_an_interrupted_sleep_took_are_kept_in_the_tag(paper: PaperAws) -> None:
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    tags = [*OURS, _asleep("AllTraffic=2:1:4:8")]
+    has_tags(paper, f"endpoint-config/{CONFIG}", tags)
+    has_limits(paper, VARIANT, None)
+    lists_configs(paper, {CONFIG: tags})
+    _remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8")
+    paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
+    shows_no_endpoint(paper)
+    await _sleep()
+
+
+async def test_an_endpoint_that_is_not_deleted_keeps_its_limits_and_is_not_asleep(
+    paper: PaperAws,
+) -> None:
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_tags(paper, f"endpoint-config/{CONFIG}")
+    has_limits(paper, VARIANT, (1, 4))
+    lists_configs(paper, {CONFIG: OURS})
+    _remembers(paper, CONFIG_ARN, "AllTraffic=1:1:4:4")
+    paper.refuses(
+        "sagemaker", "DeleteEndpoint", "ValidationException", "Cannot update in-progress endpoint"
+    )
+    _forgets(paper, CONFIG_ARN)
+    with pytest.raises(Conflict):
+        await _sleep()
+    assert "DeregisterScalableTarget" not in {operation for _, operation, _ in paper.sent}
 
 
 async def test_it_sleeps_with_one_configuration_whichever_slept_before(paper: PaperAws) -> None:

@@ -199,8 +199,7 @@ def lasting(tags: Mapping[str, str]) -> dict[str, str]:
 async def remember(
     aws: Aws,
     arn: str,
-    items: Sequence[Scalable],
-    limits: Mapping[str, Limits],
+    before: Mapping[str, Before],
     *,
     also: Mapping[str, str] | None = None,
 ) -> None:
@@ -209,21 +208,17 @@ async def remember(
     Args:
         aws: the account.
         arn: what is tagged.
-        items: variants or components.
-        limits: theirs, by resource; one without is not scaled by itself.
+        before: what they were, by variant or component.
         also: further tags, of what will not be there.
 
     Raises:
         InvalidRequest: it does not fit into a tag.
     """
-    value = " ".join(
-        f"{item.name}={Before(count=item.desired, limits=limits.get(item.resource_id))}"
-        for item in items
-    )
+    value = " ".join(f"{name}={was}" for name, was in before.items())
     if len(value) > _TAG_LENGTH:
         raise InvalidRequest(
             "NAME",
-            f"what its {len(items)} variants are does not fit into a tag: scale them by hand",
+            f"what its {len(before)} variants are does not fit into a tag: scale them by hand",
         )
     await aws.ask(
         Request(
