@@ -254,6 +254,7 @@ def test_a_router_that_looks_for_endpoints_finds_it_by_its_tags(
         result = CliRunner().invoke(app, [*command, "--discover", "--wait-minutes", "0"])
         assert result.exception is None, result.exception
         sent = aws.sent[-1]
+    assert "routers that look for endpoints find it" in result.stdout
     assert sent[1] == "AddTags"
     tags = {row["Key"]: row["Value"] for row in sent[2]["Tags"]}
     found = read_endpoint(
