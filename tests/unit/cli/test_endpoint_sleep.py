@@ -186,6 +186,40 @@ async def test_an_endpoint_that_is_not_deleted_keeps_its_limits_and_is_not_aslee
     assert "DeregisterScalableTarget" not in {operation for _, operation, _ in paper.sent}
 
 
+@pytest.mark.parametrize("there", [None, (1, 4)])
+async def test_a_wake_that_was_interrupted_goes_on_with_number_and_limits(
+    paper: PaperAws, there: tuple[int, int] | None
+) -> None:
+    shows_realtime(paper, status="Creating", instances=0)
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint-config/{CONFIG}", [*OURS, _asleep("AllTraffic=2:1:4:8")])
+    has_tags(paper, f"endpoint/{NAME}")
+    # Limits were registered, but nothing that follows the load.
+    has_limits(paper, VARIANT, there, target=None)
+    paper.answers(
+        "sagemaker", "UpdateEndpointWeightsAndCapacities", None, {"EndpointArn": ENDPOINT_ARN}
+    )
+    shows_realtime(paper, instances=2)
+    _registers(paper, VARIANT, 1, 4)
+    paper.answers(
+        SCALING, "PutScalingPolicy", None, {"PolicyARN": "arn:aws:autoscaling:policy:load"}
+    )
+    _forgets(paper, CONFIG_ARN)
+    assert (await _wake()).variants[0].current_instances == 2
+
+
+async def test_limits_that_were_set_since_are_not_those_of_before_it_slept(
+    paper: PaperAws,
+) -> None:
+    for _ in range(2):
+        shows_realtime(paper, instances=3)
+    has_tags(paper, f"endpoint-config/{CONFIG}", [*OURS, _asleep("AllTraffic=2:1:4:8")])
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, VARIANT, (3, 6))
+    _forgets(paper, CONFIG_ARN)
+    await _wake()
+
+
 async def test_it_sleeps_with_one_configuration_whichever_slept_before(paper: PaperAws) -> None:
     shows_realtime(paper)
     has_tags(paper, f"endpoint/{NAME}")
@@ -384,6 +418,7 @@ async def test_sleeping_twice_and_waking_twice_change_nothing(paper: PaperAws) -
     assert "sleeps already" in await _sleep()
     shows_realtime(paper)
     shows_realtime(paper)
+    has_tags(paper, f"endpoint-config/{CONFIG}")
     assert (await _wake()).status == "InService"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from simcloud.errors import NotFound
 from simcloud_cli.endpoints.asleep import (
     ASLEEP_TAG,
@@ -14,7 +16,7 @@ from simcloud_cli.endpoints.asleep import (
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.capacity import Limits, apply_limits, limits_of, set_count, settled
 from simcloud_cli.endpoints.describe import Endpoint, find_endpoint
-from simcloud_cli.endpoints.ownership import check_ours, tags_of
+from simcloud_cli.endpoints.ownership import check_ours, is_ours, tags_of
 from simcloud_cli.endpoints.scaling import (
     Scalable,
     count_request,
@@ -28,6 +30,8 @@ from simcloud_cli.endpoints.waiting import Patience
 async def wake(aws: Aws, name: str, patience: Patience) -> Endpoint:
     """Wakes an endpoint and waits until it answers; awake already, it stays as it is.
 
+    What an interrupted wake left undone is done.
+
     Raises:
         NotFound: there is no such endpoint, asleep or not.
         PreconditionFailed: it was not made by us, it failed, or nothing says of which of several
@@ -40,7 +44,46 @@ async def wake(aws: Aws, name: str, patience: Patience) -> Endpoint:
     if endpoint.kind in {"component", "async"}:
         await check_ours(aws, endpoint.arn, name)
         return await _from_none(aws, endpoint, patience)
-    return await settled(aws, name, lambda _: True, patience)
+    seen = await settled(aws, name, lambda _: True, patience)
+    if seen.kind == "realtime" and seen.config_arn:
+        return await _go_on(aws, seen, patience)
+    return seen
+
+
+async def _go_on(aws: Aws, endpoint: Endpoint, patience: Patience) -> Endpoint:
+    """What a wake that was interrupted left undone: the tag is taken away last."""
+    tags = await tags_of(aws, endpoint.config_arn)
+    if ASLEEP_TAG not in tags or not is_ours(tags, endpoint.name):
+        return endpoint
+    await check_ours(aws, endpoint.arn, endpoint.name)
+    limits = await limits_of(aws, scalables(endpoint))
+    undone = {}
+    for name, before in parse_before(tags[ASLEEP_TAG]).items():
+        there = next(
+            (limits.get(item.resource_id) for item in scalables(endpoint) if item.name == name),
+            None,
+        )
+        # Limits come before the policy that has the target; whole, they were set since.
+        if there is None or (there.target is None and before.limits is not None):
+            undone[name] = before
+    endpoint = await _give_back(aws, endpoint, undone, patience)
+    await forget(aws, endpoint.config_arn)
+    return endpoint
+
+
+async def _give_back(
+    aws: Aws, endpoint: Endpoint, were: Mapping[str, Before], patience: Patience
+) -> Endpoint:
+    for item in scalables(endpoint):
+        before = were.get(item.name)
+        if before is None:
+            continue
+        # The number before the limits, which would move it.
+        if before.count > 0 and before.count != item.current:
+            endpoint = await set_count(aws, item, before.count, patience)
+        if before.limits is not None:
+            await apply_limits(aws, item, before.limits, patience)
+    return endpoint
 
 
 async def _from_none(aws: Aws, endpoint: Endpoint, patience: Patience) -> Endpoint:
@@ -91,15 +134,7 @@ async def _make_again(aws: Aws, name: str, patience: Patience) -> Endpoint:
         )
     )
     endpoint = await settled(aws, name, lambda _: True, patience)
-    for item in scalables(endpoint):
-        before = were.get(item.name)
-        if before is None:
-            continue
-        # The number before the limits, which would move it.
-        if before.count > 0 and before.count != item.current:
-            endpoint = await set_count(aws, item, before.count, patience)
-        if before.limits is not None:
-            await apply_limits(aws, item, before.limits, patience)
+    endpoint = await _give_back(aws, endpoint, were, patience)
     if were:
         await forget(aws, kept.arn)
     return endpoint
