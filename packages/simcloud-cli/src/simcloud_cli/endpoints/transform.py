@@ -9,16 +9,13 @@ record only one can be made, and of a job's name SageMaker begins one.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from simcloud.dataset.frames import FrameRef
 from simcloud.dataset.manifest import ManifestShard
 from simcloud.dataset.reader import Dataset
-from simcloud.errors import AlreadyExists, Conflict, PreconditionFailed, SimcloudError
 from simcloud.s3.objects import ObjectStore
 from simcloud.scoring.job import (
     FrameScored,
@@ -35,6 +32,7 @@ from simcloud.scoring.labels import read_labels
 from simcloud.scoring.types import Answer, FrameKey
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.transform_answers import read_answers
+from simcloud_cli.endpoints.transform_calls import TransformCalls
 from simcloud_cli.endpoints.transform_files import (
     JobRecord,
     TransformFiles,
@@ -46,15 +44,9 @@ from simcloud_cli.endpoints.transform_request import (
     TransformSettings,
     billed,
     create_request,
-    describe_request,
     job_name,
-    model_request,
-    stop_by_hand,
-    stop_request,
 )
-from simcloud_cli.endpoints.waiting import Patience, wait_until
-
-_STOP_WITHIN_S = 20.0
+from simcloud_cli.endpoints.waiting import Patience
 
 Pictures = Mapping[FrameKey, FrameRef]
 """Where the pictures of a shard are, by frame and camera."""
@@ -91,13 +83,15 @@ class TransformJob:
     ) -> None:
         self._store = store
         self._dataset = dataset
-        self._aws = aws
         self._model = model
         self._digest = model_digest
         self._settings = settings
         self._patience = patience
         self._nonce = nonce
         self.key = key_of(model, model_digest)
+        self._calls = TransformCalls(
+            aws, model=settings.sagemaker_model, patience=patience, predictions=str(self.key)
+        )
         self._files = TransformFiles(
             store,
             dataset.location,
@@ -176,7 +170,7 @@ class TransformJob:
             return []
         ours = [shard for shard in self._dataset.shards if _was_given(record, shard)]
         batch = [shard for shard in ours if shard in pending]
-        found = await self._aws.find(describe_request(record.job))
+        found = await self._calls.find(record.job)
         runs = found is not None and found["TransformJobStatus"] not in ENDED
         if not ours:
             await self._forget_foreign(record, runs=runs)
@@ -187,11 +181,11 @@ class TransformJob:
             return []
         if found is None:
             self._patience.say(f"transform job {record.job} was left before it was begun")
-            await self._check_model()
+            await self._calls.check_model()
             await self._send(record, batch, await self._pictures(batch))
-        elif not self._is_ours(found):
+        elif not self._calls.is_ours(found):
             if runs:
-                raise self._other_model(record, found)
+                raise self._calls.other_model(found)
             await self._files.clear(record, keep_files=True)
             return []
         else:
@@ -205,7 +199,7 @@ class TransformJob:
             f"{self._dataset.location.run}: its answers are dropped"
         )
         if runs:
-            await self._stop(record)
+            await self._calls.stop(record.job)
         await self._clear(record)
 
     async def _begin(
@@ -218,9 +212,9 @@ class TransformJob:
             output_prefix=self._files.output_prefix(job),
             shards={shard.shard: shard.crc64nvme for shard in batch},
         )
-        await self._check_model()
+        await self._calls.check_model()
         pictures = await self._pictures(batch)
-        self._aws.check(self._request(record, pictures))
+        self._calls.check(self._request(record, pictures))
         await self._files.keep(record)
         # From here on no other call begins one; what an earlier one wrote is there to be seen.
         left = await self._without_done(batch)
@@ -229,9 +223,6 @@ class TransformJob:
             return None
         await self._send(record, left, {shard.shard: pictures[shard.shard] for shard in left})
         return record, left
-
-    async def _check_model(self) -> None:
-        await self._aws.ask(model_request(self._settings.sagemaker_model))
 
     async def _pictures(self, batch: Sequence[ManifestShard]) -> dict[int, Pictures]:
         """The pictures of each shard, none of them too large."""
@@ -266,32 +257,13 @@ class TransformJob:
             names += await self._files.stage(record.job, self._dataset, refs)
             self._patience.say(f"shard {shard.shard}: {len(refs)} pictures beside the run")
         await self._files.write_manifest(record.job, names)
-        try:
-            await self._aws.ask(self._request(record, pictures))
-        except asyncio.CancelledError:
-            await self._stop(record)
-            raise
-        except (AlreadyExists, Conflict):
-            found = await self._aws.find(describe_request(record.job))
-            if found is None:
-                raise
-            if not self._is_ours(found):
-                raise self._other_model(record, found) from None
-
-    def _is_ours(self, found: dict[str, Any]) -> bool:
-        return bool(found["ModelName"] == self._settings.sagemaker_model)
-
-    def _other_model(self, record: JobRecord, found: dict[str, Any]) -> PreconditionFailed:
-        return PreconditionFailed(
-            f"transform job {record.job} of SageMaker model {found['ModelName']} still "
-            f"makes predictions called {self.key}: wait for it, or {stop_by_hand(record.job)}"
-        )
+        await self._calls.begin(record.job, self._request(record, pictures))
 
     async def _finish(
         self, record: JobRecord, batch: Sequence[ManifestShard]
     ) -> AsyncGenerator[FrameScored | FrameUnscored | ShardScored]:
         """Waits for a job's end and reads its answers; a shard is written whole or not at all."""
-        ended = await self._ended(record)
+        ended = await self._calls.ended(record.job)
         status = str(ended["TransformJobStatus"])
         why = str(ended.get("FailureReason") or f"the job is {status}")
         self._patience.say(f"transform job {record.job}: {status}{billed(ended)}")
@@ -327,36 +299,6 @@ class TransformJob:
 
     async def _clear(self, record: JobRecord) -> None:
         await self._files.clear(record, keep_files=self._settings.keep_files)
-
-    async def _ended(self, record: JobRecord) -> dict[str, Any]:
-        try:
-            return await wait_until(
-                lambda: self._aws.ask(describe_request(record.job)),
-                done=lambda seen: seen["TransformJobStatus"] in ENDED,
-                state=lambda seen: str(seen["TransformJobStatus"]),
-                what=f"transform job {record.job}",
-                patience=self._patience,
-            )
-        except asyncio.CancelledError:
-            await self._stop(record)
-            raise
-        except SimcloudError:
-            self._patience.say(
-                f"transform job {record.job} goes on: the same command waits for it again, or "
-                f"{stop_by_hand(record.job)}"
-            )
-            raise
-
-    async def _stop(self, record: JobRecord) -> None:
-        try:
-            async with asyncio.timeout(_STOP_WITHIN_S):
-                await self._aws.ask(stop_request(record.job))
-            self._patience.say(f"transform job {record.job} is stopped: it bills no longer")
-        except (SimcloudError, TimeoutError) as error:
-            self._patience.say(
-                f"transform job {record.job} could not be stopped ({error}) and may go on to "
-                f"bill: {stop_by_hand(record.job)}"
-            )
 
 
 def batches(shards: Sequence[ManifestShard], most_frames: int) -> list[list[ManifestShard]]:
