@@ -295,6 +295,31 @@ def has_limits(
     )
 
 
+def has_actions(
+    paper: PaperAws, resource: str, actions: Mapping[str, tuple[int, int]] | None = None
+) -> None:
+    """Application Auto Scaling tells a resource's scheduled actions and the limits they set."""
+    paper.answers(
+        "application-autoscaling",
+        "DescribeScheduledActions",
+        {"ServiceNamespace": "sagemaker", "ResourceId": resource},
+        {
+            "ScheduledActions": [
+                {
+                    "ScheduledActionName": name,
+                    "ScheduledActionARN": f"arn:aws:autoscaling:action:{name}",
+                    "ServiceNamespace": "sagemaker",
+                    "ResourceId": resource,
+                    "Schedule": "cron(0 20 ? * MON-FRI *)",
+                    "ScalableTargetAction": {"MinCapacity": least, "MaxCapacity": most},
+                    "CreationTime": CREATED,
+                }
+                for name, (least, most) in (actions or {}).items()
+            ]
+        },
+    )
+
+
 def has_alarm(paper: PaperAws, resource: str, *, theirs: bool = False) -> None:
     """CloudWatch tells the alarm that wakes a resource, or one of that name that does not."""
     action = (

@@ -20,6 +20,7 @@ from support.paper_endpoints import (
     NAME,
     OURS,
     Told,
+    has_actions,
     has_limits,
     has_tags,
     lists_configs,
@@ -334,6 +335,7 @@ async def test_a_component_wakes_with_its_limits_and_at_least_one_copy(paper: Pa
     shows_component(paper, copies=0)
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, COMPONENT, (0, 0))
+    has_actions(paper, COMPONENT)
     has_tags(paper, COMPONENT, [*OURS, {"Key": "simcloud:asleep", "Value": f"{NAME}=0:0:3:4"}])
     _registers(paper, COMPONENT, 0, 3)
     paper.answers(
@@ -352,6 +354,7 @@ async def test_limits_that_bring_copies_back_are_left_to_do_so(paper: PaperAws) 
     shows_component(paper, copies=0)
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, COMPONENT, (0, 0))
+    has_actions(paper, COMPONENT)
     has_tags(paper, COMPONENT, [*OURS, {"Key": "simcloud:asleep", "Value": f"{NAME}=3:2:4:4"}])
     _registers(paper, COMPONENT, 2, 4)
     _forgets(paper, COMPONENT_ARN)
@@ -365,6 +368,7 @@ async def test_one_that_scaled_itself_to_none_wakes_too(paper: PaperAws) -> None
     shows_component(paper, copies=0)
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, COMPONENT, (0, 3))
+    has_actions(paper, COMPONENT)
     has_tags(paper, COMPONENT)
     paper.answers(
         "sagemaker",
@@ -390,6 +394,7 @@ async def test_an_asynchronous_endpoint_without_limits_gets_some_to_sleep_and_lo
     shows_async(paper, instances=0)
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, VARIANT, (0, 0), target=None)
+    has_actions(paper, VARIANT)
     has_tags(
         paper, f"endpoint/{NAME}", [*OURS, {"Key": "simcloud:asleep", "Value": "AllTraffic=2"}]
     )

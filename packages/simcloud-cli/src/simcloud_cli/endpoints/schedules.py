@@ -8,10 +8,11 @@ under a role that is given to it.
 from __future__ import annotations
 
 from simcloud.errors import InvalidRequest, PreconditionFailed
-from simcloud_cli.endpoints.asleep import forget_others, lasting
+from simcloud_cli.endpoints.asleep import Before, forget_others, lasting, remember
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.capacity import Limits, limits_of
 from simcloud_cli.endpoints.describe import Endpoint, get_endpoint
+from simcloud_cli.endpoints.nights import night_of
 from simcloud_cli.endpoints.ownership import check_ours
 from simcloud_cli.endpoints.scaling import (
     Scalable,
@@ -59,8 +60,11 @@ async def set_times(aws: Aws, name: str, times: SleepTimes) -> list[str]:
     return await _by_autoscaling(aws, endpoint, times)
 
 
-async def remove_times(aws: Aws, name: str) -> int:
-    """Takes away when an endpoint sleeps and wakes; how many schedules there were.
+async def remove_times(aws: Aws, name: str) -> list[str]:
+    """Takes away when an endpoint sleeps and wakes; what sleeps now stays asleep.
+
+    Returns:
+        What is gone and what sleeps, a line each.
 
     Raises:
         NotFound: there is no such endpoint.
@@ -69,10 +73,25 @@ async def remove_times(aws: Aws, name: str) -> int:
     endpoint = await get_endpoint(aws, name)
     await check_ours(aws, endpoint.arn, name)
     removed = await remove_schedules(aws, name)
+    sleeping = await _keep_sleeping(aws, endpoint) if endpoint.kind != "realtime" else []
     for item in scalables(endpoint):
         for action in (SLEEP, WAKE):
             removed += await aws.find(delete_action_request(item, action)) is not None
-    return removed
+    return [f"{removed} schedules of {name} are gone", *sleeping]
+
+
+async def _keep_sleeping(aws: Aws, endpoint: Endpoint) -> list[str]:
+    """Remembers what sleeps now, before the action that would wake it goes; a line each."""
+    lines = []
+    limits = await limits_of(aws, scalables(endpoint))
+    for item in scalables(endpoint):
+        night = await night_of(aws, endpoint, item, limits.get(item.resource_id))
+        if not night.asleep:
+            continue
+        if night.before is not None:
+            await remember(aws, night.arn, {item.name: night.before})
+        lines.append(f"{item.name} sleeps: `simcloud endpoint wake {endpoint.name}` wakes it")
+    return lines
 
 
 async def schedules_of(aws: Aws, endpoint: Endpoint) -> list[Schedule]:
@@ -107,12 +126,17 @@ async def _by_autoscaling(aws: Aws, endpoint: Endpoint, times: SleepTimes) -> li
     limits = await limits_of(aws, scalables(endpoint))
     for item in scalables(endpoint):
         there = limits.get(item.resource_id)
+        night = await night_of(aws, endpoint, item, there)
+        known = night.before if night.asleep else Before(count=item.desired, limits=there)
+        count = max(1, known.count) if known is not None else 1
+        within = known.limits if known is not None else None
+        within = within or Limits(least=count, most=count)
+        # A night of which nothing but `wake` wakes it ends with these.
+        await remember(aws, night.arn, {item.name: Before(count=count, limits=within)})
         if there is None:
-            count = max(1, item.desired)
-            there = Limits(least=count, most=count)
-            await aws.ask(register_request(item, least=count, most=count))
-        most = max(1, there.most)
-        awake = Limits(least=max(1, min(there.least, most)), most=most)
+            least, most = (0, 0) if night.asleep else (count, count)
+            await aws.ask(register_request(item, least=least, most=most))
+        awake = Limits(least=max(1, within.least), most=within.most)
         await aws.ask(_action(item, SLEEP, times.sleep, times, Limits(least=0, most=0)))
         lines.append(f"{item.name} goes to no {item.unit} at {times.sleep} {times.timezone}")
         if times.wake:

@@ -117,8 +117,8 @@ async def _to_none(aws: Aws, endpoint: Endpoint, patience: Patience) -> str:
     for item in items:
         arn = tagged_arn(endpoint, item)
         there = limits.get(item.resource_id)
-        # Asleep already, it is remembered as it was awake.
-        if item.desired > 0 or (there is not None and there.most > 0):
+        # Asleep already, or on its way there, it is remembered as it was awake.
+        if there.most > 0 if there is not None else item.desired > 0:
             await remember(aws, arn, {item.name: Before(count=item.desired, limits=there)})
         if there is None and item.kind == "component":
             await aws.ask(count_request(item, 0))

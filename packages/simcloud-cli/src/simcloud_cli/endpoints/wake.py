@@ -11,11 +11,11 @@ from simcloud_cli.endpoints.asleep import (
     forget,
     kept_config,
     parse_before,
-    tagged_arn,
 )
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.capacity import Limits, apply_limits, limits_of, set_count, settled
 from simcloud_cli.endpoints.describe import Endpoint, find_endpoint
+from simcloud_cli.endpoints.nights import Night, night_of
 from simcloud_cli.endpoints.ownership import check_ours, is_ours, tags_of
 from simcloud_cli.endpoints.scaling import (
     Scalable,
@@ -89,16 +89,33 @@ async def _give_back(
 async def _from_none(aws: Aws, endpoint: Endpoint, patience: Patience) -> Endpoint:
     limits = await limits_of(aws, scalables(endpoint))
     for item in scalables(endpoint):
-        arn = tagged_arn(endpoint, item)
-        before = parse_before((await tags_of(aws, arn)).get(ASLEEP_TAG, "")).get(item.name)
-        if before is not None:
-            await _restore(aws, item, before, there=limits.get(item.resource_id))
-            await forget(aws, arn)
+        there = limits.get(item.resource_id)
+        night = await night_of(aws, endpoint, item, there)
+        if night.asleep:
+            await _restore(aws, item, _awake(item, night, there, patience), there=there)
         elif item.current == 0:
             await aws.ask(count_request(item, 1))
+        # The next night is woken from by it too.
+        if night.tagged and not night.scheduled:
+            await forget(aws, night.arn)
     return await settled(
         aws, endpoint.name, lambda found: all(i.current for i in scalables(found)), patience
     )
+
+
+def _awake(item: Scalable, night: Night, there: Limits | None, patience: Patience) -> Before:
+    """What something shall be: as it was, and never within limits of none to none."""
+    if night.before is not None and (night.before.limits is not None or not night.scheduled):
+        return night.before
+    count = max(1, night.before.count) if night.before is not None else 1
+    if there is None:
+        return Before(count=count, limits=None)
+    # Without limits it would lose its scheduled actions too.
+    patience.say(
+        f"{item.name}: {count} to {count} {item.unit}; no other limits of it are known, "
+        "`simcloud endpoint scale` sets some"
+    )
+    return Before(count=count, limits=Limits(least=count, most=count))
 
 
 async def _restore(aws: Aws, item: Scalable, before: Before, *, there: Limits | None) -> None:
