@@ -73,7 +73,9 @@ def made(credentials: None, s3_server: S3Server, tmp_path_factory: pytest.TempPa
     said = packaged("nanodet-g", folder, *options)
     unpacked = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(folder / "model.tar.gz") as tar:
-        tar.extractall(unpacked, filter="data")
+        # An attribute, since the argument came with 3.11.4.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(unpacked)
     return Made(folder, unpacked, said, options)
 
 
