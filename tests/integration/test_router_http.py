@@ -8,7 +8,6 @@ import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,98 +16,30 @@ from aiohttp import web
 from yarl import URL
 
 from simcloud.errors import DeadlineExceeded, NotReady, TargetError
+from simcloud.http.pool import HttpAnswer, open_pool
 from simcloud_inference_router.targets.base import Failure
-from simcloud_inference_router.targets.http_pool import HttpAnswer, HttpPool, open_pool
+from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
+from support.byte_server import HELLO, Server, replying, serving
 from support.eventually import eventually
 from support.http_site import http_site
 
-HELLO = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
-
-
-@dataclass(slots=True)
-class Server:
-    """A server of bytes."""
-
-    port: int = 0
-    heads: list[bytes] = field(default_factory=list)
-    bodies: list[bytes] = field(default_factory=list)
-    connections: int = 0
-    gone: int = 0
-    """Connections that have ended."""
-
-    async def request(self, reader: asyncio.StreamReader) -> bool:
-        """Reads a whole request; False when the client has gone."""
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return False
-        size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        self.heads.append(head)
-        self.bodies.append(await reader.readexactly(size))
-        return True
-
-    def url(self, scheme: str = "http", host: str = "127.0.0.1") -> URL:
-        return URL(f"{scheme}://{host}:{self.port}/endpoints/x/invocations?a=%20b", encoded=True)
-
-
-@asynccontextmanager
-async def serving(
-    answer: Callable[[Server, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-    *,
-    tls: ssl.SSLContext | None = None,
-    host: str = "127.0.0.1",
-) -> AsyncIterator[Server]:
-    """A server whose connections ``answer`` serves."""
-    server = Server()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server.connections += 1
-        try:
-            await answer(server, reader, writer)
-        except ConnectionError:
-            pass
-        finally:
-            server.gone += 1
-            writer.close()
-
-    listening = await asyncio.start_server(serve, host, 0, ssl=tls)
-    server.port = listening.sockets[0].getsockname()[1]
-    try:
-        yield server
-    finally:
-        listening.close()
-
-
-def replying(*pieces: bytes, close: bool = False) -> Callable[..., Awaitable[None]]:
-    """Answers every request with these pieces, each sent by itself."""
-
-    async def answer(
-        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
-        while await server.request(reader):
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-            if close:
-                return
-
-    return answer
-
 
 @pytest.fixture
-async def pool() -> AsyncIterator[HttpPool]:
-    async with open_pool(connect_timeout_s=5, keepalive_s=30, max_answer_bytes=100_000) as opened:
+async def pool() -> AsyncIterator[TargetPool]:
+    async with open_target_pool(
+        connect_timeout_s=5, keepalive_s=30, max_answer_bytes=100_000
+    ) as opened:
         yield opened
     assert opened.connections == 0
 
 
 async def ask(
-    pool: HttpPool, url: URL, *, body: bytes = b"body", timeout_s: float = 10, **headers: str
+    pool: TargetPool, url: URL, *, body: bytes = b"body", timeout_s: float = 10, **headers: str
 ) -> HttpAnswer | Failure:
     return await pool.post(target="det", url=url, headers=headers, body=body, timeout_s=timeout_s)
 
 
-async def test_one_connection_serves_one_request_after_another(pool: HttpPool) -> None:
+async def test_one_connection_serves_one_request_after_another(pool: TargetPool) -> None:
     async with serving(replying(HELLO[:20], HELLO[20:60], HELLO[60:])) as server:
         for number in range(3):
             answer = await ask(pool, server.url(), body=b"%d" % number, accept="text/plain")
@@ -126,7 +57,7 @@ async def test_one_connection_serves_one_request_after_another(pool: HttpPool) -
     }
 
 
-async def test_requests_at_the_same_time_have_a_connection_each(pool: HttpPool) -> None:
+async def test_requests_at_the_same_time_have_a_connection_each(pool: TargetPool) -> None:
     async with serving(replying(HELLO)) as server:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(ask(pool, server.url())) for _ in range(5)]
@@ -136,7 +67,7 @@ async def test_requests_at_the_same_time_have_a_connection_each(pool: HttpPool) 
         assert server.connections == 5
 
 
-async def test_a_large_body_and_a_large_answer_arrive_whole(pool: HttpPool) -> None:
+async def test_a_large_body_and_a_large_answer_arrive_whole(pool: TargetPool) -> None:
     large = bytes(range(256)) * 390
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(large), large)
     async with serving(replying(answer)) as server:
@@ -146,7 +77,7 @@ async def test_a_large_body_and_a_large_answer_arrive_whole(pool: HttpPool) -> N
     assert server.bodies == [large * 30]
 
 
-async def test_a_real_server_is_understood_chunks_and_all(pool: HttpPool) -> None:
+async def test_a_real_server_is_understood_chunks_and_all(pool: TargetPool) -> None:
     async def invocations(request: web.Request) -> web.StreamResponse:
         body = await request.read()
         response = web.StreamResponse(status=202, headers={"X-Size": str(len(body))})
@@ -167,7 +98,7 @@ async def test_a_real_server_is_understood_chunks_and_all(pool: HttpPool) -> Non
         assert pool.connections == 1
 
 
-async def test_an_answer_that_ends_with_its_connection_is_read_to_the_end(pool: HttpPool) -> None:
+async def test_an_answer_that_ends_with_its_connection_is_read_to_the_end(pool: TargetPool) -> None:
     async with serving(replying(b"HTTP/1.0 200 OK\r\n\r\n", b"all", close=True)) as server:
         for _ in range(2):
             answer = await ask(pool, server.url())
@@ -176,7 +107,7 @@ async def test_an_answer_that_ends_with_its_connection_is_read_to_the_end(pool: 
     assert server.connections == 2
 
 
-async def test_connection_close_is_heeded(pool: HttpPool) -> None:
+async def test_connection_close_is_heeded(pool: TargetPool) -> None:
     reply = HELLO.replace(b"content-type", b"Connection: close\r\ncontent-type")
     async with serving(replying(reply)) as server:
         for _ in range(2):
@@ -189,7 +120,7 @@ async def test_connection_close_is_heeded(pool: HttpPool) -> None:
     [(b"", True), (HELLO[:7], False), (HELLO[:-1], False), (b"HTTP/1.1 100 C\r\n\r\n", True)],
 )
 async def test_a_connection_that_ends_early_says_whether_the_answer_had_begun(
-    pool: HttpPool, sent: bytes, retry: bool
+    pool: TargetPool, sent: bytes, retry: bool
 ) -> None:
     async with serving(replying(sent, close=True)) as server:
         outcome = await ask(pool, server.url())
@@ -199,7 +130,7 @@ async def test_a_connection_that_ends_early_says_whether_the_answer_had_begun(
     assert "closed the connection" in outcome.error.message
 
 
-async def test_a_reset_is_a_lost_connection(pool: HttpPool) -> None:
+async def test_a_reset_is_a_lost_connection(pool: TargetPool) -> None:
     async def reset(
         server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -212,7 +143,7 @@ async def test_a_reset_is_a_lost_connection(pool: HttpPool) -> None:
     assert isinstance(outcome.error, NotReady)
 
 
-async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(pool: HttpPool) -> None:
+async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(pool: TargetPool) -> None:
     async with serving(replying(HELLO, close=True)) as server:
         for _ in range(3):
             assert isinstance(await ask(pool, server.url()), HttpAnswer)
@@ -220,14 +151,14 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(pool: Htt
     assert server.connections == 3
 
 
-async def test_bytes_that_nobody_asked_for_end_an_idle_connection(pool: HttpPool) -> None:
+async def test_bytes_that_nobody_asked_for_end_an_idle_connection(pool: TargetPool) -> None:
     async with serving(replying(HELLO + b"HTTP/1.1 408 Request Timeout\r\n\r\n")) as server:
         for _ in range(2):
             assert isinstance(await ask(pool, server.url()), HttpAnswer)
         await eventually(lambda: server.gone == 2)
 
 
-async def test_an_early_answer_counts_and_its_connection_does_not_stay(pool: HttpPool) -> None:
+async def test_an_early_answer_counts_and_its_connection_does_not_stay(pool: TargetPool) -> None:
     async def refuse(
         _server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -249,7 +180,7 @@ async def test_an_early_answer_counts_and_its_connection_does_not_stay(pool: Htt
     [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", b"\x16\x03\x01"],
 )
 async def test_what_is_no_answer_is_the_targets_error_and_not_asked_for_again(
-    pool: HttpPool, reply: bytes
+    pool: TargetPool, reply: bytes
 ) -> None:
     async with serving(replying(reply)) as server:
         outcome = await ask(pool, server.url())
@@ -267,7 +198,7 @@ async def test_what_is_no_answer_is_the_targets_error_and_not_asked_for_again(
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n186a1\r\n" + bytes(100_001),
     ],
 )
-async def test_an_answer_above_the_limit_is_not_read_on(pool: HttpPool, reply: bytes) -> None:
+async def test_an_answer_above_the_limit_is_not_read_on(pool: TargetPool, reply: bytes) -> None:
     async with serving(replying(reply)) as server:
         outcome = await ask(pool, server.url())
         assert isinstance(outcome, Failure)
@@ -276,7 +207,7 @@ async def test_an_answer_above_the_limit_is_not_read_on(pool: HttpPool, reply: b
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n1"])
-async def test_running_out_of_time_closes_the_connection(pool: HttpPool, sent: bytes) -> None:
+async def test_running_out_of_time_closes_the_connection(pool: TargetPool, sent: bytes) -> None:
     async with serving(replying(sent)) as server:
         outcome = await ask(pool, server.url(), timeout_s=0.1)
         assert isinstance(outcome, Failure)
@@ -285,7 +216,7 @@ async def test_running_out_of_time_closes_the_connection(pool: HttpPool, sent: b
         await eventually(lambda: server.gone == 1)
 
 
-async def test_a_cancel_closes_the_connection(pool: HttpPool) -> None:
+async def test_a_cancel_closes_the_connection(pool: TargetPool) -> None:
     async with serving(replying(b"")) as server:
         asking = asyncio.ensure_future(ask(pool, server.url()))
         await eventually(lambda: len(server.bodies) == 1)
@@ -298,7 +229,7 @@ async def test_a_cancel_closes_the_connection(pool: HttpPool) -> None:
 async def test_idle_connections_are_closed_in_time() -> None:
     async with (
         serving(replying(HELLO)) as server,
-        open_pool(connect_timeout_s=5, keepalive_s=0.2, max_answer_bytes=1000) as pool,
+        open_target_pool(connect_timeout_s=5, keepalive_s=0.2, max_answer_bytes=1000) as pool,
     ):
         async with asyncio.TaskGroup() as group:
             for _ in range(3):
@@ -309,7 +240,7 @@ async def test_idle_connections_are_closed_in_time() -> None:
 
 async def test_closing_the_pool_ends_what_is_under_way() -> None:
     async with serving(replying(b"")) as server:
-        async with open_pool(connect_timeout_s=5, keepalive_s=5, max_answer_bytes=9) as pool:
+        async with open_target_pool(connect_timeout_s=5, keepalive_s=5, max_answer_bytes=9) as pool:
             asking = asyncio.ensure_future(ask(pool, server.url()))
             await eventually(lambda: len(server.bodies) == 1)
         asking.cancel()
@@ -318,7 +249,7 @@ async def test_closing_the_pool_ends_what_is_under_way() -> None:
         await eventually(lambda: server.gone == 1)
 
 
-async def test_a_line_break_in_a_header_is_not_sent(pool: HttpPool) -> None:
+async def test_a_line_break_in_a_header_is_not_sent(pool: TargetPool) -> None:
     async with serving(replying(HELLO)) as server:
         for value in ("a\r\nb: c", "a\nb", "a\r"):
             with pytest.raises(ValueError, match="line break"):
@@ -327,7 +258,7 @@ async def test_a_line_break_in_a_header_is_not_sent(pool: HttpPool) -> None:
 
 
 async def test_names_that_lead_nowhere_and_ports_that_are_closed_are_no_connection(
-    pool: HttpPool,
+    pool: TargetPool,
 ) -> None:
     async with serving(replying(HELLO)) as server:
         url = server.url()
@@ -341,7 +272,7 @@ async def test_names_that_lead_nowhere_and_ports_that_are_closed_are_no_connecti
 
 
 async def test_a_name_with_several_addresses_is_reached_at_the_one_that_answers(
-    pool: HttpPool,
+    pool: TargetPool,
 ) -> None:
     # localhost is ::1 and 127.0.0.1 on most machines; only one of them listens.
     async with serving(replying(HELLO)) as server:
@@ -359,7 +290,7 @@ def has_ipv6() -> bool:
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
-async def test_an_ipv6_address_is_reached_and_named_in_brackets(pool: HttpPool) -> None:
+async def test_an_ipv6_address_is_reached_and_named_in_brackets(pool: TargetPool) -> None:
     async with serving(replying(HELLO), host="::1") as server:
         assert isinstance(await ask(pool, server.url(host="[::1]")), HttpAnswer)
     assert f"host: [::1]:{server.port}".encode() in server.heads[0]
@@ -400,11 +331,12 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def trusting(certificate: Path) -> AsyncIterator[HttpPool]:
+async def trusting(certificate: Path) -> AsyncIterator[TargetPool]:
     tls = ssl.create_default_context(cafile=certificate)
     async with open_pool(
         connect_timeout_s=5, keepalive_s=5, max_answer_bytes=1 << 20, tls=tls
-    ) as pool:
+    ) as opened:
+        pool = TargetPool(opened)
         yield pool
     assert pool.connections == 0
 
@@ -426,7 +358,7 @@ async def test_https_is_spoken_to_whom_the_certificate_names(certificate: Path) 
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(
-    certificate: Path, pool: HttpPool
+    certificate: Path, pool: TargetPool
 ) -> None:
     async with serving(replying(HELLO), tls=server_tls(certificate)) as server:
         outcome = await ask(pool, server.url("https", "localhost"))
@@ -444,7 +376,7 @@ async def test_a_handshake_that_hangs_is_ended_by_the_connect_timeout_or_a_cance
 
     async with (
         serving(silent) as server,
-        open_pool(connect_timeout_s=0.2, keepalive_s=5, max_answer_bytes=9) as pool,
+        open_target_pool(connect_timeout_s=0.2, keepalive_s=5, max_answer_bytes=9) as pool,
     ):
         outcome = await ask(pool, server.url("https"))
         assert isinstance(outcome, Failure)
@@ -472,9 +404,11 @@ async def test_a_handshake_that_hangs_is_ended_by_the_connect_timeout_or_a_cance
         test_names_that_lead_nowhere_and_ports_that_are_closed_are_no_connection,
     ],
 )
-def test_the_same_holds_on_uvloop(scenario: Callable[[HttpPool], Awaitable[None]]) -> None:
+def test_the_same_holds_on_uvloop(scenario: Callable[[TargetPool], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with open_pool(connect_timeout_s=5, keepalive_s=30, max_answer_bytes=100_000) as pool:
+        async with open_target_pool(
+            connect_timeout_s=5, keepalive_s=30, max_answer_bytes=100_000
+        ) as pool:
             await scenario(pool)
         assert pool.connections == 0
 
