@@ -127,6 +127,10 @@ workflows: $(INSTALLED)
 	$(BIN)/actionlint -shellcheck $(BIN)/shellcheck -pyflakes=
 	$(BIN)/zizmor --offline --quiet .github
 
+.PHONY: lint-deploy
+lint-deploy: $(INSTALLED) ## Dockerfiles, manifests, Terraform, workflows by hadolint and checkov; kubectl
+	scripts/lint-deploy
+
 .PHONY: docs-check
 docs-check: $(INSTALLED)
 	$(BIN)/python scripts/reference_docs.py --check
@@ -181,6 +185,12 @@ docs: $(INSTALLED) ## Reference pages made from the code
 .PHONY: requirements
 requirements: $(INSTALLED) ## Pins of requirements/, keeping what still fits
 	scripts/compile-requirements
+
+IMAGES ?= generator uploader inference-router model-container cli s3
+
+.PHONY: sbom
+sbom: $(INSTALLED) ## What is in the images that `make images` built, as CycloneDX, in sbom/
+	$(BIN)/python scripts/sbom.py $(IMAGES)
 
 # --- releasing ------------------------------------------------------------------------------------
 

@@ -38,25 +38,29 @@ def http(status: str, content_type: str, body: bytes, *more: str) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
 
-def tensor_answer() -> bytes:
-    """A tensor of 1 KiB in Triton's binary form."""
+def tensor_answer(rows: int) -> bytes:
+    """A tensor of so many rows of 1 KiB in Triton's binary form."""
     entry = {
         "name": "y",
         "datatype": "FP32",
-        "shape": [1, FLOATS],
-        "parameters": {"binary_data_size": 4 * FLOATS},
+        "shape": [rows, FLOATS],
+        "parameters": {"binary_data_size": 4 * FLOATS * rows},
     }
     header = json.dumps({"outputs": [entry]}, separators=(",", ":")).encode()
-    body = header + struct.pack("<f", 1.0) * FLOATS
+    body = header + struct.pack("<f", 1.0) * FLOATS * rows
     return http("200 OK", f"{TRITON};json-header-size={len(header)}", body)
 
 
-TENSOR: Final = tensor_answer()
+MAX_ROWS: Final = 32
+TENSORS: Final = [tensor_answer(rows) for rows in range(MAX_ROWS + 1)]
+"""By rows."""
 DETECTIONS: Final = http(
     "200 OK",
     "application/json",
     json.dumps({"detections": [{"label": "cat", "score": 0.5}] * 16}).encode(),
 )
+TEXT: Final = http("200 OK", "application/json", b'{"generated_text": "some words"}')
+"""What a language model behind the endpoint ``text`` says."""
 BUSY: Final = http(
     "429 Too Many Requests",
     "application/json",
@@ -130,9 +134,18 @@ class Connection(asyncio.Protocol):
             size = int(head[at : stop if stop > 0 else end])
             if len(held) < end + 4 + size:
                 break
-            self._server.take(self._transport, TENSOR if TRITON.encode() in head else DETECTIONS)
+            answer = TEXT if b"/endpoints/text/" in head else DETECTIONS
+            if TRITON.encode() in head:
+                answer = TENSORS[_rows(held, end + 4)]
+            self._server.take(self._transport, answer)
             held = held[end + 4 + size :]
         self._held = held
+
+
+def _rows(held: bytes, body: int) -> int:
+    """Rows of a request's first tensor."""
+    at = held.index(b'"shape":[', body) + 9
+    return int(held[at : held.index(b",", at)])
 
 
 async def serve(arguments: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,12 +73,18 @@ def request() -> Any:
 
 @contextmanager
 def started(
-    core: int, command: list[str], log: Path, *, port_file: Path | None = None, **environment: str
+    core: int,
+    command: list[str],
+    log: Path,
+    *,
+    port_file: Path | None = None,
+    python: str = sys.executable,
+    **environment: str,
 ) -> Iterator[Peer]:
     """A process pinned to one core; its port is in its first line, or in its port file."""
     with log.open("w") as errors:
         process = subprocess.Popen(
-            ["taskset", "-c", str(core), sys.executable, *command],
+            ["taskset", "-c", str(core), python, *command],
             stdout=subprocess.PIPE,
             stderr=errors,
             env={**os.environ, **environment},
@@ -110,7 +116,12 @@ def _file_port(process: subprocess.Popen[str], path: Path) -> int | None:
 
 @contextmanager
 def router(
-    core: int, folder: Path, endpoint: Peer, *more: str, name: str = "router"
+    core: int,
+    folder: Path,
+    endpoint: Peer,
+    *more: str,
+    name: str = "router",
+    changes: Mapping[str, object] | None = None,
 ) -> Iterator[Peer]:
     """The router as it is shipped, in front of one endpoint.
 
@@ -120,6 +131,7 @@ def router(
         endpoint: where its one model is served.
         more: further flags.
         name: of its files in the folder.
+        changes: to its model's entry of the catalogue.
     """
     tensor = {"datatype": "FP32", "shape": [-1, FLOATS]}
     model = {
@@ -130,6 +142,7 @@ def router(
         "inputs": [{"name": "x", **tensor}],
         "outputs": [{"name": "y", **tensor}],
         "targets": [{"name": MODEL, "kind": "sagemaker", "endpoint": MODEL}],
+        **(changes or {}),
     }
     catalog, ports = folder / f"{name}.yaml", folder / f"{name}.json"
     catalog.write_text(yaml.safe_dump({"models": [model]}))

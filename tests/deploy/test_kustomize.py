@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import kubernetes_validate
 import pytest
-import yaml
 
 from simcloud_cli.exit_codes import ExitCode
+from support.manifests import K8S, ROOT, Manifest, containers, of_kind, pods, rendered
 from support.setting_names import ALL_VARIABLES, SERVICES, drain_s
 
-ROOT = Path(__file__).parents[2]
-K8S = ROOT / "deploy" / "k8s"
 COMBINATIONS = (
     "overlays/kind",
     "overlays/eks",
@@ -26,12 +19,13 @@ COMBINATIONS = (
     "run-job",
     "tests/kind-all",
     "tests/eks-isaac",
+    "tests/eks-keda",
     "tests/eks-mtls",
 )
 VERSIONS = ("1.31", "1.34")
 """Oldest that runs need (successPolicy of native sidecars, per-index retry), and a current one."""
 
-CUSTOM = {"PodMonitor", "NodePool", "EC2NodeClass", "Certificate", "Issuer"}
+CUSTOM = {"PodMonitor", "NodePool", "EC2NodeClass", "Certificate", "Issuer", "ScaledObject"}
 """Kinds of other projects, whose schemas Kubernetes doesn't have."""
 
 OURS = {
@@ -43,37 +37,6 @@ OURS = {
     "simcloud-s3": "deploy/images/s3.Dockerfile",
     "simcloud-generator-isaac": "services/generator/Dockerfile.isaac",
 }
-Manifest = dict[str, Any]
-
-
-@cache
-def rendered(combination: str) -> tuple[Manifest, ...]:
-    """Everything that a kustomization makes."""
-    if shutil.which("kubectl"):
-        command = ["kubectl", "kustomize"]
-    elif shutil.which("kustomize"):
-        command = ["kustomize", "build"]
-    else:
-        pytest.skip("neither kubectl nor kustomize is installed")
-    done = subprocess.run(
-        [*command, str(K8S / combination)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
-
-
-def of_kind(combination: str, *kinds: str) -> list[Manifest]:
-    return [item for item in rendered(combination) if item["kind"] in kinds]
-
-
-def pods(combination: str) -> Iterator[tuple[str, Manifest]]:
-    """Name and pod spec of everything that runs."""
-    for item in of_kind(combination, "Deployment", "StatefulSet", "DaemonSet", "Job"):
-        yield f"{item['kind']}/{item['metadata']['name']}", item["spec"]["template"]["spec"]
-
-
-def containers(pod: Manifest) -> list[Manifest]:
-    return [*pod.get("initContainers", []), *pod["containers"]]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -134,7 +97,7 @@ def test_selectors_and_ports_match(combination: str) -> None:
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= ports[name]
     for budget in of_kind(combination, "PodDisruptionBudget"):
         assert budget["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"] in labels
-    for scaler in of_kind(combination, "HorizontalPodAutoscaler"):
+    for scaler in of_kind(combination, "HorizontalPodAutoscaler", "ScaledObject"):
         assert scaler["spec"]["scaleTargetRef"]["name"] in labels
 
 

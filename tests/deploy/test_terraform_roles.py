@@ -168,6 +168,24 @@ def test_each_role_trusts_one_caller_under_a_condition(everything: Plan, zero: P
                 assert each.get("Condition") or ec2, role["name"]
 
 
+def test_the_page_names_each_roles_actions_and_no_others(everything: Plan) -> None:
+    page = (ROOT / "docs/deploy/iam.md").read_text(encoding="utf-8")
+    named: dict[str, set[str]] = {}
+    role = ""
+    for line in page.splitlines():
+        # A row with two columns after the role; one that names none is of the role above it.
+        row = re.fullmatch(r"\| (?:`simcloud-([a-z-]+)` )?\| (`[a-z0-9]+:\w+`.*) \| [^|]+ \|", line)
+        if row is None:
+            continue
+        role = row[1] or role
+        named.setdefault(role, set()).update(re.findall(r"`([a-z0-9]+:\w+)`", row[2]))
+    with_key = re.search(r"(`kms:[^|]*?) on that key too:\s+([\w, -]+)\.", page)
+    assert with_key is not None
+    for each in with_key[2].split(", "):
+        named[each] |= set(re.findall(r"`([a-z0-9]+:\w+)`", with_key[1]))
+    assert named == actions_of(everything)
+
+
 def test_batch_jobs_name_roles_and_a_log_group_that_are_made(defaults: Plan) -> None:
     text = (ROOT / "deploy/batch/job-definition.json").read_text(encoding="utf-8")
     roles = {each["name"] for each in defaults.of("aws_iam_role").values()}

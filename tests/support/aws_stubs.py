@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import boto3
@@ -33,19 +34,23 @@ class PaperAws:
     """What is asked of AWS in a test: queued requests with their answers, service by service."""
 
     def __init__(self) -> None:
-        self._clients: dict[str, BaseClient] = {}
         self._stubbers: dict[str, Stubber] = {}
         self.places: list[AwsPlace] = []
         """What each client was asked for with."""
+        self.sent: list[tuple[str, str, dict[str, Any]]] = []
+        """Service, operation and parameters of each request, in the order of sending."""
 
     def answers(
         self,
         service: str,
         operation: str,
-        parameters: Mapping[str, Any],
+        parameters: Mapping[str, Any] | None,
         answer: Mapping[str, Any] | None = None,
     ) -> None:
-        """The service's next request has these parameters, ``ANY`` for any value; this answers."""
+        """The service's next request has these parameters, ``ANY`` for any value; this answers.
+
+        None: it has any parameters that the service's model takes.
+        """
         self._stubber(service).add_response(xform_name(operation), dict(answer or {}), parameters)
 
     def refuses(
@@ -71,22 +76,43 @@ class PaperAws:
         """Stands where ``simcloud_cli.endpoints.aws.make_client`` does."""
         self.places.append(place)
         self._stubber(service)
-        return self._clients[service]
+        return _client(service)
 
     def assert_all_asked(self) -> None:
         """Fails when something was queued that nobody asked for."""
         for stubber in self._stubbers.values():
             stubber.assert_no_pending_responses()
 
+    def end(self) -> None:
+        """Takes the stubs off the clients, which tests share."""
+        for service, stubber in self._stubbers.items():
+            stubber.deactivate()
+            _client(service).meta.events.unregister(_EVERY_CALL, self._note)
+
     def _stubber(self, service: str) -> Stubber:
         if service not in self._stubbers:
-            client = boto3.session.Session(
-                aws_access_key_id="paper", aws_secret_access_key="paper", region_name=REGION
-            ).client(service)
-            self._clients[service] = client
+            client = _client(service)
+            client.meta.events.register(_EVERY_CALL, self._note)
             self._stubbers[service] = Stubber(client)
             self._stubbers[service].activate()
         return self._stubbers[service]
+
+    def _note(self, params: dict[str, Any], model: Any, **_: object) -> None:
+        service = model.service_model.service_name
+        self.sent.append((service, model.name, params))
+
+
+_EVERY_CALL = "provide-client-params.*.*"
+
+
+@cache
+def _client(service: str) -> BaseClient:
+    """One for all tests of a process: SageMaker's takes a good part of a second."""
+    session = boto3.session.Session(
+        aws_access_key_id="paper", aws_secret_access_key="paper", region_name=REGION
+    )
+    client: BaseClient = session.client(service)
+    return client
 
 
 @contextmanager
@@ -94,5 +120,8 @@ def paper_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
     """AWS on paper for the CLI in this process; at the end all that was queued was asked."""
     aws = PaperAws()
     monkeypatch.setattr("simcloud_cli.endpoints.aws.make_client", aws.client)
-    yield aws
-    aws.assert_all_asked()
+    try:
+        yield aws
+        aws.assert_all_asked()
+    finally:
+        aws.end()

@@ -13,12 +13,16 @@ from pydantic import SecretStr
 
 from simcloud.client.router import RouterClient
 from simcloud.client.router_admin import RouterAdminClient
+from simcloud.oip.pool import OipMessage
 from simcloud.oip.service import Stub
+from simcloud.oip.tensors import new
 from simcloud.rpc.channel import connect
 from simcloud.rpc.server import running_server
+from simcloud.rpc.status import client_errors
 from simcloud_inference_router.admin import RouterAdmin
 from simcloud_inference_router.build import open_router
 from simcloud_inference_router.catalog import read_catalog
+from simcloud_inference_router.discovery.aws import aws_endpoints
 from simcloud_inference_router.reload import CatalogReloader, watched_catalog
 from simcloud_inference_router.router import Router
 from simcloud_inference_router.services import descriptor_pools, services
@@ -43,10 +47,13 @@ class RunningRouter:
     reloader: CatalogReloader
 
 
-def write_catalog(folder: Path, *models: object) -> Path:
+def write_catalog(
+    folder: Path, *models: object, discovery: dict[str, object] | None = None
+) -> Path:
     """A catalogue file."""
     path = folder / "catalog.yaml"
-    path.write_text(yaml.safe_dump({"models": list(models)}))
+    content = {"models": list(models)} | ({"discovery": discovery} if discovery else {})
+    path.write_text(yaml.safe_dump(content))
     return path
 
 
@@ -65,6 +72,23 @@ def model(name: str = "det", **changes: object) -> dict[str, object]:
     }
 
 
+def row_request(name: str = "det", request_id: str = "") -> OipMessage:
+    """A request of one row for a model as ``model`` makes it."""
+    request = new("ModelInferRequest")
+    request.model_name, request.id = name, request_id
+    request.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+    request.raw_input_contents.append(bytes(16))
+    return request
+
+
+async def infer(
+    router: RunningRouter, request: OipMessage | None = None, *, timeout_s: float = 30
+) -> OipMessage:
+    """A unary answer, or our error; one row for ``det`` by default."""
+    with client_errors():
+        return await router.oip.ModelInfer(request or row_request(), timeout=timeout_s)
+
+
 @asynccontextmanager
 async def running_router(settings: RouterSettings) -> AsyncIterator[RunningRouter]:
     """A router that serves within the block; leaving it drains.
@@ -76,7 +100,9 @@ async def running_router(settings: RouterSettings) -> AsyncIterator[RunningRoute
     read = read_catalog(path)
     async with (
         open_router(settings, read.taken()) as router,
-        watched_catalog(router, path=path, read=read, poll_s=poll_s) as reloader,
+        watched_catalog(
+            router, path=path, read=read, poll_s=poll_s, endpoints=aws_endpoints(settings)
+        ) as reloader,
         running_server(
             settings,
             services=services(router, admin=RouterAdmin(reloader, admins=settings.admins)),

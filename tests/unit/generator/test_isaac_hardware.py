@@ -7,18 +7,13 @@ from pathlib import Path
 import pytest
 
 from simcloud.errors import PreconditionFailed
+from simcloud.gpu import Gpu, has_rt_cores, parse_gpus
 from simcloud_generator.backends.isaac.application import (
     check_environment,
     check_version,
     launch_config,
 )
-from simcloud_generator.backends.isaac.hardware import (
-    Gpu,
-    check_hardware,
-    has_rt_cores,
-    must_pass,
-    parse_gpus,
-)
+from simcloud_generator.backends.isaac.hardware import check_hardware, must_pass
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 
 

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simcloud.accounting.plan import TASK_INDEX_VARIABLES, select_shards, task_count
+from simcloud.accounting.plan import (
+    TASK_INDEX_VARIABLES,
+    select_shards,
+    selection_of,
+    task_count,
+)
 from simcloud.errors import InvalidRequest
 
 
@@ -54,3 +59,17 @@ def test_auto_without_a_scheduler_says_what_it_needs() -> None:
         select_shards("auto", shard_count=5, environ={})
     with pytest.raises(InvalidRequest, match="not a number"):
         select_shards("auto", shard_count=5, environ={"JOB_COMPLETION_INDEX": "one"})
+
+
+@pytest.mark.parametrize("shards", [(3,), (0, 1, 2, 3, 4), (0, 2, 3, 7, 8, 9)])
+def test_tasks_share_listed_shards_and_leave_out_the_others(shards: tuple[int, ...]) -> None:
+    text = f"auto:{selection_of(shards)}"
+    made: list[int] = []
+    for index in range(task_count(len(shards), 2) + 1):
+        environ = {"JOB_COMPLETION_INDEX": str(index)}
+        made += select_shards(text, shard_count=10, shards_per_task=2, environ=environ)
+    assert tuple(made) == shards
+
+
+def test_a_selection_is_as_short_as_its_ranges() -> None:
+    assert selection_of((0, 1, 2, 3, 7, 9, 10)) == "0-3,7,9-10"

@@ -2,7 +2,7 @@ resource "aws_iam_role" "role" {
   for_each = local.statements
 
   name               = "${var.name}-${each.key}"
-  description        = "Simcloud: ${each.key}; docs/deploy/aws.md says what it may do and why"
+  description        = "Simcloud: ${each.key}; docs/deploy/iam.md says what it may do and why"
   assume_role_policy = local.trust[each.key]
 
   depends_on = [aws_iam_openid_connect_provider.github]

@@ -16,7 +16,7 @@ resource "aws_cloudwatch_metric_alarm" "errors" {
   for_each = var.endpoints
 
   alarm_name          = "${each.value.endpoint}-5xx"
-  alarm_description   = "${each.value.endpoint} answers with 5xx: see ModelError in docs/deploy/aws.md"
+  alarm_description   = "${each.value.endpoint} answers with 5xx: see ModelError in docs/deploy/troubleshooting.md"
   namespace           = "AWS/SageMaker"
   metric_name         = "Invocation5XXErrors"
   dimensions          = local.dimensions[each.key]
@@ -151,7 +151,7 @@ resource "aws_cloudwatch_metric_alarm" "idle" {
   for_each = local.standing
 
   alarm_name        = "${each.value.endpoint}-idle"
-  alarm_description = "No request at ${each.value.endpoint} for ${var.idle_hours} hours: stop it (docs/deploy/aws.md)"
+  alarm_description = "No request at ${each.value.endpoint} for ${var.idle_hours} hours: stop it (docs/deploy/cost.md)"
   namespace         = "AWS/SageMaker"
   # Asynchronous endpoints tell no Invocations, but each request has its latency.
   metric_name         = each.value.mode == "async" ? "ModelLatency" : "Invocations"

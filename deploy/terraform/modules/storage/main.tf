@@ -26,6 +26,16 @@ resource "aws_kms_key" "bucket" {
   description             = "Encrypts ${var.bucket}; the account's roles use it as their policies say"
   enable_key_rotation     = true
   deletion_window_in_days = 30
+  # AWS's own default, said aloud: the account's policies decide who may use it (modules/identity).
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = ["kms:*"]
+      Principal = { AWS = "arn:${var.partition}:iam::${var.account_id}:root" }
+      Resource  = ["*"]
+    }]
+  })
 
   lifecycle {
     # Without its key every run is lost.

@@ -9,7 +9,7 @@ import typer
 from simcloud_cli.commands import (
     context,
     data,
-    endpoint,
+    endpoint_operate,
     infer,
     preview,
     router,
@@ -74,6 +74,6 @@ app.command("score")(score.score)
 app.command("report")(score.report)
 app.add_typer(scene.app, name="scene")
 app.add_typer(router.app, name="router")
-app.add_typer(endpoint.app, name="endpoint")
+app.add_typer(endpoint_operate.app, name="endpoint")
 app.add_typer(context.app, name="context")
 app.command("doctor")(stack.doctor)

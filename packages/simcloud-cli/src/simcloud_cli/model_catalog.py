@@ -37,12 +37,38 @@ def write_catalog(path: Path, *, folder: Path, model_url: str) -> None:
     The container answers as SageMaker's runtime does (``/endpoints/<name>/invocations``), so that
     the router's SageMaker path is the one in use.
     """
-    models = tomllib.loads((folder / "models.toml").read_text(encoding="utf-8"))["models"]
-    entries = [_entry(name, table, folder, model_url) for name, table in models.items()]
+    entries = [
+        {
+            **model_entry(name, table, folder),
+            "targets": [{"name": name, "kind": "sagemaker", "endpoint": name, "url": model_url}],
+        }
+        for name, table in read_models(folder).items()
+    ]
     path.write_text(yaml.safe_dump({"models": entries}, sort_keys=False), encoding="utf-8")
 
 
-def _entry(name: str, table: dict[str, Any], folder: Path, model_url: str) -> dict[str, object]:
+def read_models(folder: Path) -> dict[str, dict[str, Any]]:
+    """The tables of a weights folder's ``models.toml``, by model.
+
+    Raises:
+        OSError: there is no such file.
+        tomllib.TOMLDecodeError: it is not TOML.
+        KeyError: it describes no models.
+    """
+    models: dict[str, dict[str, Any]] = tomllib.loads(
+        (folder / "models.toml").read_text(encoding="utf-8")
+    )["models"]
+    return models
+
+
+def model_entry(name: str, table: dict[str, Any], folder: Path) -> dict[str, object]:
+    """A model of a weights folder as the router's catalogue has it, without its targets.
+
+    Args:
+        name: the model's.
+        table: its table in ``models.toml``.
+        folder: the weights folder.
+    """
     return {
         "name": name,
         "versions": [table["version"]],
@@ -53,14 +79,6 @@ def _entry(name: str, table: dict[str, Any], folder: Path, model_url: str) -> di
         "inputs": [_tensor(table["inputs"][0])],
         "outputs": [_tensor(item) for item in table["outputs"]],
         "max_batch_size": 16,
-        "targets": [
-            {
-                "name": name,
-                "kind": "sagemaker",
-                "endpoint": name,
-                "url": model_url,
-            }
-        ],
     }
 
 

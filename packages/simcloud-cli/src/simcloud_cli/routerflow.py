@@ -36,6 +36,8 @@ def show_targets(router: str | None, *, as_json: bool) -> None:
     console().print(f"catalogue {found.catalog_digest}")
     if found.catalog_problem:
         console().print(f"not taken: {found.catalog_problem}", markup=False)
+    for problem in found.discovery_problems:
+        console().print(f"discovery: {problem}", markup=False)
 
 
 def change_target(

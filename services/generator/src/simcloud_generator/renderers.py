@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 from simcloud.errors import PreconditionFailed, Violation
+from simcloud.gpu import list_gpus
 from simcloud.spec.canonical import canonical_json, digest
 from simcloud.spec.fingerprint import make_fingerprint
 from simcloud.spec.model import Renderer, Spec
 from simcloud_generator.backends.base import Session
 from simcloud_generator.backends.compositing.session import open_compositing
 from simcloud_generator.backends.compositing.settings import CompositingSettings
-from simcloud_generator.backends.isaac.hardware import check_hardware, list_gpus, must_pass
+from simcloud_generator.backends.isaac.hardware import check_hardware, must_pass
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.backends.mitsuba.backend import MitsubaBackend
 from simcloud_generator.backends.mitsuba.settings import MitsubaSettings

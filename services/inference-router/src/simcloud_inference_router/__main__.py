@@ -12,6 +12,7 @@ from simcloud.rpc.server import serve
 from simcloud_inference_router.admin import RouterAdmin
 from simcloud_inference_router.build import open_router
 from simcloud_inference_router.catalog import read_catalog
+from simcloud_inference_router.discovery.aws import aws_endpoints
 from simcloud_inference_router.reload import watched_catalog
 from simcloud_inference_router.services import descriptor_pools, services
 from simcloud_inference_router.settings import NAME, RouterSettings
@@ -23,7 +24,9 @@ async def serve_router(settings: RouterSettings) -> None:
     read = read_catalog(path)
     async with (
         open_router(settings, read.taken()) as router,
-        watched_catalog(router, path=path, read=read, poll_s=poll_s) as reloader,
+        watched_catalog(
+            router, path=path, read=read, poll_s=poll_s, endpoints=aws_endpoints(settings)
+        ) as reloader,
     ):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)
         # What start-up made stays: the collector need not walk it again and again under load.

@@ -57,6 +57,11 @@ class RouterAdmin:
         """Why the file's present content is not served; empty: it is."""
         return self._reloader.status.problem
 
+    @property
+    def discovery_problems(self) -> tuple[str, ...]:
+        """Why the last look for tagged endpoints failed, and which tags can't be followed."""
+        return self._reloader.discovery.problems
+
     def check(self, caller: str) -> None:
         """Lets an operator in.
 

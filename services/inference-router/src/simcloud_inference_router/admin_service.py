@@ -38,6 +38,7 @@ class RouterAdminServicer(router_admin_pb2_grpc.RouterAdminServiceServicer):
             targets=[_to_wire(view) for view in self._admin.targets()],
             catalog_digest=self._admin.digest,
             catalog_problem=self._admin.problem,
+            discovery_problems=self._admin.discovery_problems,
         )
 
     async def SetWeight(

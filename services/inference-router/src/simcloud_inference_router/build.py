@@ -13,8 +13,9 @@ from simcloud.s3.client import open_client
 from simcloud_inference_router.background import open_background
 from simcloud_inference_router.build_model import ModelBuilder
 from simcloud_inference_router.catalog import Catalog
+from simcloud_inference_router.discovery.merging import merge
 from simcloud_inference_router.dispatch import Dispatcher
-from simcloud_inference_router.metrics import RouterCollector, exported
+from simcloud_inference_router.metrics import RefCollector, RouterCollector, exported
 from simcloud_inference_router.pipeline import Drain
 from simcloud_inference_router.quotas import Quotas
 from simcloud_inference_router.router import Router
@@ -36,7 +37,7 @@ async def open_router(
 
     Args:
         settings: of the process.
-        catalog: models.
+        catalog: models; those without targets are served when some are found.
         clock: the process's.
         random: of jitter and draws; one of its own by default.
     """
@@ -52,19 +53,24 @@ async def open_router(
         builder = ModelBuilder(
             settings, make=targets.make, background=background, clock=clock, random=random
         )
+        payloads = ByteBudget(settings.payload_budget_bytes, name="router_payloads")
+        source = FrameSource(
+            s3,
+            settings=settings.refs,
+            memory=payloads,
+            background=background,
+            clock=clock,
+            backoff=backoff,
+            random=random,
+            expected_bucket_owner=settings.s3.expected_bucket_owner,
+        )
         router = Router(
-            served=Served(catalog, build=builder.build),
+            served=Served(merge(catalog).catalog, build=builder.build),
             dispatcher=Dispatcher(
                 clock=clock, backoff=backoff, random=random, background=background
             ),
-            source=FrameSource(
-                s3,
-                clock=clock,
-                backoff=backoff,
-                random=random,
-                expected_bucket_owner=settings.s3.expected_bucket_owner,
-            ),
-            payloads=ByteBudget(settings.payload_budget_bytes, name="router_payloads"),
+            source=source,
+            payloads=payloads,
             allow=settings.allow_lists(),
             quotas=Quotas(settings.quotas, clock=clock),
             stream_window=settings.stream_window,
@@ -72,5 +78,8 @@ async def open_router(
             clock=clock,
             drain=Drain(),
         )
-        with exported(RouterCollector(lambda: router.models)):
+        with (
+            exported(RouterCollector(lambda: router.models)),
+            exported(RefCollector(source.reads)),
+        ):
             yield router

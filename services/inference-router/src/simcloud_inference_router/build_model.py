@@ -8,6 +8,7 @@ from random import Random
 from simcloud.clock import Clock
 from simcloud.concurrency.retry import RetryBudget
 from simcloud_inference_router.background import Background
+from simcloud_inference_router.batching.former import BatchFormer
 from simcloud_inference_router.catalog import ModelEntry
 from simcloud_inference_router.catalog_change import (
     is_same_place,
@@ -90,7 +91,19 @@ class ModelBuilder:
             hedging=self._hedging(entry, retries, before),
             canary=self._canary(entry, door.roster, before),
             shadow=self._shadow(entry, codec, before),
+            batches=self._batches(entry, door),
             counts=counts,
+        )
+
+    def _batches(self, entry: ModelEntry, door: Door) -> BatchFormer | None:
+        if entry.dynamic_batching is None:
+            return None
+        return BatchFormer(
+            entry.dynamic_batching,
+            max_rows=entry.max_batch_size,
+            door=door,
+            background=self._background,
+            clock=self._clock,
         )
 
     def _door(self, entry: ModelEntry, before: RoutedModel | None) -> Door:

@@ -13,7 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
-from simcloud_inference_router.codec_rules import answer_problems, codec_problems
+from simcloud_inference_router.codec_rules import problems_of
+from simcloud_inference_router.discovery.options import DiscoveryOptions
 from simcloud_inference_router.model_options import TrafficOptions
 from simcloud_inference_router.target_entry import NAME, TargetEntry
 
@@ -21,12 +22,14 @@ __all__ = [
     "Catalog",
     "CatalogReading",
     "Datatype",
+    "DiscoveryOptions",
     "ModelEntry",
     "TargetEntry",
     "TensorSignature",
     "digest_now",
     "load_catalog",
     "read_catalog",
+    "validation_problems",
 ]
 
 Datatype = Literal[
@@ -36,7 +39,7 @@ Datatype = Literal[
 """Tensor datatypes of the Open Inference Protocol."""
 
 TensorCodecName = Literal["triton_binary", "npy", "json_v2", "instances_json", "csv", "bytes"]
-PictureCodecName = Literal["raw_image"]
+PictureCodecName = Literal["raw_image", "tensor"]
 
 
 _MEDIA_TYPE = r"^[!-.0-~]{1,127}/[!-~](?:[ -~]{0,253}[!-~])?$"
@@ -88,9 +91,10 @@ class ModelEntry(TrafficOptions):
     """Whether a request on ModelStreamInfer has an answer for each part that the model sends; its
     targets are streaming endpoints."""
     picture_codec: PictureCodecName | None = "raw_image"
-    """How pictures travel; null: the model takes none."""
-    targets: tuple[TargetEntry, ...] = Field(min_length=1, max_length=64)
-    """Where it is served."""
+    """How pictures travel: `raw_image`: the picture is the body; `tensor`: it is a row of the
+    model's one input, an element of BYTES or an `.npy` array; null: the model takes none."""
+    targets: tuple[TargetEntry, ...] = Field(default=(), max_length=64)
+    """Where it is served; none only in a catalogue with `discovery`, which may find some."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -99,10 +103,11 @@ class ModelEntry(TrafficOptions):
         if self.labels and self.labels_file:
             raise ValueError(f"model {self.name}: give labels or labels_file, not both")
         try:
-            self.check_targets(tuple(target.name for target in self.targets))
+            if self.targets:
+                self.check_targets(tuple(target.name for target in self.targets))
         except ValueError as exc:
             raise ValueError(f"model {self.name}: {exc}") from exc
-        for problem in (*codec_problems(self), *answer_problems(self)):
+        for problem in problems_of(self):
             raise ValueError(f"model {self.name}: {problem}")
         for tensor in (*self.inputs, *self.outputs):
             if self.max_batch_size and (not tensor.shape or tensor.shape[0] != -1):
@@ -118,11 +123,28 @@ class Catalog(_Entry):
 
     models: tuple[ModelEntry, ...]
     """Models; names are unique, and so are the names of targets."""
+    discovery: DiscoveryOptions | None = None
+    """Endpoints that become targets by their tags; none by default."""
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         _unique("model", [model.name for model in self.models])
         _unique("target", [target.name for model in self.models for target in model.targets])
+        return self
+
+    @model_validator(mode="after")
+    def _models_can_be_served(self) -> Self:
+        if self.discovery is None:
+            for model in self.models:
+                if not model.targets:
+                    raise ValueError(f"model {model.name}: targets must name at least one")
+        elif (described := self.discovery.defaults.model) is not None:
+            # Of a name and a digest that tags may give: the rest is the same for all.
+            try:
+                ModelEntry.model_validate({"digest": "0" * 64, **described, "name": "found"})
+            except ValidationError as exc:
+                problem = f"discovery.defaults.model is not valid: {validation_problems(exc)}"
+                raise ValueError(problem) from exc
         return self
 
     def model(self, name: str, version: str = "") -> ModelEntry:
@@ -188,12 +210,16 @@ def read_catalog(path: Path) -> CatalogReading:
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         problem = f"catalogue {path} is not YAML: {exc}"
     except ValidationError as exc:
-        found = "; ".join(
-            f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
-            for error in exc.errors(include_url=False, include_input=False)
-        )
-        problem = f"catalogue {path} is not valid: {found}"
+        problem = f"catalogue {path} is not valid: {validation_problems(exc)}"
     return CatalogReading(files.digest, names, problem=problem)
+
+
+def validation_problems(error: ValidationError) -> str:
+    """What is wrong, each with its place."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}"
+        for each in error.errors(include_url=False, include_input=False)
+    )
 
 
 def digest_now(path: Path, label_files: Sequence[str]) -> str:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+FOUND = "found"
+DENIED = "denied"
+THROTTLED = "throttled"
+FAILED = "failed"
+"""Outcomes of a look for tagged endpoints."""
+
 LOADED = "loaded"
 UNCHANGED = "unchanged"
 REJECTED = "rejected"
@@ -34,3 +40,29 @@ class CatalogStatus:
     """Why the file's present content is not served; empty: it is."""
     reloads: dict[str, int] = field(default_factory=lambda: {LOADED: 0, UNCHANGED: 0, REJECTED: 0})
     """Times that the file was read again, by outcome."""
+
+
+@dataclass(slots=True)
+class DiscoveryStatus:
+    """What became of looking for tagged endpoints."""
+
+    enabled: bool = False
+    """Whether the catalogue that is served asks for it."""
+    problem: str = ""
+    """Why the last look failed, after which what was found before is served on; empty: it did
+    not."""
+    conflicts: tuple[str, ...] = ()
+    """What of the tags could not be followed, a sentence each."""
+    targets: int = 0
+    """Found endpoints that take requests."""
+    looked_at_s: float = 0.0
+    """When the last look that did not fail ended, seconds since the epoch; 0: none yet."""
+    looks: dict[str, int] = field(
+        default_factory=lambda: {FOUND: 0, DENIED: 0, THROTTLED: 0, FAILED: 0}
+    )
+    """Looks, by outcome."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """All that an operator should know."""
+        return (*((self.problem,) if self.problem else ()), *self.conflicts)

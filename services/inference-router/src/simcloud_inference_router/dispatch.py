@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeAlias
 
 from simcloud.clock import Clock
 from simcloud.concurrency.retry import Backoff, RetryBudget
 from simcloud.errors import DeadlineExceeded, NotReady, Overloaded
 from simcloud_inference_router.background import Background
+from simcloud_inference_router.batching.former import BatchFormer
 from simcloud_inference_router.catalog import ModelEntry
 from simcloud_inference_router.codecs.base import TensorCodec
 from simcloud_inference_router.routing.canary import Canary
@@ -42,6 +45,8 @@ class RoutedModel:
     hedging: Hedging | None = None
     canary: Canary | None = None
     shadow: Shadow | None = None
+    batches: BatchFormer | None = None
+    """Where its requests wait for company; None: each is sent by itself."""
     counts: ModelCounts = field(default_factory=ModelCounts)
     """What became of its requests."""
 
@@ -64,6 +69,19 @@ class RoutedModel:
         return (*self.door.snapshot(), self.shadow.snapshot())
 
 
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What is sent, once nobody joins any more."""
+
+    invocation: Invocation
+    deadline: float | None
+    """Latest moment on the clock that somebody waits for it."""
+
+
+Seal: TypeAlias = Callable[[float], Sealed]
+"""Makes what is sent when a target has a slot for it, at that moment on the clock."""
+
+
 @dataclass(slots=True)
 class _Request:
     """One request on its way."""
@@ -77,6 +95,7 @@ class _Request:
     priority: int
     canary_value: str
     begun: float
+    seal: Seal | None = None
     mask: int = 0
     """Of the targets that it may go to now."""
     failures: int = 0
@@ -112,6 +131,7 @@ class Dispatcher:
         caller: str = "",
         priority: int = 0,
         canary_value: str = "",
+        seal: Seal | None = None,
     ) -> TargetAnswer:
         """A target's answer.
 
@@ -128,6 +148,8 @@ class Dispatcher:
             caller: whose requests these are: callers are served in turn, sessions are theirs.
             priority: OIP's; 1 goes first.
             canary_value: of the parameter that the canary draws by; empty: there is none.
+            seal: makes what is sent in place of ``invocation`` when the first slot is there; what
+                it raises ends the request, and nothing was sent.
 
         Raises:
             InvalidRequest: the body is larger than any target takes.
@@ -144,13 +166,14 @@ class Dispatcher:
             priority,
             canary_value,
             self._clock.monotonic(),
+            seal,
         )
         request.mask = _mask(request)
         last: Failure | None = None
         now = request.begun
         while True:
             try:
-                if deadline is not None and now >= deadline:
+                if request.deadline is not None and now >= request.deadline:
                     raise model.door.too_late(now - request.begun)
                 grant = model.door.enter(request.mask, now)
                 if grant is None:
@@ -158,6 +181,8 @@ class Dispatcher:
             except (Overloaded, DeadlineExceeded, NotReady) as exc:
                 # No slot for the retry: the caller learns why the first attempt failed.
                 raise (last.error if last is not None else exc) from None
+            if request.seal is not None:
+                self._seal(request, grant, request.seal)
             if last is not None:
                 grant.target.counts.retries += 1
             if model.hedging is None:
@@ -186,6 +211,18 @@ class Dispatcher:
         finally:
             # Whether a slot came or not: those who waited in vain waited too.
             request.trace.queue_s += self._clock.monotonic() - now
+
+    def _seal(self, request: _Request, grant: Grant, seal: Seal) -> None:
+        """Makes what is sent; when there is nothing, the slot is given back."""
+        try:
+            sealed = seal(grant.entered_at)
+        except BaseException:
+            request.model.door.leave(grant, None, self._clock.monotonic())
+            raise
+        request.seal = None
+        request.invocation, request.deadline = sealed.invocation, sealed.deadline
+        # Making it was not the target's time.
+        grant.entered_at = self._clock.monotonic()
 
     async def _ask(self, request: _Request, grant: Grant, trace: CallTrace) -> Outcome:
         """Asks once, and gives the slot back whatever becomes of it."""

@@ -23,6 +23,7 @@ from simcloud.telemetry import metrics
 from simcloud.telemetry.names import DURATION_BUCKETS_S, Kind, Metric, declare
 from simcloud_inference_router.catalog_status import CatalogStatus
 from simcloud_inference_router.dispatch import RoutedModel
+from simcloud_inference_router.refs.reads import RangeReads
 from simcloud_inference_router.routing.routed_target import State
 from simcloud_inference_router.statistics import Histogram
 
@@ -37,6 +38,24 @@ REQUESTS: Final = _declare(
     "Requests and frames finished, by outcome: OK, or the error's reason.",
     "model",
     "outcome",
+)
+EXECUTIONS: Final = _declare(
+    "executions",
+    "counter",
+    "Answers of targets; requests that were sent as one have one.",
+    "model",
+)
+BATCHED: Final = _declare(
+    "batched_requests",
+    "counter",
+    "Requests and frames that were sent together with others as one.",
+    "model",
+)
+BATCHES_APART: Final = _declare(
+    "batches_sent_apart",
+    "counter",
+    "Batches that a target refused, whose requests were then sent one by one.",
+    "model",
 )
 RETRIES: Final = _declare("retries", "counter", "Requests sent again after a failure.", "model")
 BUDGET_EXHAUSTED: Final = _declare(
@@ -146,6 +165,21 @@ CATALOG_REJECTED: Final = _declare(
     "gauge",
     "1 while the catalogue's file is not valid and the last good one is served.",
 )
+REFS: Final = _declare(
+    "refs_read",
+    "counter",
+    "Frame refs by where their bytes came from: s3, shared (somebody else's GET), or cache.",
+    "source",
+)
+REF_GETS: Final = _declare(
+    "ref_gets", "counter", "Ranges that S3 was asked for to read frame refs, repeated ones once."
+)
+REF_GET_BYTES: Final = _declare(
+    "ref_get_bytes", "counter", "Bytes of these, those between wanted ranges included."
+)
+REF_CACHE_BYTES: Final = _declare(
+    "ref_cache_bytes", "gauge", "Bytes of frame refs that are kept in memory now."
+)
 
 
 class RouterCollector(Collector):
@@ -190,6 +224,9 @@ def _of_model(families: _Families, name: str, model: RoutedModel) -> None:
     for reason, number in tuple(counts.failed.items()):
         families.add(REQUESTS, (name, reason), number)
     labels = (name,)
+    families.add(EXECUTIONS, labels, counts.executions)
+    families.add(BATCHED, labels, counts.batched)
+    families.add(BATCHES_APART, labels, counts.batches_apart)
     families.add(RETRIES, labels, counts.retries)
     families.add(BUDGET_EXHAUSTED, labels, counts.budget_exhausted)
     families.add(HEDGES, labels, counts.hedges)
@@ -268,6 +305,31 @@ class CatalogCollector(Collector):
         families.add(CATALOG_INFO, (status.digest,), 1.0)
         families.add(CATALOG_LOADED_AT, (), status.loaded_at_s)
         families.add(CATALOG_REJECTED, (), float(bool(status.problem)))
+        return families.all()
+
+
+class RefCollector(Collector):
+    """Reads what one router's frame refs took.
+
+    Args:
+        reads: that reads them.
+    """
+
+    def __init__(self, reads: RangeReads) -> None:
+        self._reads = reads
+
+    def collect(self) -> Iterable[MetricFamily]:
+        """All of it now."""
+        families, counts = _Families(), self._reads.counts
+        for source, number in (
+            ("s3", counts.read),
+            ("shared", counts.shared),
+            ("cache", counts.from_cache),
+        ):
+            families.add(REFS, (source,), number)
+        families.add(REF_GETS, (), counts.gets)
+        families.add(REF_GET_BYTES, (), counts.get_bytes)
+        families.add(REF_CACHE_BYTES, (), self._reads.cache.size)
         return families.all()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -105,6 +105,22 @@ class SessionOptions(_Options):
     """Sessions at once; more are refused."""
 
 
+class DynamicBatchingOptions(_Options):
+    """Requests that ask the same of different rows, sent as one; the names are Triton's.
+
+    Those of one caller: others' bad rows, quotas and turns are none of its business.
+    """
+
+    max_batch_size: int = Field(default=0, ge=0)
+    """Most rows of a batch; 0: the model's `max_batch_size`."""
+    preferred_batch_size: tuple[Annotated[int, Field(ge=2)], ...] = ()
+    """Rows with which a batch goes out at once, as it does when it is full."""
+    max_queue_delay_microseconds: int = Field(default=0, ge=0, le=60_000_000)
+    """Longest wait for company while a target has room. A request waits for it no longer than half
+    of the time that it has, nor so long that what targets usually take would not fit in. 0: only
+    what waits for a slot anyway is put together."""
+
+
 class TrafficOptions(_Options):
     """How a model's targets share its traffic."""
 
@@ -120,6 +136,8 @@ class TrafficOptions(_Options):
     """Waiting for targets that are scaled to zero; by default requests fail at once."""
     session: SessionOptions = SessionOptions()
     """How long a session is remembered."""
+    dynamic_batching: DynamicBatchingOptions | None = None
+    """Requests and frames sent together, for models that take batches; none by default."""
 
     def check_targets(self, names: tuple[str, ...]) -> None:
         """Checks what names targets.

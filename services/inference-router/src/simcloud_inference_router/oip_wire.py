@@ -154,7 +154,7 @@ def statistics_to_wire(model: ModelEntry, counts: ModelCounts) -> OipMessage:
     statistics.version = model.versions[0]
     statistics.last_inference = counts.last_inference_ms
     statistics.inference_count = counts.inferences
-    statistics.execution_count = counts.succeeded
+    statistics.execution_count = counts.executions
     stages = statistics.inference_stats
     _fill_duration(stages.success, counts.success)
     _fill_duration(stages.fail, counts.fail)

@@ -1,4 +1,7 @@
-"""The catalogue's file watched: a new content that is valid is served, another is not."""
+"""The catalogue's file watched: a new content that is valid is served, another is not.
+
+What its `discovery` finds is served beside it.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,26 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
 
 from simcloud.concurrency.service import single_error
 from simcloud.errors import PreconditionFailed, SimcloudError
 from simcloud.telemetry.logging import get_logger
-from simcloud_inference_router.catalog import CatalogReading, digest_now, read_catalog
+from simcloud_inference_router.catalog import Catalog, CatalogReading, digest_now, read_catalog
 from simcloud_inference_router.catalog_status import (
     LOADED,
     REJECTED,
     UNCHANGED,
     CatalogChange,
     CatalogStatus,
+    DiscoveryStatus,
 )
+from simcloud_inference_router.discovery.aws import OpenEndpoints
+from simcloud_inference_router.discovery.endpoints import Found
+from simcloud_inference_router.discovery.looking import Discoverer
+from simcloud_inference_router.discovery.merging import merge
+from simcloud_inference_router.discovery.metrics import DiscoveryCollector
+from simcloud_inference_router.discovery.options import DiscoveryOptions
 from simcloud_inference_router.metrics import CatalogCollector, exported
 from simcloud_inference_router.router import Router
 from simcloud_inference_router.served import Served
@@ -44,7 +55,13 @@ class CatalogReloader:
 
     def __init__(self, router: Router, *, path: Path, read: CatalogReading, poll_s: float) -> None:
         self.status = CatalogStatus(digest=read.digest, loaded_at_s=router.clock.time())
+        self.discovery = DiscoveryStatus()
+        self.reread = asyncio.Event()
+        """Set whenever the file was read and is served."""
         self._router = router
+        # What is served is these two, one merged into the other.
+        self._written = read.taken()
+        self._found = Found()
         self._path = path
         # What was read last, served or not.
         self._read = read
@@ -60,8 +77,32 @@ class CatalogReloader:
         """The router's models."""
         return self._router.served
 
+    @property
+    def options(self) -> DiscoveryOptions | None:
+        """How endpoints are looked for; None: they are not."""
+        return self._written.discovery
+
+    def join(self, found: Found) -> CatalogChange:
+        """Serves found endpoints beside what is written, in place of those found before.
+
+        Raises:
+            PreconditionFailed: they can't be served; what was served is served on.
+        """
+        try:
+            change = self._serve(self._written, found)
+        except (SimcloudError, ValueError) as exc:
+            raise PreconditionFailed(f"found endpoints can't be served: {exc}") from exc
+        if change:
+            _log.info(
+                "found endpoints changed what is served",
+                added=change.added,
+                changed=change.changed,
+                removed=change.removed,
+            )
+        return change
+
     async def reload(self) -> CatalogChange:
-        """Reads the file now, whatever was read before.
+        """Reads the file now, whatever was read before, and has endpoints looked for.
 
         Returns:
             What changed; nothing when the file says what it said.
@@ -75,10 +116,12 @@ class CatalogReloader:
             if read.catalog is None:
                 raise self._rejected(read.problem)
             try:
-                change = self._router.served.replace(read.catalog)
+                found = self._found if read.catalog.discovery is not None else Found()
+                change = self._serve(read.catalog, found)
             except (SimcloudError, ValueError) as exc:
                 raise self._rejected(f"catalogue {self._path} can't be served: {exc}") from exc
             self._accepted(change)
+            self.reread.set()
             return change
 
     def wake(self) -> None:
@@ -126,6 +169,20 @@ class CatalogReloader:
         self._woken.clear()
         return True
 
+    def _serve(self, written: Catalog, found: Found) -> CatalogChange:
+        merged = merge(written, found.targets)
+        change = self._router.served.replace(merged.catalog)
+        self._written, self._found = written, found
+        status = self.discovery
+        status.enabled = written.discovery is not None
+        if not status.enabled:
+            status.problem = ""
+        conflicts = (*found.problems, *merged.problems)
+        if conflicts and conflicts != status.conflicts:
+            _log.warning("tags of endpoints can't be followed", problems=conflicts)
+        status.conflicts, status.targets = conflicts, merged.targets
+        return change
+
     def _accepted(self, change: CatalogChange) -> None:
         status, digest = self.status, self._read.digest
         mended = bool(status.problem)
@@ -162,21 +219,44 @@ class CatalogReloader:
 
 @asynccontextmanager
 async def watched_catalog(
-    router: Router, *, path: Path, read: CatalogReading, poll_s: float
+    router: Router,
+    *,
+    path: Path,
+    read: CatalogReading,
+    poll_s: float,
+    endpoints: OpenEndpoints,
+    random: Random | None = None,
 ) -> AsyncIterator[CatalogReloader]:
     """Watches the catalogue's file within the block, and shows its state among the metrics.
+
+    Where it asks for endpoints to be found, the first look has ended when the block begins; one
+    that fails does not keep what is written from being served.
 
     Args:
         router: made of what was read.
         path: the catalogue's file.
         read: what it said then.
         poll_s: as for ``CatalogReloader``.
+        endpoints: opens AWS's view of a region, where the catalogue's ``discovery`` looks.
+        random: of the pauses between looks; one of its own by default.
     """
     reloader = CatalogReloader(router, path=path, read=read, poll_s=poll_s)
-    with exported(CatalogCollector(reloader.status)):
+    if random is None:
+        # Pauses need no secrecy.
+        random = Random()  # noqa: S311
+    discoverer = Discoverer(reloader, endpoints=endpoints, clock=router.clock, random=random)
+    with (
+        exported(CatalogCollector(reloader.status)),
+        exported(DiscoveryCollector(reloader.discovery)),
+    ):
         async with single_error(), asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(reloader.watch(), name="catalogue")
+            watches = [
+                tasks.create_task(reloader.watch(), name="catalogue"),
+                tasks.create_task(discoverer.watch(), name="discovery"),
+            ]
             try:
+                await discoverer.begun.wait()
                 yield reloader
             finally:
-                watch.cancel()
+                for watch in watches:
+                    watch.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TypeAlias
@@ -12,8 +12,10 @@ from simcloud.clock import Clock
 from simcloud.concurrency.budget import ByteBudget
 from simcloud.dataset.frames import FrameRef
 from simcloud.errors import InvalidRequest, SimcloudError, Unsupported
-from simcloud.oip.tensors import Tensor
 from simcloud.rpc.auth import AllowLists
+from simcloud_inference_router.batching.batch import Asked, Batch, Shared
+from simcloud_inference_router.batching.execution import Execution
+from simcloud_inference_router.batching.former import BatchFormer
 from simcloud_inference_router.codecs.base import (
     Encoded,
     MalformedAnswer,
@@ -23,17 +25,20 @@ from simcloud_inference_router.codecs.base import (
     TensorRequest,
     UnencodableRequest,
 )
+from simcloud_inference_router.codecs.picture_tensor import answer_form, picture_row
 from simcloud_inference_router.codecs.raw_image import encode_picture
 from simcloud_inference_router.dispatch import Dispatcher, RoutedModel
+from simcloud_inference_router.invocations import canary_value, invocation_of, priority_of
 from simcloud_inference_router.pipeline import Drain
 from simcloud_inference_router.quotas import Quotas
 from simcloud_inference_router.served import Served
-from simcloud_inference_router.signature import check_inputs, select_outputs
+from simcloud_inference_router.signature import check_inputs, check_outputs
 from simcloud_inference_router.sources import FrameSource
 from simcloud_inference_router.statistics import CallTrace
 from simcloud_inference_router.target_models import check_target_model
-from simcloud_inference_router.targets.base import NEW_SESSION, Invocation, TakePart, TargetAnswer
+from simcloud_inference_router.targets.base import NEW_SESSION, TakePart, TargetAnswer
 from simcloud_inference_router.targets.errors import bad_answer
+from simcloud_inference_router.tensor_answers import check_size, read_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +240,14 @@ class Router:
             check_target_model(model.entry, place.target_model)
         begun = self.clock.monotonic()
         trace.batch_size = check_inputs(model.entry, request.inputs)
+        if model.batches is not None and on_answer is None and not place.session:
+            shared = await self._with_others(
+                model, model.batches, request, call, trace=trace, place=place
+            )
+            if shared is not None:
+                return ModelAnswer(shared.tensors, shared.target)
+            trace.batched = False
+            begun = self.clock.monotonic()
         try:
             encoded = codec.encode(request)
         except UnencodableRequest as exc:
@@ -266,6 +279,40 @@ class Router:
             decoded = self._decoded(model, codec, request, answer, trace)
         return ModelAnswer(decoded, answer)
 
+    async def _with_others(
+        self,
+        model: RoutedModel,
+        batches: BatchFormer,
+        request: TensorRequest,
+        call: Call,
+        *,
+        trace: CallTrace,
+        place: Place,
+    ) -> Shared | None:
+        """The answer as part of a batch; None: the request is to be sent by itself."""
+
+        async def execute(batch: Batch) -> None:
+            await Execution(
+                model,
+                batches,
+                batch,
+                dispatcher=self._dispatcher,
+                answer_limit=self.answer_limit,
+                clock=self.clock,
+            ).run()
+
+        asked = Asked(
+            request=request,
+            rows=trace.batch_size,
+            caller=call.caller,
+            deadline=call.deadline,
+            patient=call.patient,
+            target_model=place.target_model,
+            traceparent=call.traceparent,
+            trace=trace,
+        )
+        return await batches.infer(asked, execute)
+
     def _decoded(
         self,
         model: RoutedModel,
@@ -276,20 +323,12 @@ class Router:
     ) -> TensorAnswer:
         begun = self.clock.monotonic()
         try:
-            decoded = codec.decode(answer.body, answer.content_type)
-            outputs = select_outputs(model.entry, decoded.outputs, request.outputs)
-            self._check_answer(outputs)
+            read = read_answer(model.entry, codec, answer, request.outputs)
+            check_size(read.outputs, self.answer_limit)
         except MalformedAnswer as exc:
             raise bad_answer(trace.target or model.entry.name, str(exc)) from exc
         trace.decode_s += self.clock.monotonic() - begun
-        return TensorAnswer(outputs, decoded.parameters)
-
-    def _check_answer(self, outputs: Sequence[Tensor]) -> None:
-        # JSON is shorter than the tensors it stands for: what could be read may be too large to be
-        # sent on, which would end the caller's stream.
-        size = sum(len(output.data) for output in outputs)
-        if size > self.answer_limit:
-            raise MalformedAnswer(f"outputs are {size} bytes, at most {self.answer_limit} are sent")
+        return read
 
     async def infer_picture(
         self, model: RoutedModel, picture: Picture, call: Call, trace: CallTrace
@@ -316,6 +355,8 @@ class Router:
                     data = await self._source.read(data, deadline=call.deadline)
                 finally:
                     trace.fetch_s = self.clock.monotonic() - begun
+            if model.entry.picture_codec == "tensor":
+                return await self._infer_row(model, picture, data, call, trace)
             encoded = encode_picture(
                 data,
                 media_type=picture.media_type,
@@ -325,6 +366,29 @@ class Router:
             return await self._dispatch(
                 model, encoded, picture.id, call, trace, parameters=picture.parameters
             )
+
+    async def _infer_row(
+        self, model: RoutedModel, picture: Picture, data: bytes, call: Call, trace: CallTrace
+    ) -> TargetAnswer:
+        """One inference on a picture as a row of the model's one input."""
+        write = answer_form(picture.accept)
+        request = TensorRequest(
+            inputs=(picture_row(model.entry.inputs[0], data, media_type=picture.media_type),),
+            outputs=check_outputs(model.entry, ()),
+            id=picture.id,
+            parameters=picture.parameters,
+        )
+        answer = await self.infer_tensors(model, request, call, trace)
+        try:
+            encoded = write(model.entry, picture.id, answer.tensors)
+            if len(encoded.body) > self.answer_limit:
+                raise MalformedAnswer(
+                    f"as {encoded.content_type} its outputs are {len(encoded.body)} bytes, at most "
+                    f"{self.answer_limit} are sent"
+                )
+        except MalformedAnswer as exc:
+            raise bad_answer(trace.target, str(exc)) from exc
+        return TargetAnswer(encoded.body, encoded.content_type)
 
     def check_picture(self, caller: str, model: RoutedModel, picture: Picture) -> int:
         """Checks what can be known before anything is read.
@@ -359,19 +423,10 @@ class Router:
         place: Place = ANYWHERE,
         on_part: TakePart | None = None,
     ) -> TargetAnswer:
-        # Frames of streams share theirs: a priority among them would order nothing.
-        priority = 0 if call.patient else parameters.get("priority", 0)
-        if not isinstance(priority, int):
-            raise InvalidRequest("parameters[priority]", f"expected a number, found {priority!r}")
-        attributes = list(encoded.parameters.items())
-        if call.traceparent:
-            attributes.append(("traceparent", call.traceparent))
-        invocation = Invocation(
-            body=encoded.body,
-            content_type=encoded.content_type,
-            accept=encoded.accept,
+        invocation = invocation_of(
+            encoded,
             request_id=request_id,
-            attributes=attributes,
+            traceparent=call.traceparent,
             session=place.session,
             session_id=place.session_id,
             target_model=place.target_model,
@@ -384,14 +439,6 @@ class Router:
             patient=call.patient,
             trace=trace,
             caller=call.caller,
-            priority=priority,
-            canary_value=_canary_value(model, parameters),
+            priority=priority_of(parameters),
+            canary_value=canary_value(model.entry, parameters),
         )
-
-
-def _canary_value(model: RoutedModel, parameters: Mapping[str, Parameter]) -> str:
-    """Value that the model's canary draws by; empty where it draws by something else."""
-    canary = model.entry.canary
-    if canary is None or not canary.parameter:
-        return ""
-    return str(parameters.get(canary.parameter, ""))

@@ -10,6 +10,7 @@ from simcloud.rpc.auth import AllowLists, CallerAllowList
 from simcloud.rpc.settings import MIB, ServerSettings
 from simcloud.s3.client import S3Settings
 from simcloud_inference_router.quotas import CallerQuota
+from simcloud_inference_router.refs.settings import RefSettings
 
 NAME = "inference-router"
 
@@ -78,6 +79,9 @@ class RouterSettings(ServerSettings):
     sagemaker_endpoint_url: str = Field(default="", pattern=r"^(https?://[^/?#\s]+/?)?$")
     """Where every target of a kind `sagemaker…` is asked, in place of its region's runtime; for
     private endpoints and for model containers that speak the runtime's protocol."""
+    discovery_endpoint_url: str = Field(default="", pattern=r"^(https?://[^/?#\s]+/?)?$")
+    """Where the catalogue's `discovery` asks for tags and endpoints, in place of the region's
+    tagging API and SageMaker."""
     sagemaker: SageMakerSettings = SageMakerSettings()
     """Who asks the endpoints."""
     limiter: LimiterSettings = LimiterSettings()
@@ -97,6 +101,8 @@ class RouterSettings(ServerSettings):
     read from S3. While it is full, no stream is read on."""
     s3: S3Settings = S3Settings()
     """Where frame refs are read from."""
+    refs: RefSettings = RefSettings()
+    """How they are read: what at once, and what is kept."""
     allowed_buckets: tuple[str, ...] = ()
     """Buckets whose frame refs are read: `bucket`, `bucket/prefix`, or `*` for all; none by
     default, since the router's own role would read them."""

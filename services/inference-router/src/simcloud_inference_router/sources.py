@@ -1,4 +1,4 @@
-"""Frame refs to bytes: allow-listed, sized before they are read, one ranged GET each."""
+"""Frame refs to bytes: allow-listed, sized before they are read, by ranged GETs."""
 
 from __future__ import annotations
 
@@ -7,25 +7,35 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from simcloud.clock import Clock
+from simcloud.concurrency.budget import ByteBudget
 from simcloud.concurrency.retry import Backoff
+from simcloud.dataset.fetch import Span
 from simcloud.dataset.frames import FrameRef
 from simcloud.errors import DeadlineExceeded, SimcloudError, StorageError
 from simcloud.s3.ranges import read_range
+from simcloud_inference_router.background import Background
+from simcloud_inference_router.refs.cache import ObjectName, Range
+from simcloud_inference_router.refs.reads import RangeReads
+from simcloud_inference_router.refs.settings import RefSettings
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.client import S3Client
 
 READ_ATTEMPTS = 3
-"""GETs for one picture, the first included; a read changes nothing, so repeating it is safe."""
+"""GETs for one range, the first included; a read changes nothing, so repeating it is safe."""
 
 
 class FrameSource:
     """Reads the pictures that frame refs point at.
 
-    How many bytes are read at once is bounded by whoever calls (the router's payload budget).
+    How many bytes are read at once is bounded by whoever calls (the router's payload budget), and
+    so is who may read them: nothing here knows callers.
 
     Args:
         client: S3; its own retries are off.
+        settings: what is read together, and what is kept.
+        memory: that budget; what is read beside the refs' own bytes has its room there.
+        background: where GETs run.
         clock: for deadlines.
         backoff: pause between attempts.
         random: where its jitter comes from.
@@ -36,6 +46,9 @@ class FrameSource:
         self,
         client: S3Client,
         *,
+        settings: RefSettings,
+        memory: ByteBudget,
+        background: Background,
         clock: Clock,
         backoff: Backoff,
         random: Random,
@@ -46,6 +59,9 @@ class FrameSource:
         self._backoff = backoff
         self._random = random
         self._owner = expected_bucket_owner
+        self.reads = RangeReads(
+            self._fetch, settings=settings, memory=memory, background=background
+        )
 
     async def read(self, ref: FrameRef, *, deadline: float | None) -> bytes:
         """The ref's bytes.
@@ -59,22 +75,25 @@ class FrameSource:
         """
         try:
             async with asyncio.timeout(self._left_s(deadline)):
-                return await self._with_retries(ref)
+                return await self.reads.read(
+                    ObjectName(ref.bucket, ref.key, ref.etag),
+                    Range(ref.offset, ref.offset + ref.length),
+                )
         except TimeoutError:
             message = f"the deadline passed while s3://{ref.bucket}/{ref.key} was read"
             raise DeadlineExceeded(message, bucket=ref.bucket, key=ref.key) from None
 
-    async def _with_retries(self, ref: FrameRef) -> bytes:
+    async def _fetch(self, name: ObjectName, span: Span) -> bytes:
         attempt = 0
         while True:
             try:
                 return await read_range(
                     self._client,
-                    bucket=ref.bucket,
-                    key=ref.key,
-                    offset=ref.offset,
-                    length=ref.length,
-                    etag=ref.etag,
+                    bucket=name.bucket,
+                    key=name.key,
+                    offset=span.begin,
+                    length=span.end - span.begin,
+                    etag=name.etag,
                     expected_bucket_owner=self._owner,
                 )
             except StorageError as exc:

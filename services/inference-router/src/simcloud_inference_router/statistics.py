@@ -75,6 +75,8 @@ class CallTrace:
     budget_exhausted: bool = False
     """Whether it would have been sent again, had the retry budget not been spent."""
     batch_size: int = 1
+    batched: bool = False
+    """Whether it was sent as part of a batch: what was sent is the batch's, not the request's."""
     request_bytes: int = 0
     response_bytes: int = 0
     fetch_s: float = 0.0
@@ -101,6 +103,12 @@ class ModelCounts:
     response_bytes: int = 0
     inferences: int = 0
     """Batch elements, of answered requests."""
+    executions: int = 0
+    """Requests that targets answered; several callers' that were sent as one are one."""
+    batched: int = 0
+    """Requests that were sent with others as one."""
+    batches_apart: int = 0
+    """Batches that a target refused, whose requests were then sent one by one."""
     last_inference_ms: int = 0
     """Milliseconds since the epoch; 0: none yet."""
     success: Duration = field(default_factory=Duration)
@@ -130,13 +138,13 @@ class ModelCounts:
             self.target_times.add(trace.target_s)
         if trace.attempts or trace.queue_s:
             self.queue_times.add(trace.queue_s)
-        if trace.attempts != 1:
+        answered = reason is None
+        if not trace.batched:
+            self.record_execution(trace, answered=answered)
+        elif trace.retries or trace.budget_exhausted:
+            # What it cost to be sent by itself, had it been; the batch's own are counted with it.
             self.retries += trace.retries
-            self.hedges += trace.hedges
-            self.hedges_won += trace.hedges_won
-        self.budget_exhausted += trace.budget_exhausted
-        self.request_bytes += trace.request_bytes
-        self.response_bytes += trace.response_bytes
+            self.budget_exhausted += trace.budget_exhausted
         if reason is not None:
             self.failed[reason] = self.failed.get(reason, 0) + 1
             self.fail.add(total_s)
@@ -149,6 +157,27 @@ class ModelCounts:
         self.encode.add(trace.encode_s)
         self.target.add(trace.target_s)
         self.decode.add(trace.decode_s)
+
+    def record_execution(self, trace: CallTrace, *, answered: bool, requests: int = 1) -> None:
+        """Counts what was sent for one request, or for several that were sent as one.
+
+        Args:
+            trace: what happened.
+            answered: whether a target answered.
+            requests: that were sent as one.
+        """
+        if trace.attempts != 1:
+            self.retries += trace.retries
+            self.hedges += trace.hedges
+            self.hedges_won += trace.hedges_won
+        self.budget_exhausted += trace.budget_exhausted
+        self.request_bytes += trace.request_bytes
+        self.response_bytes += trace.response_bytes
+        if requests > 1:
+            self.batched += requests
+        if not answered:
+            return
+        self.executions += 1
         batch = self.batches.get(trace.batch_size)
         if batch is None:
             batch = self.batches[trace.batch_size] = BatchCounts()

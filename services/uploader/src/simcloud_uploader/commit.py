@@ -18,6 +18,7 @@ from simcloud.dataset.index import (
 )
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.rundoc import RunDocuments, is_still_there
+from simcloud.dataset.runs import RunIsAborted
 from simcloud.dataset.tar import StoredFrame
 from simcloud.errors import Corruption
 from simcloud.s3.errors import NoSuchKey
@@ -26,7 +27,6 @@ from simcloud.spec.plan import ShardFrames
 from simcloud.telemetry import metrics
 from simcloud.telemetry.logging import get_logger
 from simcloud_uploader.metrics import COMMITTED
-from simcloud_uploader.ownership import RunIsAborted
 
 _log = get_logger(__name__)
 

@@ -10,6 +10,7 @@ from simcloud.client._wire import CommittedShard, RunSummary
 from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.concurrency import ByteBudget
 from simcloud.dataset.layout import RunLocation
+from simcloud.dataset.runs import RunIsAborted
 from simcloud.errors import InvalidRequest, SimcloudError
 from simcloud.s3.checking import CheckingStore
 from simcloud.s3.client import S3Client, open_client
@@ -21,7 +22,6 @@ from simcloud_uploader.facts import Facts
 from simcloud_uploader.live import LiveStreams, ShardKey
 from simcloud_uploader.messages import OpenRequest, Request
 from simcloud_uploader.multipart import Completer, PartUploader
-from simcloud_uploader.ownership import RunIsAborted
 from simcloud_uploader.runs import Runs
 from simcloud_uploader.session import Means, Send, ShardSession
 from simcloud_uploader.settings import UploaderSettings

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from simcloud import failpoints
 from simcloud.dataset.layout import KeyKind, RunLocation
+from simcloud.dataset.runs import RunIsAborted
 from simcloud.errors import Conflict, NotReady, PreconditionFailed
 from simcloud.failpoints import Failpoint
 from simcloud.s3.errors import NoSuchKey, NoSuchUpload, ObjectChanged
@@ -38,12 +39,6 @@ class ShardTaken(Conflict):
     """Another writer owns the shard: drop the frames and wait for its index."""
 
     reason = "SHARD_TAKEN"
-
-
-class RunIsAborted(PreconditionFailed):
-    """The run was aborted: no shard of it can be opened any more."""
-
-    reason = "RUN_ABORTED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

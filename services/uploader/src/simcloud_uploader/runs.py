@@ -13,57 +13,18 @@ from pydantic import JsonValue
 
 from simcloud.client._wire import MAX_PROVENANCE_BYTES, RunState, RunSummary
 from simcloud.dataset.layout import SCENES, RunLocation, check_bucket, check_prefix, check_run
-from simcloud.dataset.manifest import (
-    build_manifest,
-    committed_shards,
-    newest_generation,
-    publish_manifest,
-)
-from simcloud.dataset.rundoc import (
-    RunDocuments,
-    is_aborted,
-    is_still_there,
-    load_run,
-    load_spec,
-    newest_plan,
-    write_plan,
-    write_spec,
-)
-from simcloud.errors import (
-    AlreadyExists,
-    Corruption,
-    InvalidRequest,
-    NotFound,
-    PreconditionFailed,
-)
+from simcloud.dataset.rundoc import RunDocuments
+from simcloud.dataset.runs import Created, create_run, publish_run
+from simcloud.errors import Corruption, InvalidRequest, NotFound
 from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import for_each
-from simcloud.spec.canonical import canonical_json, digest
-from simcloud.spec.model import Spec, differing_fields
-from simcloud.spec.plan import Plan, ShardFrames
-from simcloud_uploader.ownership import RunIsAborted
+from simcloud.spec.model import Spec
+from simcloud.spec.plan import Plan
 from simcloud_uploader.summaries import Summaries
 
 MAX_PROBLEM_CHARS = 1000
-_PLAN_TRIES = 5
 _LOOKED_AT_ONCE = 8
 """Runs of a page that are looked at at once."""
-
-
-class SpecDiffers(AlreadyExists):
-    """The run is of another spec."""
-
-    reason = "SPEC_DIFFERS"
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """What ``create`` found or made."""
-
-    created: bool
-    generation: int
-    shards: tuple[ShardFrames, ...]
-    committed: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,55 +56,13 @@ class Runs:
             SpecDiffers: another spec is there.
             PreconditionFailed: the plan is no growth of the newest; the run is aborted.
         """
-        provenance = _provenance(provenance_json)
-        # First, so that nothing is written into a run that is being purged.
-        if await is_aborted(self._store, location):
-            raise RunIsAborted(f"{location} was aborted: take another name")
-        created = await write_spec(self._store, location, spec, provenance)
-        if not created:
-            present = await load_spec(self._store, location)
-            if present.spec_digest != digest(canonical_json(spec)):
-                fields = differing_fields(present.spec, spec)
-                raise SpecDiffers(
-                    f"{location} exists with another spec; these fields differ: "
-                    f"{', '.join(fields)}; take another name, or the same spec",
-                    spec_digest=present.spec_digest,
-                    fields=",".join(fields),
-                )
-        generation, plan = await self._bring_plan(location, plan)
-        shards = tuple(plan.shards())
-        present_shards = await committed_shards(self._store, location)
-        return Created(
-            created=created,
-            generation=generation,
-            shards=shards,
-            committed=tuple(number for number in present_shards if number < len(shards)),
+        return await create_run(
+            self._store,
+            location,
+            spec=spec,
+            plan=plan,
+            provenance=_provenance(provenance_json),
         )
-
-    async def _bring_plan(self, location: RunLocation, plan: Plan) -> tuple[int, Plan]:
-        for _ in range(_PLAN_TRIES):
-            newest = await newest_plan(self._store, location)
-            if newest is not None:
-                generation, present = newest
-                if present == plan:
-                    return generation, plan
-                problem = plan.is_growth_of(present)
-                if problem is not None:
-                    raise PreconditionFailed(
-                        f"the plan is no growth of plan {generation} of {location}: {problem}",
-                        plan_generation=generation,
-                    )
-            following = 1 if newest is None else newest[0] + 1
-            if await write_plan(self._store, location, plan, following):
-                await self._keep_plan(location, following)
-                return following, plan
-        raise PreconditionFailed(f"others change the plan of {location} at the same time; repeat")
-
-    async def _keep_plan(self, location: RunLocation, generation: int) -> None:
-        """Returns when a plan was written into a run; takes it back when that was purged before."""
-        if await self._store.find(location.bucket, location.spec_key) is None:
-            await self._store.delete_many(location.bucket, [location.plan_key(generation)])
-            raise RunIsAborted(f"{location} was aborted and purged meanwhile: create it again")
 
     async def get(self, location: RunLocation) -> tuple[RunSummary, RunDocuments]:
         """How far a run is.
@@ -205,19 +124,9 @@ class Runs:
             Unfinished: each missing shard is a violation.
             RunIsAborted: the run was aborted.
         """
-        provenance = _provenance(provenance_json)
-        documents = await load_run(self._store, location)
-        if await is_aborted(self._store, location):
-            raise RunIsAborted(f"{location} was aborted")
-        created = False
-        if await newest_generation(self._store, location) < documents.generation:
-            manifest = await build_manifest(self._store, documents, provenance=provenance)
-            created = await publish_manifest(self._store, location, manifest)
-            if not await is_still_there(self._store, documents):
-                if created:
-                    key = location.manifest_key(manifest.generation)
-                    await self._store.delete_many(location.bucket, [key])
-                raise RunIsAborted(f"{location} was aborted and purged")
+        documents, created = await publish_run(
+            self._store, location, provenance=_provenance(provenance_json)
+        )
         return await self._summaries.summary(documents), created
 
 

@@ -11,6 +11,7 @@ from simcloud.client._wire import CommittedShard
 from simcloud.concurrency import ByteBudget, run_cleanup
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.rundoc import RunDocuments, is_aborted, is_still_there, load_run
+from simcloud.dataset.runs import RunIsAborted
 from simcloud.errors import (
     FramesTooLarge,
     InvalidRequest,
@@ -23,7 +24,7 @@ from simcloud.spec.canonical import canonical_bytes
 from simcloud.telemetry.logging import get_logger
 from simcloud_uploader.commit import Committer
 from simcloud_uploader.messages import OpenRequest
-from simcloud_uploader.ownership import Applicant, Ownership, RunIsAborted, claim
+from simcloud_uploader.ownership import Applicant, Ownership, claim
 from simcloud_uploader.parts import PartLimits, choose_part_size
 from simcloud_uploader.receive import ExpectedFrames
 from simcloud_uploader.settings import UploaderSettings

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from simcloud import __version__
-from simcloud.errors import NotFound, PreconditionFailed
+from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
 from simcloud_cli.endpoints.refusals import translating
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
+
+    from simcloud.s3.client import S3Settings
 
 _CONNECT_TIMEOUT_S = 10
 _READ_TIMEOUT_S = 60
@@ -70,7 +72,7 @@ class Aws:
         Raises:
             InvalidRequest: none is set anywhere.
         """
-        return cast("str", self.client("sagemaker").meta.region_name)
+        return self.client("sagemaker").meta.region_name
 
     def client(self, service: str) -> BaseClient:
         """boto3's client of a service, one a process.
@@ -135,9 +137,11 @@ class Aws:
         """
         from botocore.validate import validate_parameters
 
-        shape = self.client(request.service).meta.service_model.operation_model(
-            request.operation
-        ).input_shape
+        shape = (
+            self.client(request.service)
+            .meta.service_model.operation_model(request.operation)
+            .input_shape
+        )
         if shape is not None:
             with translating(request, region=self._place.region):
                 validate_parameters(dict(request.parameters), shape)
@@ -152,24 +156,47 @@ class Aws:
             return cast("dict[str, Any]", method(**request.parameters))
 
 
+def s3_settings(place: AwsPlace) -> S3Settings:
+    """How S3 of an account is reached by the same credentials as its other services.
+
+    Raises:
+        InvalidRequest: there is no region, or no such profile.
+        PreconditionFailed: boto3 is not installed.
+    """
+    from pydantic import SecretStr
+
+    from simcloud.s3.client import S3Settings
+
+    with translating(Request(service="s3", operation=""), region=place.region):
+        session = _session(place)
+        credentials = session.get_credentials()
+        frozen = credentials.get_frozen_credentials() if credentials is not None else None
+    region = session.region_name
+    if not region:
+        raise InvalidRequest("--region", "no AWS region is set: give --region, or set AWS_REGION")
+    settings = S3Settings(
+        region=region, endpoint_url=place.endpoint_url, path_style=bool(place.endpoint_url)
+    )
+    if frozen is None:
+        return settings
+    return settings.model_copy(
+        update={
+            "access_key_id": frozen.access_key,
+            "secret_access_key": SecretStr(frozen.secret_key),
+            "session_token": SecretStr(frozen.token or ""),
+        }
+    )
+
+
 def make_client(service: str, place: AwsPlace) -> BaseClient:
     """A client of boto3's; its errors are botocore's.
 
     Raises:
         PreconditionFailed: boto3 is not installed.
     """
-    try:
-        import boto3
-    except ImportError as error:
-        raise PreconditionFailed(
-            "`simcloud endpoint` asks AWS through boto3, which is not installed here: "
-            "pip install 'simcloud-cli[aws]'"
-        ) from error
+    session = _session(place)
     from botocore.config import Config
 
-    session = boto3.session.Session(
-        region_name=place.region or None, profile_name=place.profile or None
-    )
     return cast(
         "BaseClient",
         session.client(
@@ -183,4 +210,17 @@ def make_client(service: str, place: AwsPlace) -> BaseClient:
                 user_agent_extra=f"simcloud/{__version__}",
             ),
         ),
+    )
+
+
+def _session(place: AwsPlace) -> Any:
+    try:
+        import boto3
+    except ImportError as error:
+        raise PreconditionFailed(
+            "`simcloud endpoint` asks AWS through boto3, which is not installed here: "
+            "pip install 'simcloud-cli[aws]'"
+        ) from error
+    return boto3.session.Session(
+        region_name=place.region or None, profile_name=place.profile or None
     )

@@ -1,7 +1,8 @@
 """Which things in an account are ours: those that carry our tag, and no others.
 
-Everything that `simcloud endpoint` makes carries ``simcloud:endpoint`` with the endpoint's name. What
-has no such tag, or another name in it, is somebody else's: it is shown and never changed or deleted.
+Everything that `simcloud endpoint` makes carries ``simcloud:endpoint`` with the endpoint's name.
+What has no such tag, or another name in it, is somebody else's: it is shown and never changed or
+deleted.
 """
 
 from __future__ import annotations

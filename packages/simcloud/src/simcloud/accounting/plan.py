@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from simcloud.errors import InvalidRequest
 
@@ -29,8 +29,9 @@ def select_shards(
 
     Args:
         text: empty for all; ``3``; ``0-15`` (both ends included); several of them joined by
-            commas; or ``auto``: the task's index from the scheduler's environment, times
-            ``shards_per_task``. A task beyond the last shard has none.
+            commas; or ``auto``: as many as ``shards_per_task``, by the task's index from the
+            scheduler's environment. A task beyond the last shard has none. ``auto:3,8-15`` hands
+            out those alone.
         shard_count: shards of the plan.
         shards_per_task: shards of one task, for ``auto``; 1 or more.
         environ: the environment.
@@ -39,8 +40,10 @@ def select_shards(
         InvalidRequest: not a selection, a shard that the plan has not, or ``auto`` without a
             scheduler.
     """
-    if text == "auto":
-        return _of_task(task_index(environ), shard_count, shards_per_task)
+    if text == "auto" or text.startswith("auto:"):
+        listed = text.removeprefix("auto").removeprefix(":")
+        shards = select_shards(listed, shard_count=shard_count)
+        return _of_task(task_index(environ), shards, shards_per_task)
     if not text:
         return tuple(range(shard_count))
     chosen: set[int] = set()
@@ -74,11 +77,26 @@ def task_count(shard_count: int, shards_per_task: int) -> int:
     return -(-shard_count // shards_per_task)
 
 
-def _of_task(index: int, shard_count: int, shards_per_task: int) -> tuple[int, ...]:
+def selection_of(shards: Sequence[int]) -> str:
+    """The selection of some shards, as ``select_shards`` reads it: ``0-3,7``.
+
+    Args:
+        shards: ascending, at least one.
+    """
+    pieces: list[list[int]] = []
+    for shard in shards:
+        if pieces and shard == pieces[-1][1] + 1:
+            pieces[-1][1] = shard
+        else:
+            pieces.append([shard, shard])
+    return ",".join(f"{a}-{b}" if b > a else str(a) for a, b in pieces)
+
+
+def _of_task(index: int, shards: Sequence[int], shards_per_task: int) -> tuple[int, ...]:
     if shards_per_task < 1:
         raise InvalidRequest("shards_per_task", f"{shards_per_task} is not 1 or more")
     first = index * shards_per_task
-    return tuple(range(first, min(first + shards_per_task, shard_count)))
+    return tuple(shards[first : first + shards_per_task])
 
 
 def _range(piece: str, shard_count: int) -> range:

@@ -50,6 +50,8 @@ class RouterTargets:
     """SHA-256 of the catalogue that is served, in hex."""
     catalog_problem: str
     """Why the file's present content is not served; empty: it is."""
+    discovery_problems: tuple[str, ...] = ()
+    """Why the last look for tagged endpoints failed, and which tags can't be followed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class RouterAdminClient:
             targets=tuple(_target(each) for each in answer.targets),
             catalog_digest=answer.catalog_digest,
             catalog_problem=answer.catalog_problem,
+            discovery_problems=tuple(answer.discovery_problems),
         )
 
     async def set_weight(self, target: str, weight: float) -> RoutedTarget:

@@ -24,7 +24,7 @@ class ReadAhead:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One GET: a range of a shard."""
+    """One GET: a range of an object."""
 
     begin: int
     end: int
@@ -40,7 +40,7 @@ class Fetched:
 
 
 class Pieces:
-    """Bytes of one shard, cut from what was fetched of it.
+    """Bytes of one object, cut from what was fetched of it.
 
     Args:
         fetched: ranges, ascending, that don't overlap.
@@ -56,17 +56,23 @@ class Pieces:
         return bytes(one.data[offset - one.begin : offset - one.begin + length])
 
 
-def spans(pieces: Iterable[tuple[int, int]], gap_bytes: int) -> list[Span]:
-    """The fewest ranges of one shard that hold all pieces and read over no gap larger than this.
+def spans(
+    pieces: Iterable[tuple[int, int]], gap_bytes: int, *, most_bytes: int | None = None
+) -> list[Span]:
+    """The fewest ranges of one object that hold all pieces and read over no gap larger than this.
 
     Args:
         pieces: first byte and the byte after the last of each, in any order.
         gap_bytes: largest gap.
+        most_bytes: largest range of several pieces, each of which then lies in one of the ranges,
+            and these may overlap; None: as large as it comes.
     """
     found: list[Span] = []
     for begin, end in sorted(pieces):
         if found and begin - found[-1].end <= gap_bytes:
-            found[-1] = Span(found[-1].begin, max(found[-1].end, end))
-        else:
-            found.append(Span(begin, end))
+            wider = Span(found[-1].begin, max(found[-1].end, end))
+            if most_bytes is None or wider.end - wider.begin <= most_bytes or wider == found[-1]:
+                found[-1] = wider
+                continue
+        found.append(Span(begin, end))
     return found

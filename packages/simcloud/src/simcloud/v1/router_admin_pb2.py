@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esimcloud/v1/router_admin.proto\x12\x0bsimcloud.v1\x1a\x1egoogle/protobuf/duration.proto\"\x14\n\x12ListTargetsRequest\"r\n\x13ListTargetsResponse\x12*\n\x07targets\x18\x01 \x03(\x0b\x32\x19.simcloud.v1.RoutedTarget\x12\x16\n\x0e\x63\x61talog_digest\x18\x02 \x01(\t\x12\x17\n\x0f\x63\x61talog_problem\x18\x03 \x01(\t\"\x81\x02\n\x0cRoutedTarget\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x0c\n\x04tier\x18\x05 \x01(\r\x12\r\n\x05state\x18\x06 \x01(\t\x12\x0e\n\x06weight\x18\x07 \x01(\x01\x12\x16\n\x0e\x63\x61talog_weight\x18\x08 \x01(\x01\x12\x0f\n\x07\x64rained\x18\t \x01(\x08\x12\x11\n\tin_flight\x18\n \x01(\r\x12\x0f\n\x07waiting\x18\x0b \x01(\r\x12\r\n\x05limit\x18\x0c \x01(\r\x12/\n\x0c\x61verage_time\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\"B\n\x10SetWeightRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x13\n\x06weight\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_weight\">\n\x11SetWeightResponse\x12)\n\x06target\x18\x01 \x01(\x0b\x32\x19.simcloud.v1.RoutedTarget\"\x1e\n\x0c\x44rainRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\":\n\rDrainResponse\x12)\n\x06target\x18\x01 \x01(\x0b\x32\x19.simcloud.v1.RoutedTarget\" \n\x0eUndrainRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\"<\n\x0fUndrainResponse\x12)\n\x06target\x18\x01 \x01(\x0b\x32\x19.simcloud.v1.RoutedTarget\"\x16\n\x14ReloadCatalogRequest\"`\n\x15ReloadCatalogResponse\x12\x16\n\x0e\x63\x61talog_digest\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x03(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x03(\t\x12\x0f\n\x07removed\x18\x04 \x03(\t2\x90\x03\n\x12RouterAdminService\x12P\n\x0bListTargets\x12\x1f.simcloud.v1.ListTargetsRequest\x1a .simcloud.v1.ListTargetsResponse\x12J\n\tSetWeight\x12\x1d.simcloud.v1.SetWeightRequest\x1a\x1e.simcloud.v1.SetWeightResponse\x12>\n\x05\x44rain\x12\x19.simcloud.v1.DrainRequest\x1a\x1a.simcloud.v1.DrainResponse\x12\x44\n\x07Undrain\x12\x1b.simcloud.v1.UndrainRequest\x1a\x1c.simcloud.v1.UndrainResponse\x12V\n\rReloadCatalog\x12!.simcloud.v1.ReloadCatalogRequest\x1a\".simcloud.v1.ReloadCatalogResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esimcloud/v1/router_admin.proto\x12\x0bsimcloud.v1\x1a\x1egoogle/protobuf/duration.proto\"\x14\n\x12ListTargetsRequest\"\x8e\x01\n\x13ListTargetsResponse\x12*\n\x07targets\x18\x01 \x03(\x0b\x32\x19.simcloud.v1.RoutedTarget\x12\x16\n\x0e\x63\x61talog_digest\x18\x02 \x01(\t\x12\x17\n\x0f\x63\x61talog_problem\x18\x03 \x01(\t\x12\x1a\n\x12\x64iscovery_problems\x18\x04 \x03(\t\"\x81\x02\n\x0cRoutedTarget\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x0c\n\x04tier\x18\x05 \x01(\r\x12\r\n\x05state\x18\x06 \x01(\t\x12\x0e\n\x06weight\x18\x07 \x01(\x01\x12\x16\n\x0e\x63\x61talog_weight\x18\x08 \x01(\x01\x12\x0f\n\x07\x64rained\x18\t \x01(\x08\x12\x11\n\tin_flight\x18\n \x01(\r\x12\x0f\n\x07waiting\x18\x0b \x01(\r\x12\r\n\x05limit\x18\x0c \x01(\r\x12/\n\x0c\x61verage_time\x18\r \x01(\x0b\x32\x19.google.protobuf.Duration\"B\n\x10SetWeightRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\x12\x13\n\x06weight\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\t\n\x07_weight\">\n\x11SetWeightResponse\x12)\n\x06target\x18\x01 \x01(\x0b\x32\x19.simcloud.v1.RoutedTarget\"\x1e\n\x0c\x44rainRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\":\n\rDrainResponse\x12)\n\x06target\x18\x01 \x01(\x0b\x32\x19.simcloud.v1.RoutedTarget\" \n\x0eUndrainRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\"<\n\x0fUndrainResponse\x12)\n\x06target\x18\x01 \x01(\x0b\x32\x19.simcloud.v1.RoutedTarget\"\x16\n\x14ReloadCatalogRequest\"`\n\x15ReloadCatalogResponse\x12\x16\n\x0e\x63\x61talog_digest\x18\x01 \x01(\t\x12\r\n\x05\x61\x64\x64\x65\x64\x18\x02 \x03(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x03(\t\x12\x0f\n\x07removed\x18\x04 \x03(\t2\x90\x03\n\x12RouterAdminService\x12P\n\x0bListTargets\x12\x1f.simcloud.v1.ListTargetsRequest\x1a .simcloud.v1.ListTargetsResponse\x12J\n\tSetWeight\x12\x1d.simcloud.v1.SetWeightRequest\x1a\x1e.simcloud.v1.SetWeightResponse\x12>\n\x05\x44rain\x12\x19.simcloud.v1.DrainRequest\x1a\x1a.simcloud.v1.DrainResponse\x12\x44\n\x07Undrain\x12\x1b.simcloud.v1.UndrainRequest\x1a\x1c.simcloud.v1.UndrainResponse\x12V\n\rReloadCatalog\x12!.simcloud.v1.ReloadCatalogRequest\x1a\".simcloud.v1.ReloadCatalogResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,26 +34,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LISTTARGETSREQUEST']._serialized_start=79
   _globals['_LISTTARGETSREQUEST']._serialized_end=99
-  _globals['_LISTTARGETSRESPONSE']._serialized_start=101
-  _globals['_LISTTARGETSRESPONSE']._serialized_end=215
-  _globals['_ROUTEDTARGET']._serialized_start=218
-  _globals['_ROUTEDTARGET']._serialized_end=475
-  _globals['_SETWEIGHTREQUEST']._serialized_start=477
-  _globals['_SETWEIGHTREQUEST']._serialized_end=543
-  _globals['_SETWEIGHTRESPONSE']._serialized_start=545
-  _globals['_SETWEIGHTRESPONSE']._serialized_end=607
-  _globals['_DRAINREQUEST']._serialized_start=609
-  _globals['_DRAINREQUEST']._serialized_end=639
-  _globals['_DRAINRESPONSE']._serialized_start=641
-  _globals['_DRAINRESPONSE']._serialized_end=699
-  _globals['_UNDRAINREQUEST']._serialized_start=701
-  _globals['_UNDRAINREQUEST']._serialized_end=733
-  _globals['_UNDRAINRESPONSE']._serialized_start=735
-  _globals['_UNDRAINRESPONSE']._serialized_end=795
-  _globals['_RELOADCATALOGREQUEST']._serialized_start=797
-  _globals['_RELOADCATALOGREQUEST']._serialized_end=819
-  _globals['_RELOADCATALOGRESPONSE']._serialized_start=821
-  _globals['_RELOADCATALOGRESPONSE']._serialized_end=917
-  _globals['_ROUTERADMINSERVICE']._serialized_start=920
-  _globals['_ROUTERADMINSERVICE']._serialized_end=1320
+  _globals['_LISTTARGETSRESPONSE']._serialized_start=102
+  _globals['_LISTTARGETSRESPONSE']._serialized_end=244
+  _globals['_ROUTEDTARGET']._serialized_start=247
+  _globals['_ROUTEDTARGET']._serialized_end=504
+  _globals['_SETWEIGHTREQUEST']._serialized_start=506
+  _globals['_SETWEIGHTREQUEST']._serialized_end=572
+  _globals['_SETWEIGHTRESPONSE']._serialized_start=574
+  _globals['_SETWEIGHTRESPONSE']._serialized_end=636
+  _globals['_DRAINREQUEST']._serialized_start=638
+  _globals['_DRAINREQUEST']._serialized_end=668
+  _globals['_DRAINRESPONSE']._serialized_start=670
+  _globals['_DRAINRESPONSE']._serialized_end=728
+  _globals['_UNDRAINREQUEST']._serialized_start=730
+  _globals['_UNDRAINREQUEST']._serialized_end=762
+  _globals['_UNDRAINRESPONSE']._serialized_start=764
+  _globals['_UNDRAINRESPONSE']._serialized_end=824
+  _globals['_RELOADCATALOGREQUEST']._serialized_start=826
+  _globals['_RELOADCATALOGREQUEST']._serialized_end=848
+  _globals['_RELOADCATALOGRESPONSE']._serialized_start=850
+  _globals['_RELOADCATALOGRESPONSE']._serialized_end=946
+  _globals['_ROUTERADMINSERVICE']._serialized_start=949
+  _globals['_ROUTERADMINSERVICE']._serialized_end=1349
 # @@protoc_insertion_point(module_scope)

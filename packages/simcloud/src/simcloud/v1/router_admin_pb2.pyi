@@ -14,14 +14,16 @@ class ListTargetsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListTargetsResponse(_message.Message):
-    __slots__ = ("targets", "catalog_digest", "catalog_problem")
+    __slots__ = ("targets", "catalog_digest", "catalog_problem", "discovery_problems")
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     CATALOG_DIGEST_FIELD_NUMBER: _ClassVar[int]
     CATALOG_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    DISCOVERY_PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     targets: _containers.RepeatedCompositeFieldContainer[RoutedTarget]
     catalog_digest: str
     catalog_problem: str
-    def __init__(self, targets: _Optional[_Iterable[_Union[RoutedTarget, _Mapping]]] = ..., catalog_digest: _Optional[str] = ..., catalog_problem: _Optional[str] = ...) -> None: ...
+    discovery_problems: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, targets: _Optional[_Iterable[_Union[RoutedTarget, _Mapping]]] = ..., catalog_digest: _Optional[str] = ..., catalog_problem: _Optional[str] = ..., discovery_problems: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RoutedTarget(_message.Message):
     __slots__ = ("model", "name", "kind", "role", "tier", "state", "weight", "catalog_weight", "drained", "in_flight", "waiting", "limit", "average_time")

@@ -52,12 +52,12 @@ class Npy:
         if content_type.partition(";")[0].strip() != MEDIA_TYPE:
             raise MalformedAnswer(f"expected {MEDIA_TYPE}, found {content_type!r}")
         try:
-            return TensorAnswer((tensor_of(self._output, _read(body)),))
+            return TensorAnswer((tensor_of(self._output, read_array(body)),))
         except InvalidRequest as exc:
             raise MalformedAnswer(f"the answer is no .npy of numbers: {exc}") from exc
 
 
-def _read(body: bytes) -> Array:
+def read_array(body: bytes) -> Array:
     """The array of an .npy file (numpy.lib.format, versions 1 and 2): a view of the body.
 
     Not by numpy.load, which makes room for whatever a header claims, and reads headers of Python 2

@@ -68,7 +68,8 @@ class Roster:
         """Mask of the targets that any request may go to."""
         self.everyone = sum(each.bit for each in self.targets)
         """Mask of all of them."""
-        self._smallest_limit = min(each.entry.max_request_bytes for each in self.targets)
+        self.smallest_limit = min(each.entry.max_request_bytes for each in self.targets)
+        """Largest body that every target takes."""
         self.max_request_bytes = max(
             (each.entry.max_request_bytes for each in self.targets if each.bit & self.ordinary),
             default=0,
@@ -93,7 +94,7 @@ class Roster:
         Raises:
             InvalidRequest: none does.
         """
-        if size <= self._smallest_limit:
+        if size <= self.smallest_limit:
             return self.ordinary
         mask = self.fitting(size) & self.ordinary
         if not mask:

@@ -12,6 +12,7 @@ import numpy as np
 
 from simcloud.annotators import ANNOTATORS, BACKGROUND_ID, UNLABELLED_ID
 from simcloud.errors import InvalidRequest
+from simcloud.gpu import Gpu
 from simcloud.scene.stage import normalization
 from simcloud.scene.translate.usd import read_scene
 from simcloud.spec.parameters import CameraView, FrameParameters
@@ -24,7 +25,6 @@ from simcloud_generator.backends.isaac.application import Application
 from simcloud_generator.backends.isaac.capture import Capture, RawView, RendererFailed
 from simcloud_generator.backends.isaac.frame_layer import FrameLayer
 from simcloud_generator.backends.isaac.freshness import Expected, stale_reason
-from simcloud_generator.backends.isaac.hardware import Gpu
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.backends.isaac.views import (
     ViewContext,

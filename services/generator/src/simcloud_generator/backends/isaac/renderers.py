@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from simcloud.errors import PreconditionFailed, Violation
+from simcloud.gpu import list_gpus
 from simcloud.spec.fingerprint import make_fingerprint
 from simcloud.spec.model import Renderer
 from simcloud_generator.backends.base import Session
 from simcloud_generator.backends.isaac.application import start
 from simcloud_generator.backends.isaac.backend import IsaacBackend
-from simcloud_generator.backends.isaac.hardware import list_gpus
 from simcloud_generator.backends.isaac.preflight import look_for_assets, try_frame
 from simcloud_generator.jobs import KernelCounts, WorkerConfiguration, WorkerIdentity
 from simcloud_generator.settling.settler import physics_versions

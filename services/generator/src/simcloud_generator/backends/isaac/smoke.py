@@ -16,6 +16,7 @@ from pathlib import Path
 import yaml
 
 from simcloud.errors import SimcloudError
+from simcloud.gpu import list_gpus
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import FrameParameters
 from simcloud_generator.backends.isaac import comparison, rows
@@ -23,7 +24,7 @@ from simcloud_generator.backends.isaac.application import start
 from simcloud_generator.backends.isaac.backend import IsaacBackend, IsaacSession
 from simcloud_generator.backends.isaac.capture import LABELS
 from simcloud_generator.backends.isaac.comparison import Result
-from simcloud_generator.backends.isaac.hardware import check_hardware, list_gpus, must_pass
+from simcloud_generator.backends.isaac.hardware import check_hardware, must_pass
 from simcloud_generator.backends.isaac.preflight import look_for_assets, try_frame
 from simcloud_generator.backends.isaac.settings import IsaacSettings
 from simcloud_generator.backends.labelling import label_arrays, object_labels

@@ -1,0 +1,169 @@
+"""What is kept of an endpoint that sleeps: a tag with what it was, and its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from simcloud.errors import Corruption, InvalidRequest
+from simcloud_cli.endpoints.aws import Aws, Request
+from simcloud_cli.endpoints.capacity import Limits
+from simcloud_cli.endpoints.describe import Endpoint, endpoint_request
+from simcloud_cli.endpoints.ownership import is_ours, tags_of
+from simcloud_cli.endpoints.scaling import Scalable
+from simcloud_cli.endpoints.waiting import Patience, wait_until
+
+ASLEEP_TAG: Final = "simcloud:asleep"
+"""What was there before: ``<variant or component>=<number>[:<min>:<max>[:<target>]]``."""
+NAME_PART: Final = 40
+"""Characters of an endpoint's name that those of what was made for it begin with, at least."""
+_TAG_LENGTH: Final = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """What something was before it slept."""
+
+    count: int
+    limits: Limits | None
+
+    def __str__(self) -> str:
+        words = [str(self.count)]
+        if self.limits is not None:
+            words += [str(self.limits.least), str(self.limits.most)]
+            if self.limits.target is not None:
+                words.append(f"{self.limits.target:g}")
+        return ":".join(words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptConfig:
+    """A configuration of ours whose endpoint is not there."""
+
+    name: str
+    arn: str
+    before: dict[str, Before]
+
+
+def parse_before(text: str) -> dict[str, Before]:
+    """What ``ASLEEP_TAG`` says, by variant or component.
+
+    Raises:
+        Corruption: the tag was changed by somebody else.
+    """
+    found = {}
+    try:
+        for part in text.split():
+            name, _, numbers = part.partition("=")
+            count, *rest = numbers.split(":")
+            limits = None
+            if rest:
+                limits = Limits(
+                    least=int(rest[0]),
+                    most=int(rest[1]),
+                    target=float(rest[2]) if len(rest) > 2 else None,
+                )
+            found[name] = Before(count=int(count), limits=limits)
+    except (ValueError, IndexError) as error:
+        raise Corruption(
+            f"the tag {ASLEEP_TAG} says {text!r}, which is not what we wrote: delete the tag, and "
+            "set limits again by `simcloud endpoint scale`"
+        ) from error
+    return found
+
+
+async def kept_config(aws: Aws, name: str) -> KeptConfig | None:
+    """The newest configuration that was made for an endpoint by us; None when there is none.
+
+    Raises:
+        SimcloudError: as ``Aws.ask``.
+    """
+    rows = await aws.rows(
+        Request(
+            service="sagemaker",
+            operation="ListEndpointConfigs",
+            parameters={
+                "NameContains": name[:NAME_PART],
+                "SortBy": "CreationTime",
+                "SortOrder": "Descending",
+            },
+        ),
+        "EndpointConfigs",
+    )
+    for row in rows:
+        found = await tags_of(aws, row["EndpointConfigArn"])
+        if is_ours(found, name):
+            return KeptConfig(
+                name=row["EndpointConfigName"],
+                arn=row["EndpointConfigArn"],
+                before=parse_before(found.get(ASLEEP_TAG, "")),
+            )
+    return None
+
+
+async def gone(aws: Aws, name: str, patience: Patience) -> None:
+    """Returns when there is no endpoint of this name.
+
+    Raises:
+        DeadlineExceeded: it was still there.
+    """
+    await wait_until(
+        lambda: aws.find(endpoint_request(name)),
+        done=lambda seen: seen is None,
+        state=lambda seen: "gone" if seen is None else str(seen["EndpointStatus"]),
+        what=f"endpoint {name}",
+        patience=patience,
+    )
+
+
+def tagged_arn(endpoint: Endpoint, item: Scalable) -> str:
+    """Where the tag of a variant or component is."""
+    if item.kind == "component":
+        return endpoint.component(item.name).arn
+    return endpoint.arn
+
+
+async def remember(
+    aws: Aws, arn: str, items: Sequence[Scalable], limits: Mapping[str, Limits]
+) -> None:
+    """Writes what something is into its tag.
+
+    Args:
+        aws: the account.
+        arn: what is tagged.
+        items: variants or components.
+        limits: theirs, by resource; one without is not scaled by itself.
+
+    Raises:
+        InvalidRequest: it does not fit into a tag.
+    """
+    value = " ".join(
+        f"{item.name}={Before(count=item.desired, limits=limits.get(item.resource_id))}"
+        for item in items
+    )
+    if len(value) > _TAG_LENGTH:
+        raise InvalidRequest(
+            "NAME",
+            f"what its {len(items)} variants are does not fit into a tag: scale them by hand",
+        )
+    await aws.ask(
+        Request(
+            service="sagemaker",
+            operation="AddTags",
+            parameters={"ResourceArn": arn, "Tags": [{"Key": ASLEEP_TAG, "Value": value}]},
+            resource=arn,
+        )
+    )
+
+
+async def forget(aws: Aws, arn: str) -> None:
+    """Takes the tag away."""
+    await aws.ask(
+        Request(
+            service="sagemaker",
+            operation="DeleteTags",
+            parameters={"ResourceArn": arn, "TagKeys": [ASLEEP_TAG]},
+            resource=arn,
+        )
+    )

@@ -1,0 +1,300 @@
+"""`simcloud endpoint deploy`: what is missing is made, what differs is updated, nothing else is.
+
+A plan is made by reading alone, then carried out request by request. What was begun goes on in AWS
+when the wait for it is broken off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from simcloud.errors import Conflict, PreconditionFailed
+from simcloud_cli.endpoints.aws import Aws, Request
+from simcloud_cli.endpoints.deployment import (
+    Deployment,
+    config_request,
+    create_component_request,
+    create_endpoint_request,
+    model_request,
+    name_of,
+)
+from simcloud_cli.endpoints.failures import mend_of
+from simcloud_cli.endpoints.ownership import check_ours
+from simcloud_cli.endpoints.update import (
+    Update,
+    component_differs,
+    update_component_request,
+    update_endpoint_request,
+)
+from simcloud_cli.endpoints.waiting import Patience, wait_until
+
+# DescribeEndpoint's EndpointStatus; the others are steps of a change.
+_SETTLED: Final = frozenset({"InService", "Failed", "OutOfService", "UpdateRollbackFailed"})
+_COMPONENT_SETTLED: Final = frozenset({"InService", "Failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to be asked so that the endpoint is as it shall be; nothing: it is."""
+
+    model: str
+    """Name of the model, which says what is in it."""
+    config: str
+    """Name of the endpoint's configuration, likewise."""
+    first: tuple[Request, ...]
+    """Model and configuration."""
+    endpoint: Request | None
+    component: Request | None
+    """After the endpoint is in service."""
+    under_way: bool
+    """Whether the endpoint is becoming it just now."""
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """All of them, in the order in which they are sent."""
+        last = (item for item in (self.endpoint, self.component) if item is not None)
+        return (*self.first, *last)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """An endpoint that is in service as it shall be."""
+
+    arn: str
+    changed: bool
+    """False: everything was there already."""
+
+
+async def plan_deployment(aws: Aws, d: Deployment, update: Update) -> Plan:
+    """What is missing or differs; AWS is only read.
+
+    Raises:
+        Conflict: the endpoint is being changed into something else.
+        PreconditionFailed: it failed and has to be deleted, or is not ours.
+        InvalidRequest: a request has not the shape that AWS asks for.
+        SimcloudError: as ``Aws.ask``.
+    """
+    model = model_request(d)
+    config = config_request(d, name_of(model))
+    made = (
+        (model, "DescribeModel", "ModelName"),
+        (config, "DescribeEndpointConfig", "EndpointConfigName"),
+    )
+    first = [
+        request
+        for request, describe, field in made
+        if await aws.find(_describe(describe, field, name_of(request), request.resource)) is None
+    ]
+    found = await aws.find(_describe_endpoint(d.name))
+    under_way = found is not None and _becomes(found, name_of(config))
+    endpoint = await _endpoint_request(aws, d, config, update, found)
+    component = await _component_request(aws, d, name_of(model), update, exists=found is not None)
+    plan = Plan(
+        model=name_of(model),
+        config=name_of(config),
+        first=tuple(first),
+        endpoint=endpoint,
+        component=component,
+        under_way=under_way,
+    )
+    for request in plan.requests:
+        aws.check(request)
+    return plan
+
+
+async def carry_out(aws: Aws, d: Deployment, plan: Plan, patience: Patience | None) -> Deployed:
+    """Asks for all of a plan, and waits until it is in service.
+
+    Args:
+        aws: where.
+        d: what is deployed.
+        plan: of it.
+        patience: how long; None: doesn't wait, but for the endpoint of a component.
+
+    Raises:
+        PreconditionFailed: it failed, or went back to what was there; SageMaker's reason and what
+            mends it are in the message.
+        DeadlineExceeded: it was not in service in time, and goes on.
+        SimcloudError: as ``Aws.ask``.
+    """
+    for request in plan.first:
+        await aws.ask(request)
+    if plan.endpoint is not None:
+        await aws.ask(plan.endpoint)
+    changed = bool(plan.requests)
+    waits = patience if patience is not None else (Patience() if plan.component else None)
+    if waits is not None and (changed or plan.under_way):
+        try:
+            await _until_in_service(aws, d.name, plan.config, waits)
+            if plan.component is not None:
+                await _ask_when_ready(aws, plan.component, waits)
+                if patience is not None:
+                    await _until_component_serves(aws, d.name, plan.model, waits)
+        except asyncio.CancelledError:
+            waits.say(
+                f"what was begun goes on in AWS, and bills: `simcloud endpoint status {d.name}` "
+                f"shows it, `simcloud endpoint delete {d.name}` ends it"
+            )
+            raise
+    found = await aws.ask(_describe_endpoint(d.name))
+    return Deployed(arn=found["EndpointArn"], changed=changed)
+
+
+async def _endpoint_request(
+    aws: Aws,
+    d: Deployment,
+    config: Request,
+    update: Update,
+    found: Mapping[str, Any] | None,
+) -> Request | None:
+    name = name_of(config)
+    if found is None:
+        return create_endpoint_request(d, name)
+    status = found["EndpointStatus"]
+    if status in {"Failed", "OutOfService", "UpdateRollbackFailed"}:
+        raise PreconditionFailed(
+            f"endpoint {d.name} is {status}, which no update mends: "
+            f"{_reason(found, d.name)}; `simcloud endpoint delete {d.name}`, then deploy again"
+        )
+    if _becomes(found, name):
+        return None
+    if status != "InService":
+        raise Conflict(
+            f"endpoint {d.name} is {status}: wait until that has ended "
+            f"(`simcloud endpoint status {d.name}`), then deploy again"
+        )
+    if found.get("EndpointConfigName") == name:
+        return None
+    await check_ours(aws, found["EndpointArn"], d.name)
+    keep = await _keeps_count(aws, d, found)
+    return update_endpoint_request(d, name, update, keep_count=keep)
+
+
+async def _keeps_count(aws: Aws, d: Deployment, found: Mapping[str, Any]) -> bool:
+    """Whether autoscaling's count of instances is to stay: it stays unless the caller changed it.
+
+    An update without that begins anew with the configuration's count: under load too few.
+    """
+    if d.kind not in {"realtime", "async"}:
+        return False
+    config = found.get("EndpointConfigName", "")
+    before = await aws.find(
+        _describe(
+            "DescribeEndpointConfig", "EndpointConfigName", config, f"endpoint-config/{config}"
+        )
+    )
+    variants = (before or {}).get("ProductionVariants", [])
+    return any(variant.get("InitialInstanceCount") == d.instances for variant in variants)
+
+
+async def _component_request(
+    aws: Aws, d: Deployment, model: str, update: Update, *, exists: bool
+) -> Request | None:
+    if d.kind != "component":
+        return None
+    found = await aws.find(_describe_component(d.name)) if exists else None
+    if found is None:
+        return create_component_request(d, model)
+    if not component_differs(d, model, found):
+        return None
+    await check_ours(aws, found["InferenceComponentArn"], d.name)
+    return update_component_request(d, model, update)
+
+
+async def _until_in_service(aws: Aws, name: str, config: str, patience: Patience) -> None:
+    found = await wait_until(
+        lambda: aws.ask(_describe_endpoint(name)),
+        done=lambda seen: seen["EndpointStatus"] in _SETTLED,
+        state=_state,
+        what=f"endpoint {name}",
+        patience=patience,
+    )
+    if found["EndpointStatus"] != "InService":
+        raise PreconditionFailed(
+            f"endpoint {name} is {found['EndpointStatus']}: {_reason(found, name)}"
+        )
+    if found.get("EndpointConfigName") != config:
+        raise PreconditionFailed(
+            f"endpoint {name} went back to {found.get('EndpointConfigName')}, which serves: "
+            f"{_reason(found, name)}"
+        )
+
+
+async def _ask_when_ready(aws: Aws, request: Request, patience: Patience) -> None:
+    """A component's own change may still run: its endpoint says InService meanwhile."""
+    try:
+        await aws.ask(request)
+    except Conflict:
+        name = str(request.parameters["InferenceComponentName"])
+        await _component_settled(aws, name, patience)
+        await aws.ask(request)
+
+
+async def _until_component_serves(aws: Aws, name: str, model: str, patience: Patience) -> None:
+    found = await _component_settled(aws, name, patience)
+    specification = found.get("Specification", {})
+    if found["InferenceComponentStatus"] != "InService":
+        raise PreconditionFailed(
+            f"inference component {name} is {found['InferenceComponentStatus']}: "
+            f"{_reason(found, name)}"
+        )
+    if specification.get("ModelName") != model:
+        raise PreconditionFailed(
+            f"inference component {name} went back to model {specification.get('ModelName')}: "
+            f"{_reason(found, name)}"
+        )
+
+
+async def _component_settled(aws: Aws, name: str, patience: Patience) -> dict[str, Any]:
+    return await wait_until(
+        lambda: aws.ask(_describe_component(name)),
+        done=lambda seen: seen["InferenceComponentStatus"] in _COMPONENT_SETTLED,
+        state=lambda seen: str(seen["InferenceComponentStatus"]),
+        what=f"inference component {name}",
+        patience=patience,
+    )
+
+
+def _state(found: Mapping[str, Any]) -> str:
+    """The status, and where its change stands: Baking, ActivatingTraffic."""
+    pending = found.get("PendingDeploymentSummary", {}).get("ProductionVariants", [])
+    rows = pending or found.get("ProductionVariants", [])
+    steps = {row["Status"] for variant in rows for row in variant.get("VariantStatus", [])}
+    detail = f" ({', '.join(sorted(steps))})" if steps else ""
+    return f"{found['EndpointStatus']}{detail}"
+
+
+def _becomes(found: Mapping[str, Any], config: str) -> bool:
+    """Whether a change that runs ends in a configuration of that name."""
+    status = found["EndpointStatus"]
+    if status == "Creating":
+        return bool(found.get("EndpointConfigName") == config)
+    pending = found.get("PendingDeploymentSummary", {})
+    return status == "Updating" and bool(pending.get("EndpointConfigName") == config)
+
+
+def _reason(found: Mapping[str, Any], endpoint: str) -> str:
+    reason = found.get("FailureReason", "") or "SageMaker gives no reason"
+    return f"{reason} ({mend_of(reason, endpoint=endpoint)})"
+
+
+def _describe_endpoint(name: str) -> Request:
+    return _describe("DescribeEndpoint", "EndpointName", name, f"endpoint/{name}")
+
+
+def _describe_component(name: str) -> Request:
+    return _describe(
+        "DescribeInferenceComponent",
+        "InferenceComponentName",
+        name,
+        f"inference-component/{name}",
+    )
+
+
+def _describe(operation: str, field: str, name: str, resource: str) -> Request:
+    return Request(
+        service="sagemaker", operation=operation, parameters={field: name}, resource=resource
+    )

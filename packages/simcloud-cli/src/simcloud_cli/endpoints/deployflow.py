@@ -1,0 +1,358 @@
+"""`simcloud endpoint deploy`: from options to an endpoint and its entry in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from simcloud.errors import Corruption, InvalidRequest
+from simcloud_cli.endpoints.aws import Aws, AwsPlace, Request
+from simcloud_cli.endpoints.deploy import Plan, carry_out, plan_deployment
+from simcloud_cli.endpoints.deployment import Deployment
+from simcloud_cli.endpoints.discovery import discovery_tags, make_discoverable
+from simcloud_cli.endpoints.package import sha256_of
+from simcloud_cli.endpoints.packaged import PackagedModel, read_package_folder
+from simcloud_cli.endpoints.prices import billing_line
+from simcloud_cli.endpoints.registry import (
+    APPROVED,
+    PENDING,
+    create_version_request,
+    model_data_of,
+    register,
+)
+from simcloud_cli.endpoints.targets import (
+    ChangedCatalog,
+    changed_catalog,
+    model_with_target,
+    target_entry,
+)
+from simcloud_cli.endpoints.update import Update
+from simcloud_cli.endpoints.upload import packaged_at, planned_uri, upload_package
+from simcloud_cli.endpoints.waiting import Patience
+from simcloud_cli.interrupt import run_async
+from simcloud_cli.output import console, print_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the model comes from."""
+
+    model: str
+    """``s3://.../model.tar.gz``, a folder of `endpoint package`, or empty."""
+    to: str
+    """Where a folder is uploaded to."""
+    package: str
+    """ARN of a version in the Model Registry, or empty."""
+    environment: tuple[str, ...]
+    """``NAME=VALUE`` each, beside what the package says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ways:
+    """How it is gone about."""
+
+    plan: bool
+    """Only print what would be asked."""
+    wait_minutes: float
+    """0: don't wait."""
+    registry: str
+    """Group of the Model Registry, or empty."""
+    approve: bool
+    """Whether a new version is approved at once."""
+    catalog: Path | None
+    """The router's catalogue that gets the endpoint."""
+    canary_percent: float | None
+    """Share of the requests, where the endpoint is a canary."""
+    discover: bool
+    """Whether routers that look for endpoints shall find it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is known of the model that shall be deployed."""
+
+    model_data: str
+    environment: dict[str, str]
+    entry: Mapping[str, Any] | None
+    """As the router's catalogue has it; None: it was not made by `endpoint package`."""
+
+
+def deploy_endpoint(
+    fields: Mapping[str, object],
+    *,
+    source: Source,
+    update: Mapping[str, object],
+    ways: Ways,
+    place: AwsPlace,
+    as_json: bool,
+) -> None:
+    """Deploys, and prints what was done and what the router's catalogue needs.
+
+    Args:
+        fields: of ``Deployment``, but for what comes of the source.
+        source: of the model.
+        update: fields of ``Update``.
+        ways: how.
+        place: account and region.
+        as_json: one JSON document in place of lines.
+
+    Raises:
+        SimcloudError: as ``simcloud_cli.endpoints.deploy`` says.
+    """
+    document = run_async(_deploy(fields, source, update, ways, place))
+    if as_json:
+        print_json(document)
+        return
+    _print(document)
+
+
+async def _deploy(
+    fields: Mapping[str, object],
+    source: Source,
+    update: Mapping[str, object],
+    ways: Ways,
+    place: AwsPlace,
+) -> dict[str, Any]:
+    aws = Aws(place)
+    way = _validated(Update, update)
+    # Before anything is uploaded or asked: most mistakes are in the options.
+    _validated(Deployment, {**fields, "package": source.package})
+    found = await _find(aws, source, ways, place)
+    d = _validated(
+        Deployment,
+        {
+            **fields,
+            "package": source.package,
+            "model_data": "" if source.package else found.model_data,
+            "environment": {} if source.package else found.environment,
+        },
+    )
+    region = aws.region
+    catalog = _catalog(d, found, ways, region=region)
+    discovered = discovery_tags(d, found.entry) if ways.discover else {}
+    document: dict[str, Any] = {
+        "endpoint": d.name,
+        "region": region,
+        "bills": billing_line(d, region=region),
+        "target": target_entry(d, region=region),
+        "model": catalog.entry if catalog is not None else _entry(d, found, region=region),
+        "tags": discovered,
+    }
+    if ways.registry:
+        if ways.plan:
+            version = create_version_request(
+                ways.registry, d, approval=APPROVED if ways.approve else PENDING
+            )
+            return {**document, "plan": _listed([version]), "registry": ways.registry}
+        registered = await register(aws, ways.registry, d, approve=ways.approve)
+        document["version"] = {"arn": registered.arn, "approval": registered.approval}
+        if registered.approval != APPROVED:
+            return document
+        d = d.model_copy(
+            update={"package": registered.arn, "image": "", "model_data": "", "environment": {}}
+        )
+    plan = await plan_deployment(aws, d, way)
+    if ways.plan:
+        return {**document, "plan": _listed(plan.requests)}
+    done = await _carried_out(aws, d, plan, ways, bills=document["bills"])
+    if discovered and await make_discoverable(aws, done["arn"], discovered):
+        done["changed"] = True
+    if catalog is not None:
+        catalog.write()
+        document["catalog"] = str(catalog.path)
+    return {**document, **done}
+
+
+async def _carried_out(
+    aws: Aws, d: Deployment, plan: Plan, ways: Ways, *, bills: str
+) -> dict[str, Any]:
+    out = console(stderr=True)
+
+    def say(line: str) -> None:
+        out.print(f"[dim]{line}[/]")
+
+    if plan.requests:
+        say(bills)
+        for request in plan.requests:
+            say(f"{request.operation} {request.resource}")
+    patience = Patience(limit_s=ways.wait_minutes * 60, say=say) if ways.wait_minutes else None
+    done = await carry_out(aws, d, plan, patience)
+    return {
+        "arn": done.arn,
+        "changed": done.changed,
+        "sagemaker_model": plan.model,
+        "endpoint_config": plan.config,
+        "scales_by": _scales_by(d),
+        "requests": [f"{request.operation} {request.resource}" for request in plan.requests],
+        "waited": patience is not None,
+    }
+
+
+def _scales_by(d: Deployment) -> str:
+    """The command without which as many run as at the start."""
+    if d.kind == "component":
+        most = max(1, d.max_instances)
+        return (
+            f"its copies stay one until `simcloud endpoint scale {d.name} --min {d.instances} "
+            f"--max {most}` lets them follow the requests"
+        )
+    return ""
+
+
+async def _find(aws: Aws, source: Source, ways: Ways, place: AwsPlace) -> _Found:
+    given = _environment(source.environment)
+    if source.package:
+        if ways.registry or source.model or given:
+            raise InvalidRequest(
+                "--package",
+                "a registered version is deployed as it is: leave --registry, --model "
+                "and --env out",
+            )
+        model_data = await model_data_of(aws, source.package)
+        packaged = await packaged_at(model_data, place) if model_data else None
+        return _Found(model_data, {}, packaged.model if packaged else None)
+    if not source.model:
+        return _Found("", given, None)
+    uri, packaged = await _placed(source, ways, place)
+    environment = {**(packaged.environment if packaged else {}), **given}
+    return _Found(uri, environment, packaged.model if packaged else None)
+
+
+async def _placed(source: Source, ways: Ways, place: AwsPlace) -> tuple[str, PackagedModel | None]:
+    """The model's URI, uploaded where it was a folder; a plan uploads nothing."""
+    if source.model.startswith("s3://"):
+        return source.model, await packaged_at(source.model, place)
+    archive, packaged = read_package_folder(Path(source.model))
+    if sha256_of(archive) != packaged.sha256:
+        raise Corruption(
+            f"{archive} is not the archive that its model.json describes: package it again"
+        )
+    if not source.to:
+        raise InvalidRequest(
+            "--to", "SageMaker reads models from S3: say where this folder goes, s3://bucket/prefix"
+        )
+    if ways.plan:
+        return planned_uri(source.to, packaged), packaged
+    return await upload_package(archive, packaged, to=source.to, place=place), packaged
+
+
+def _catalog(d: Deployment, found: _Found, ways: Ways, *, region: str) -> ChangedCatalog | None:
+    if ways.discover and (ways.catalog is not None or ways.canary_percent is not None):
+        raise InvalidRequest(
+            "--discover", "a router takes an endpoint from its catalogue or by its tags: one of two"
+        )
+    if ways.catalog is None:
+        if ways.canary_percent is not None:
+            raise InvalidRequest(
+                "--canary", "a share is one of a model's targets: name the router's --catalog"
+            )
+        return None
+    if found.entry is None:
+        raise InvalidRequest(
+            "--catalog",
+            "nothing says what the model takes and answers (no model.json beside the archive): "
+            "package it by `simcloud endpoint package`, or add the target by hand",
+        )
+    return changed_catalog(
+        ways.catalog, found.entry, d, region=region, canary_percent=ways.canary_percent
+    )
+
+
+def _entry(d: Deployment, found: _Found, *, region: str) -> Mapping[str, Any] | None:
+    if found.entry is None:
+        return None
+    return model_with_target(found.entry, d, region=region, canary_percent=None)
+
+
+_Settings = TypeVar("_Settings", Deployment, Update)
+
+
+def _validated(kind: type[_Settings], fields: Mapping[str, object]) -> _Settings:
+    """The options as settings; the first that is wrong is told by its option's name."""
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)[0]
+        field = "--" + str(found["loc"][0]).replace("_", "-") if found["loc"] else ""
+        problem = found["msg"].removeprefix("Value error, ")
+        if found["loc"]:
+            problem += f", found {found['input']!r}"
+        raise InvalidRequest(field, problem) from error
+
+
+def _environment(pairs: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InvalidRequest("--env", f"expected NAME=VALUE, found {pair!r}")
+        found[name] = value
+    return found
+
+
+def _listed(requests: Iterable[Request]) -> list[dict[str, Any]]:
+    return [
+        {
+            "service": request.service,
+            "operation": request.operation,
+            "parameters": dict(request.parameters),
+        }
+        for request in requests
+    ]
+
+
+def _print(document: Mapping[str, Any]) -> None:
+    out = console()
+    if "plan" in document:
+        for request in document["plan"]:
+            out.print(f"{request['service']} {request['operation']}", markup=False)
+            text = yaml.safe_dump(request["parameters"], sort_keys=False)
+            out.print("".join(f"  {line}\n" for line in text.splitlines()), markup=False, end="")
+        if not document["plan"]:
+            out.print(f"endpoint {document['endpoint']} is as it shall be: nothing to ask")
+        out.print(document["bills"], markup=False)
+        return
+    if version := document.get("version"):
+        out.print(f"version {version['arn']}: {version['approval']}", markup=False)
+    if "arn" not in document:
+        out.print(
+            "not deployed: it waits for approval. Then: `simcloud endpoint deploy "
+            f"{document['endpoint']} --package {document['version']['arn']} ...`",
+            markup=False,
+        )
+        return
+    if not document["changed"]:
+        out.print(f"endpoint {document['endpoint']} is as it shall be: nothing was changed")
+    out.print(document["arn"], markup=False)
+    if document["scales_by"]:
+        out.print(document["scales_by"], markup=False)
+    _print_target(document)
+
+
+def _print_target(document: Mapping[str, Any]) -> None:
+    out = console()
+    if document["tags"]:
+        out.print(f"routers that look for endpoints find it: {document['tags']}", markup=False)
+        return
+    if "catalog" in document:
+        out.print(f"in {document['catalog']}: a running router takes it by itself", markup=False)
+        return
+    out.print("for the router's catalogue:")
+    entry = document["model"]
+    shown = {"models": [entry]} if entry is not None else {"targets": [document["target"]]}
+    out.print(yaml.safe_dump(_brief(shown), sort_keys=False), markup=False, end="")
+
+
+def _brief(shown: dict[str, Any]) -> dict[str, Any]:
+    """Labels are long; for people the first three stand for them, JSON has all."""
+    for entry in shown.get("models", []):
+        labels = entry.get("labels", [])
+        if len(labels) > 3:
+            more = f"and {len(labels) - 3} more: --json or --catalog"
+            return {"models": [{**entry, "labels": [*labels[:3], more]}]}
+    return shown

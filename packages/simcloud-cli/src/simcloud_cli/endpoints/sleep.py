@@ -1,0 +1,97 @@
+"""An endpoint put to sleep, so that nothing of it bills by the hour.
+
+What its kind allows: components go to no copy and an asynchronous endpoint to no instance, both by
+limits of none to none. An endpoint of instances can't be without one, so that it is deleted; its
+configuration stays, and makes it again. What the limits were is kept in a tag.
+"""
+
+from __future__ import annotations
+
+from simcloud.errors import NotFound, PreconditionFailed
+from simcloud_cli.endpoints.asleep import gone, kept_config, remember, tagged_arn
+from simcloud_cli.endpoints.aws import Aws
+from simcloud_cli.endpoints.capacity import limits_of, settled
+from simcloud_cli.endpoints.describe import Endpoint, endpoint_request, find_endpoint
+from simcloud_cli.endpoints.ownership import check_ours
+from simcloud_cli.endpoints.scaling import (
+    count_request,
+    deregister_request,
+    register_request,
+    scalables,
+)
+from simcloud_cli.endpoints.waiting import Patience
+
+
+async def sleep(aws: Aws, name: str, patience: Patience) -> str:
+    """Puts an endpoint to sleep; says in a line what is left of it.
+
+    Asleep already, or serverless, it stays as it is.
+
+    Raises:
+        NotFound: there is no such endpoint, asleep or not.
+        PreconditionFailed: it was not made by us.
+        DeadlineExceeded: it was not asleep in time.
+    """
+    endpoint = await find_endpoint(aws, name)
+    if endpoint is None:
+        kept = await kept_config(aws, name)
+        if kept is None:
+            raise NotFound(f"there is no endpoint {name} in {aws.region}")
+        return f"{name} sleeps already: configuration {kept.name} is kept, nothing bills"
+    if endpoint.kind == "serverless":
+        warm = sum(item.provisioned_concurrency for item in endpoint.variants)
+        kept_warm = f"; {warm} provisioned requests bill all the time" if warm else ""
+        return f"{name} is serverless: nothing of it runs while nobody asks{kept_warm}"
+    await check_ours(aws, endpoint.arn, name)
+    if endpoint.kind == "realtime":
+        return await _take_down(aws, endpoint, patience)
+    return await _to_none(aws, endpoint, patience)
+
+
+async def _take_down(aws: Aws, endpoint: Endpoint, patience: Patience) -> str:
+    if not endpoint.config_arn:
+        raise PreconditionFailed(
+            f"configuration {endpoint.config} of {endpoint.name} is gone: deleted, the endpoint "
+            "could not be made again; `simcloud endpoint deploy` it first"
+        )
+    await check_ours(aws, endpoint.config_arn, endpoint.name)
+    items = scalables(endpoint)
+    limits = await limits_of(aws, items)
+    await remember(aws, endpoint.config_arn, items, limits)
+    for item in items:
+        if item.resource_id in limits:
+            await aws.find(deregister_request(item))
+    await aws.find(endpoint_request(endpoint.name, "DeleteEndpoint"))
+    await gone(aws, endpoint.name, patience)
+    return (
+        f"{endpoint.name} sleeps: it is deleted, configuration {endpoint.config} is kept, nothing "
+        f"bills; `simcloud endpoint wake {endpoint.name}` makes it again"
+    )
+
+
+async def _to_none(aws: Aws, endpoint: Endpoint, patience: Patience) -> str:
+    items = scalables(endpoint)
+    limits = await limits_of(aws, items)
+    for item in items:
+        arn = tagged_arn(endpoint, item)
+        there = limits.get(item.resource_id)
+        # Asleep already, it is remembered as it was awake.
+        if item.desired > 0 or (there is not None and there.most > 0):
+            await remember(aws, arn, [item], limits)
+        if there is None and item.kind == "component":
+            await aws.ask(count_request(item, 0))
+        else:
+            # "RegisterScalableTarget changes the resource's current capacity to a value that is
+            # inside of this range", by its API reference.
+            await aws.ask(register_request(item, least=0, most=0))
+    seen = await settled(
+        aws, endpoint.name, lambda found: not any(i.current for i in scalables(found)), patience
+    )
+    standing = [item for item in seen.variants if item.managed_min]
+    if standing:
+        # Copies are gone, instances are the endpoint's own business.
+        return (
+            f"{endpoint.name} has no copies, but its configuration keeps {standing[0].managed_min} "
+            f"{standing[0].instance_type}, which bills: deploy it again with --instances 0"
+        )
+    return f"{endpoint.name} sleeps: `simcloud endpoint wake {endpoint.name}` wakes it"

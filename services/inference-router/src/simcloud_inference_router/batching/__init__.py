@@ -1,0 +1,1 @@
+"""Requests to a model that takes batches, sent as one."""

@@ -1,0 +1,1 @@
+"""Reading what frame refs point at: few GETs, each byte once."""

@@ -1,0 +1,167 @@
+"""`simcloud endpoint sleep --schedule`: scheduled actions where those can, else schedules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from simcloud.errors import InvalidRequest, PermissionDenied
+from simcloud_cli.endpoints.aws import Aws, AwsPlace
+from simcloud_cli.endpoints.schedules import remove_times, schedule_name, set_times
+from simcloud_cli.endpoints.sleep_times import SleepTimes
+from support.aws_stubs import PaperAws, paper_aws
+from support.paper_endpoints import (
+    CONFIG,
+    NAME,
+    OURS,
+    has_limits,
+    has_tags,
+    shows_component,
+    shows_realtime,
+    shows_serverless,
+)
+
+ROLE = "arn:aws:iam::123456789012:role/scheduler"
+EVENINGS, MORNINGS = "cron(0 20 ? * MON-FRI *)", "cron(0 7 ? * MON-FRI *)"
+COMPONENT = f"inference-component/{NAME}"
+SCALING = "application-autoscaling"
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
+    with paper_aws(monkeypatch) as aws:
+        yield aws
+
+
+def _acts(paper: PaperAws, name: str, schedule: str, least: int, most: int) -> None:
+    paper.answers(
+        SCALING,
+        "PutScheduledAction",
+        {
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": COMPONENT,
+            "ScalableDimension": "sagemaker:inference-component:DesiredCopyCount",
+            "ScheduledActionName": name,
+            "Schedule": schedule,
+            "Timezone": "Europe/Berlin",
+            "ScalableTargetAction": {"MinCapacity": least, "MaxCapacity": most},
+        },
+    )
+
+
+async def test_copies_go_to_none_in_the_evening_and_come_back_in_the_morning(
+    paper: PaperAws,
+) -> None:
+    shows_component(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    # What may be none all day is one at least from the morning on.
+    has_limits(paper, COMPONENT, (0, 3))
+    _acts(paper, "simcloud-sleep", EVENINGS, 0, 0)
+    _acts(paper, "simcloud-wake", MORNINGS, 1, 3)
+    times = SleepTimes(sleep=EVENINGS, wake=MORNINGS, timezone="Europe/Berlin")
+    lines = await set_times(Aws(AwsPlace()), NAME, times)
+    assert len(lines) == 2
+
+
+async def test_without_a_morning_an_earlier_one_is_taken_away(paper: PaperAws) -> None:
+    shows_component(paper, copies=2)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, COMPONENT, None)
+    paper.answers(SCALING, "RegisterScalableTarget", None)
+    _acts(paper, "simcloud-sleep", EVENINGS, 0, 0)
+    paper.refuses(SCALING, "DeleteScheduledAction", "ObjectNotFoundException")
+    times = SleepTimes(sleep=EVENINGS, timezone="Europe/Berlin")
+    assert len(await set_times(Aws(AwsPlace()), NAME, times)) == 1
+    register = next(item[2] for item in paper.sent if item[1] == "RegisterScalableTarget")
+    assert (register["MinCapacity"], register["MaxCapacity"]) == (2, 2)
+
+
+async def test_an_endpoint_of_instances_is_deleted_and_made_by_the_scheduler(
+    paper: PaperAws,
+) -> None:
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint-config/{CONFIG}")
+    has_tags(paper, f"endpoint/{NAME}")
+    paper.refuses("scheduler", "GetSchedule", "ResourceNotFoundException")
+    paper.answers("scheduler", "CreateSchedule", None, {"ScheduleArn": "arn:aws:scheduler:sleep"})
+    # The second is there from an earlier call.
+    paper.answers("scheduler", "GetSchedule", {"Name": "simcloud-wake-detector"}, {})
+    paper.answers("scheduler", "UpdateSchedule", None, {"ScheduleArn": "arn:aws:scheduler:wake"})
+    times = SleepTimes(sleep=EVENINGS, wake=MORNINGS, role=ROLE)
+    await set_times(Aws(AwsPlace()), NAME, times)
+    sleep = next(item[2] for item in paper.sent if item[1] == "CreateSchedule")
+    wake = next(item[2] for item in paper.sent if item[1] == "UpdateSchedule")
+    assert sleep["Target"]["Arn"] == "arn:aws:scheduler:::aws-sdk:sagemaker:deleteEndpoint"
+    assert json.loads(sleep["Target"]["Input"]) == {"EndpointName": NAME}
+    assert wake["Target"]["Arn"] == "arn:aws:scheduler:::aws-sdk:sagemaker:createEndpoint"
+    assert json.loads(wake["Target"]["Input"]) == {
+        "EndpointName": NAME,
+        "EndpointConfigName": CONFIG,
+        "Tags": OURS,
+    }
+    assert wake["Target"]["RoleArn"] == ROLE
+    assert wake["ScheduleExpression"] == MORNINGS
+
+
+async def test_without_a_role_the_policy_that_it_needs_is_said(paper: PaperAws) -> None:
+    shows_realtime(paper)
+    with pytest.raises(InvalidRequest, match="sagemaker:DeleteEndpoint") as caught:
+        await set_times(Aws(AwsPlace()), NAME, SleepTimes(sleep=EVENINGS))
+    statement = json.loads("{" + caught.value.problem.partition("{")[2])
+    assert statement["Resource"][0].endswith(f":endpoint/{NAME}")
+
+
+async def test_a_role_that_may_not_be_passed_is_said_with_whom_to(paper: PaperAws) -> None:
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint-config/{CONFIG}")
+    has_tags(paper, f"endpoint/{NAME}")
+    paper.refuses("scheduler", "GetSchedule", "ResourceNotFoundException")
+    paper.refuses(
+        "scheduler",
+        "CreateSchedule",
+        "AccessDeniedException",
+        f"User: x is not authorized to perform: iam:PassRole on resource: {ROLE} because",
+    )
+    with pytest.raises(PermissionDenied, match=r"iam:PassRole.*scheduler\.amazonaws\.com"):
+        await set_times(Aws(AwsPlace()), NAME, SleepTimes(sleep=EVENINGS, role=ROLE))
+
+
+async def test_a_serverless_endpoint_needs_no_night(paper: PaperAws) -> None:
+    shows_serverless(paper)
+    with pytest.raises(InvalidRequest, match="nothing runs while nobody asks"):
+        await set_times(Aws(AwsPlace()), NAME, SleepTimes(sleep=EVENINGS))
+
+
+async def test_all_schedules_are_taken_away(paper: PaperAws) -> None:
+    shows_component(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    for _ in range(2):
+        paper.refuses("scheduler", "DeleteSchedule", "ResourceNotFoundException")
+    paper.answers(SCALING, "DeleteScheduledAction", None)
+    paper.refuses(SCALING, "DeleteScheduledAction", "ObjectNotFoundException")
+    assert await remove_times(Aws(AwsPlace()), NAME) == 1
+
+
+@pytest.mark.parametrize(
+    ("times", "problem"),
+    [
+        ({"sleep": "at night"}, "expected one like cron"),
+        ({"sleep": "cron(0 20 * * *)"}, "6 fields"),
+        ({"sleep": EVENINGS, "wake": "cron()"}, "expected one like cron"),
+        ({"sleep": EVENINGS, "timezone": "Europe/Nowhere"}, "no time zone"),
+        ({"sleep": EVENINGS, "timezone": "../etc/passwd"}, "no time zone"),
+        ({"sleep": EVENINGS, "role": "scheduler"}, "no role's ARN"),
+    ],
+)
+def test_times_that_aws_would_refuse_are_refused_first(times: dict[str, str], problem: str) -> None:
+    with pytest.raises(InvalidRequest, match=problem):
+        SleepTimes(**times)
+
+
+def test_names_of_schedules_fit_and_differ() -> None:
+    long = "a" * 62
+    names = {schedule_name("simcloud-sleep", long + end) for end in ("x", "y")}
+    assert len(names) == 2
+    assert {len(name) for name in names} == {64}

@@ -1,0 +1,343 @@
+"""`simcloud endpoint sleep` and `wake`, by kind: what is left, and that it comes back as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from simcloud.errors import Corruption, NotFound, PreconditionFailed
+from simcloud_cli.endpoints.asleep import Before, parse_before
+from simcloud_cli.endpoints.aws import Aws, AwsPlace
+from simcloud_cli.endpoints.capacity import Limits
+from simcloud_cli.endpoints.describe import Endpoint
+from simcloud_cli.endpoints.sleep import sleep
+from simcloud_cli.endpoints.wake import wake
+from support.aws_stubs import ANY, PaperAws, arn, paper_aws
+from support.paper_endpoints import (
+    CONFIG,
+    CREATED,
+    NAME,
+    OURS,
+    Told,
+    has_limits,
+    has_tags,
+    shows_async,
+    shows_component,
+    shows_no_endpoint,
+    shows_realtime,
+    shows_serverless,
+)
+
+VARIANT = f"endpoint/{NAME}/variant/AllTraffic"
+COMPONENT = f"inference-component/{NAME}"
+ENDPOINT_ARN = arn(f"endpoint/{NAME}")
+CONFIG_ARN = arn(f"endpoint-config/{CONFIG}")
+COMPONENT_ARN = arn(COMPONENT)
+SCALING = "application-autoscaling"
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
+    with paper_aws(monkeypatch) as aws:
+        yield aws
+
+
+async def _sleep() -> str:
+    return await sleep(Aws(AwsPlace()), NAME, Told().patience)
+
+
+async def _wake() -> Endpoint:
+    return await wake(Aws(AwsPlace()), NAME, Told().patience)
+
+
+def _remembers(paper: PaperAws, resource_arn: str, value: str) -> None:
+    paper.answers(
+        "sagemaker",
+        "AddTags",
+        {"ResourceArn": resource_arn, "Tags": [{"Key": "simcloud:asleep", "Value": value}]},
+    )
+
+
+def _forgets(paper: PaperAws, resource_arn: str) -> None:
+    paper.answers(
+        "sagemaker",
+        "DeleteTags",
+        {"ResourceArn": resource_arn, "TagKeys": ["simcloud:asleep"]},
+    )
+
+
+def _registers(paper: PaperAws, resource: str, least: int, most: int) -> None:
+    paper.answers(
+        SCALING,
+        "RegisterScalableTarget",
+        {
+            "ServiceNamespace": "sagemaker",
+            "ResourceId": resource,
+            "ScalableDimension": ANY,
+            "MinCapacity": least,
+            "MaxCapacity": most,
+        },
+    )
+
+
+def _lists_config(paper: PaperAws, tags: list[dict[str, str]]) -> None:
+    paper.answers(
+        "sagemaker",
+        "ListEndpointConfigs",
+        {"NameContains": NAME, "SortBy": "CreationTime", "SortOrder": "Descending"},
+        {
+            "EndpointConfigs": [
+                {
+                    "EndpointConfigName": CONFIG,
+                    "EndpointConfigArn": CONFIG_ARN,
+                    "CreationTime": CREATED,
+                }
+            ]
+        },
+    )
+    has_tags(paper, f"endpoint-config/{CONFIG}", tags)
+
+
+async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembers(
+    paper: PaperAws,
+) -> None:
+    shows_realtime(paper, instances=2)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_tags(paper, f"endpoint-config/{CONFIG}")
+    has_limits(paper, VARIANT, (1, 4), target=8.0)
+    _remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8")
+    paper.answers(SCALING, "DeregisterScalableTarget", None)
+    paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
+    paper.answers(
+        "sagemaker",
+        "DescribeEndpoint",
+        {"EndpointName": NAME},
+        {
+            "EndpointName": NAME,
+            "EndpointArn": ENDPOINT_ARN,
+            "EndpointStatus": "Deleting",
+            "CreationTime": CREATED,
+            "LastModifiedTime": CREATED,
+        },
+    )
+    shows_no_endpoint(paper)
+    assert "nothing bills" in await _sleep()
+    # What it was is written before anything of it goes.
+    order = [operation for _, operation, _ in paper.sent]
+    assert order.index("AddTags") < order.index("DeregisterScalableTarget")
+    assert order.index("DeregisterScalableTarget") < order.index("DeleteEndpoint")
+
+
+async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
+    shows_no_endpoint(paper)
+    asleep = {"Key": "simcloud:asleep", "Value": "AllTraffic=2:1:4:8"}
+    _lists_config(paper, [*OURS, asleep])
+    paper.answers(
+        "sagemaker",
+        "CreateEndpoint",
+        {"EndpointName": NAME, "EndpointConfigName": CONFIG, "Tags": OURS},
+        {"EndpointArn": ENDPOINT_ARN},
+    )
+    shows_realtime(paper, status="Creating", instances=0)
+    shows_realtime(paper)
+    _registers(paper, VARIANT, 1, 4)
+    paper.answers(
+        SCALING, "PutScalingPolicy", None, {"PolicyARN": "arn:aws:autoscaling:policy:load"}
+    )
+    paper.answers(
+        "sagemaker",
+        "UpdateEndpointWeightsAndCapacities",
+        {
+            "EndpointName": NAME,
+            "DesiredWeightsAndCapacities": [
+                {"VariantName": "AllTraffic", "DesiredInstanceCount": 2}
+            ],
+        },
+        {"EndpointArn": ENDPOINT_ARN},
+    )
+    shows_realtime(paper, status="Updating")
+    shows_realtime(paper, instances=2)
+    _forgets(paper, CONFIG_ARN)
+    seen = await _wake()
+    assert seen.variants[0].current_instances == 2
+    policy = next(item[2] for item in paper.sent if item[1] == "PutScalingPolicy")
+    assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 8.0
+
+
+async def test_an_endpoint_that_cannot_be_made_again_is_not_deleted(paper: PaperAws) -> None:
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_tags(paper, f"endpoint-config/{CONFIG}", [])
+    with pytest.raises(PreconditionFailed, match="was not made by"):
+        await _sleep()
+
+
+async def test_somebody_elses_endpoint_does_not_sleep(paper: PaperAws) -> None:
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint/{NAME}", [])
+    with pytest.raises(PreconditionFailed, match="was not made by"):
+        await _sleep()
+
+
+async def test_copies_go_to_none_by_limits_that_are_remembered(paper: PaperAws) -> None:
+    shows_component(paper, copies=2)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, COMPONENT, (1, 3))
+    _remembers(paper, COMPONENT_ARN, f"{NAME}=2:1:3:4")
+    _registers(paper, COMPONENT, 0, 0)
+    shows_component(paper, copies=1, desired=0)
+    shows_component(paper, copies=0, instances=0)
+    assert await _sleep() == f"{NAME} sleeps: `simcloud endpoint wake {NAME}` wakes it"
+
+
+async def test_copies_without_limits_are_set_to_none(paper: PaperAws) -> None:
+    shows_component(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, COMPONENT, None)
+    _remembers(paper, COMPONENT_ARN, f"{NAME}=1")
+    paper.answers(
+        "sagemaker",
+        "UpdateInferenceComponentRuntimeConfig",
+        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 0}},
+        {"InferenceComponentArn": COMPONENT_ARN},
+    )
+    shows_component(paper, copies=0)
+    await _sleep()
+
+
+async def test_instances_that_stay_without_copies_are_said_to_bill(paper: PaperAws) -> None:
+    shows_component(paper, managed_min=1)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, COMPONENT, (1, 3))
+    _remembers(paper, COMPONENT_ARN, f"{NAME}=1:1:3:4")
+    _registers(paper, COMPONENT, 0, 0)
+    shows_component(paper, copies=0, managed_min=1)
+    assert "keeps 1 ml.g5.xlarge, which bills" in await _sleep()
+
+
+async def test_what_sleeps_is_not_remembered_as_asleep(paper: PaperAws) -> None:
+    shows_component(paper, copies=0)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, COMPONENT, (0, 0))
+    _registers(paper, COMPONENT, 0, 0)
+    shows_component(paper, copies=0)
+    await _sleep()
+
+
+async def test_a_component_wakes_with_its_limits_and_at_least_one_copy(paper: PaperAws) -> None:
+    shows_component(paper, copies=0)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, COMPONENT, (0, 0))
+    has_tags(paper, COMPONENT, [*OURS, {"Key": "simcloud:asleep", "Value": f"{NAME}=0:0:3:4"}])
+    _registers(paper, COMPONENT, 0, 3)
+    paper.answers(
+        "sagemaker",
+        "UpdateInferenceComponentRuntimeConfig",
+        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 1}},
+        {"InferenceComponentArn": COMPONENT_ARN},
+    )
+    _forgets(paper, COMPONENT_ARN)
+    shows_component(paper, copies=0, desired=1)
+    shows_component(paper)
+    assert (await _wake()).components[0].current_copies == 1
+
+
+async def test_one_that_scaled_itself_to_none_wakes_too(paper: PaperAws) -> None:
+    shows_component(paper, copies=0)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, COMPONENT, (0, 3))
+    has_tags(paper, COMPONENT)
+    paper.answers(
+        "sagemaker",
+        "UpdateInferenceComponentRuntimeConfig",
+        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 1}},
+        {"InferenceComponentArn": COMPONENT_ARN},
+    )
+    shows_component(paper)
+    await _wake()
+
+
+async def test_an_asynchronous_endpoint_without_limits_gets_some_to_sleep_and_loses_them_awake(
+    paper: PaperAws,
+) -> None:
+    shows_async(paper, instances=2)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, VARIANT, None)
+    _remembers(paper, ENDPOINT_ARN, "AllTraffic=2")
+    _registers(paper, VARIANT, 0, 0)
+    shows_async(paper, instances=0)
+    await _sleep()
+
+    shows_async(paper, instances=0)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, VARIANT, (0, 0), target=None)
+    has_tags(
+        paper, f"endpoint/{NAME}", [*OURS, {"Key": "simcloud:asleep", "Value": "AllTraffic=2"}]
+    )
+    paper.answers(SCALING, "DeregisterScalableTarget", None)
+    paper.answers(
+        "sagemaker",
+        "UpdateEndpointWeightsAndCapacities",
+        None,
+        {"EndpointArn": ENDPOINT_ARN},
+    )
+    _forgets(paper, ENDPOINT_ARN)
+    shows_async(paper, instances=2)
+    await _wake()
+
+
+async def test_a_serverless_endpoint_has_nothing_to_put_to_sleep(paper: PaperAws) -> None:
+    shows_serverless(paper)
+    assert "nothing of it runs while nobody asks" in await _sleep()
+    shows_serverless(paper, provisioned=2)
+    assert "2 provisioned requests bill" in await _sleep()
+
+
+async def test_sleeping_twice_and_waking_twice_change_nothing(paper: PaperAws) -> None:
+    shows_no_endpoint(paper)
+    _lists_config(paper, OURS)
+    assert "sleeps already" in await _sleep()
+    shows_realtime(paper)
+    shows_realtime(paper)
+    assert (await _wake()).status == "InService"
+
+
+async def test_what_was_never_there_neither_sleeps_nor_wakes(paper: PaperAws) -> None:
+    for operation in (_sleep, _wake):
+        shows_no_endpoint(paper)
+        _lists_config(paper, [])
+        with pytest.raises(NotFound):
+            await operation()
+
+
+async def test_an_endpoint_that_fails_to_wake_says_why(paper: PaperAws) -> None:
+    shows_no_endpoint(paper)
+    _lists_config(paper, OURS)
+    paper.answers("sagemaker", "CreateEndpoint", None, {"EndpointArn": ENDPOINT_ARN})
+    shows_realtime(
+        paper, status="Failed", instances=0, failure="Unable to provision requested ML compute"
+    )
+    with pytest.raises(PreconditionFailed, match="another --instance-type"):
+        await _wake()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        Before(count=1, limits=None),
+        Before(count=0, limits=Limits(least=0, most=3)),
+        Before(count=2, limits=Limits(least=1, most=4, target=2.5)),
+    ],
+)
+def test_what_is_written_is_read_again(before: Before) -> None:
+    assert parse_before(f"AllTraffic={before} other=1") == {
+        "AllTraffic": before,
+        "other": Before(count=1, limits=None),
+    }
+
+
+@pytest.mark.parametrize("text", ["AllTraffic", "AllTraffic=one", "AllTraffic=1:2"])
+def test_a_tag_that_somebody_changed_is_no_answer(text: str) -> None:
+    with pytest.raises(Corruption, match="not what we wrote"):
+        parse_before(text)
