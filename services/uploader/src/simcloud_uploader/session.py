@@ -17,6 +17,7 @@ from simcloud.client._wire import CommittedShard
 from simcloud.clock import Clock
 from simcloud.concurrency import ByteBudget, run_cleanup, single_error
 from simcloud.dataset.rundoc import is_aborted, load_spec
+from simcloud.dataset.runs import RunIsAborted
 from simcloud.errors import (
     Corruption,
     DeadlineExceeded,
@@ -49,7 +50,7 @@ from simcloud_uploader.metrics import (
     RESTARTS,
 )
 from simcloud_uploader.multipart import Completer, PartUploader, UploadLost
-from simcloud_uploader.ownership import RunIsAborted, ShardTaken
+from simcloud_uploader.ownership import ShardTaken
 from simcloud_uploader.parts import Part, StoredPart
 from simcloud_uploader.receive import FrameStart, LayerPiece
 from simcloud_uploader.settings import UploaderSettings
