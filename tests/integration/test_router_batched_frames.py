@@ -82,6 +82,31 @@ async def test_encoded_pictures_of_two_streams_are_one_request(tmp_path: Path) -
         assert det.router.router.payloads.in_use == 0
 
 
+async def test_the_endpoints_call_ends_with_the_last_stream_that_has_frames_in_it(
+    tmp_path: Path,
+) -> None:
+    options = {"preferred_batch_size": [4], "max_queue_delay_microseconds": 30_000_000}
+    async with batched(tmp_path, changes=PICTURES, options=options) as det:
+        det.endpoint.respond = measured
+        for leaving in (1, 2):
+            det.endpoint.hold = asyncio.Event()
+            streams = [asyncio.ensure_future(answers(det, frames(range(1, 3)))) for _ in "ab"]
+            await eventually(lambda: det.endpoint.in_flight == 1)
+            assert det.sent[-1] == 4
+            for stream in streams[:leaving]:
+                stream.cancel()
+            await eventually(lambda: det.counts.failed.get("CANCELLED", 0) >= 2)
+            if leaving == 1:
+                assert det.endpoint.disconnected == 0
+                det.release()
+                assert [numbers(each) for each in await streams[1]] == [[1], [2]]
+            else:
+                await eventually(lambda: det.endpoint.disconnected == 1)
+        assert det.counts.failed == {"CANCELLED": 6}
+        det.assert_idle()
+        await eventually(lambda: det.router.router.payloads.in_use == 0)
+
+
 async def test_arrays_are_rows_and_one_that_does_not_fit_fails_alone(tmp_path: Path) -> None:
     sent = [
         npy(1.0, 2.0, 3.0, 4.0),

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from simcloud.errors import (
     DeadlineExceeded,
     InvalidRequest,
+    NotFound,
     NotReady,
     Overloaded,
-    SimcloudError,
     TargetError,
 )
 from simcloud.oip.tensors import Tensor
@@ -132,24 +133,24 @@ async def test_what_the_retry_budget_does_not_pay_for_is_told_to_come_again(
         assert (det.counts.budget_exhausted, det.counts.executions) == (2, 0)
 
 
-@pytest.mark.parametrize(
-    ("reply", "error"),
-    [
-        (model_error(500, "broken"), TargetError),
-        (model_error(0, "your invocation timed out"), DeadlineExceeded),
-        (model_error(404, "no such model"), SimcloudError),
-        (answer_of(Tensor("y", "FP32", (1, 4), bytes(16))), TargetError),
-    ],
-)
-async def test_what_is_no_request_s_fault_is_everybodys_and_not_sent_again(
-    tmp_path: Path, reply: Reply, error: type[SimcloudError]
-) -> None:
+EVERYBODYS = [
+    (model_error(500, "broken"), TargetError),
+    (model_error(0, "your invocation timed out"), DeadlineExceeded),
+    (model_error(404, "no such model"), NotFound),
+    (answer_of(Tensor("y", "FP32", (1, 4), bytes(16))), TargetError),
+]
+
+
+async def test_what_is_no_request_s_fault_is_everybodys_and_not_sent_again(tmp_path: Path) -> None:
     async with batched(tmp_path, options={"preferred_batch_size": [2], **LONG}) as det:
-        det.endpoint.respond = lambda _: reply
-        got = await asyncio.gather(det.ask(1.0), det.ask(2.0), return_exceptions=True)
-        assert all(isinstance(each, error) for each in got)
-        assert det.sent == [2]
-        assert det.counts.batches_apart == 0
+        for number, (reply, error) in enumerate(EVERYBODYS, 1):
+            det.endpoint.replies.append(reply)
+            det.endpoint.respond = None
+            got = await asyncio.gather(det.ask(1.0), det.ask(2.0), return_exceptions=True)
+            assert [type(each) for each in got] == [error, error]
+            assert det.sent == [2] * number
+        assert (det.counts.batches_apart, det.counts.executions) == (0, 0)
+        assert det.counts.batched == 2 * len(EVERYBODYS)
 
 
 async def test_a_failure_that_may_be_repeated_is_repeated_for_the_batch(tmp_path: Path) -> None:
@@ -280,3 +281,51 @@ async def test_statistics_tell_inferences_from_executions(tmp_path: Path) -> Non
         assert counts.target.count == counts.queue.count == counts.success.count == 3
         for metric, value in ((EXECUTIONS, 1), (BATCHED, 3), (BATCHES_APART, 0)):
             assert metrics.value_of(metric, {"model": "det"}) == value
+
+
+async def test_whatever_members_do_everyone_gets_the_own_answer_and_nothing_is_left(
+    tmp_path: Path,
+) -> None:
+    random = Random(7)
+    options = {"preferred_batch_size": [4, 6], "max_queue_delay_microseconds": 1000}
+    budget = {"retry": {"ratio": 1.0, "floor_per_s": 1000.0}}
+    async with batched(tmp_path, slots=2, settings=budget, options=options) as det:
+
+        async def one(number: int) -> None:
+            rows = [float(100 * number + row) for row in range(random.randint(1, 3))]
+            bad, leaves = random.random() < 0.05, random.random() < 0.2
+            if bad:
+                rows[0] = BAD
+            asked = det.begin(*rows, caller=random.choice("abc"))
+            if leaves:
+                for _ in range(random.randint(1, 30)):
+                    await turn()
+                asked.cancel()
+            await asyncio.wait([asked])
+            if asked.cancelled():
+                assert leaves
+            elif bad:
+                assert isinstance(asked.exception(), InvalidRequest)
+            else:
+                assert asked.result() == [2 * each for each in rows]
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(300):
+                tasks.create_task(one(number))
+                await turn()
+        await eventually(lambda: det.endpoint.in_flight == 0)
+        det.assert_idle()
+        counts = det.counts
+        assert counts.requests == counts.succeeded + sum(counts.failed.values()) == 300
+        assert set(counts.failed) == {"CANCELLED", "INVALID_REQUEST"}
+        assert max(det.sent) <= 8
+        assert counts.executions < counts.succeeded
+        assert counts.executions <= len(det.sent) - counts.batches_apart
+        assert counts.batches_apart > 0
+
+
+async def turn() -> None:
+    """Lets everyone else run once."""
+    passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(passed.set_result, None)
+    await passed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,16 @@ import pytest
 
 from simcloud.errors import SimcloudError, TargetError
 from simcloud.oip.pool import OipMessage
-from simcloud.oip.tensors import new
 from simcloud.rpc.status import client_errors
-from support.router import RunningRouter, model, running_router, settings_for, write_catalog
-from support.scripted_endpoint import Reply, ScriptedEndpoint, scripted_endpoint
+from support.router import (
+    RunningRouter,
+    model,
+    row_request,
+    running_router,
+    settings_for,
+    write_catalog,
+)
+from support.scripted_endpoint import Reply, ScriptedEndpoint
 
 Code = grpc.StatusCode
 NO_CAPACITY = "Inference Component has no capacity to process this request."
@@ -141,12 +147,6 @@ CONTAINER = {
 
 
 @pytest.fixture
-async def endpoint() -> AsyncIterator[ScriptedEndpoint]:
-    async with scripted_endpoint() as running:
-        yield running
-
-
-@pytest.fixture
 async def router(endpoint: ScriptedEndpoint, tmp_path: Path) -> AsyncIterator[RunningRouter]:
     plain = {"name": "plain", "kind": "container", "url": endpoint.url}
     catalog = write_catalog(tmp_path, model(), model("plain", targets=[plain]))
@@ -155,21 +155,13 @@ async def router(endpoint: ScriptedEndpoint, tmp_path: Path) -> AsyncIterator[Ru
         yield running
 
 
-def asks(name: str) -> OipMessage:
-    request = new("ModelInferRequest")
-    request.model_name = name
-    request.inputs.add(name="x", datatype="FP32", shape=[1, 4])
-    request.raw_input_contents.append(bytes(16))
-    return request
-
-
 async def fails_as(
     row: Row, router: RunningRouter, endpoint: ScriptedEndpoint, name: str
 ) -> SimcloudError:
     endpoint.default = row.sent
     before = len(endpoint.seen)
     with pytest.raises(SimcloudError, match=row.words) as caught, client_errors():
-        await router.oip.ModelInfer(asks(name), timeout=20)
+        await router.oip.ModelInfer(row_request(name), timeout=20)
     error = caught.value
     assert error.code is row.code
     assert len(endpoint.seen) - before == row.attempts
@@ -180,15 +172,24 @@ async def fails_as(
     return error
 
 
+async def errors_of(
+    rows: Mapping[str, Row], router: RunningRouter, endpoint: ScriptedEndpoint, name: str
+) -> list[tuple[Row, SimcloudError]]:
+    """What a model's callers get, row by row."""
+    found = []
+    for title, row in rows.items():
+        try:
+            found.append((row, await fails_as(row, router, endpoint, name)))
+        except BaseException as exc:
+            exc.add_note(f"row: {title}")
+            raise
+    return found
+
+
 async def test_every_error_of_the_runtime_is_what_the_table_says(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    for name, row in SAGEMAKER.items():
-        try:
-            error = await fails_as(row, router, endpoint, "det")
-        except BaseException as exc:
-            exc.add_note(f"row: {name}")
-            raise
+    for row, error in await errors_of(SAGEMAKER, router, endpoint, "det"):
         if type(error) is TargetError and row.sent.status != 200:
             assert error.metadata["http_status"] == str(row.sent.status)
             assert error.metadata["request_id"] == "req-9"
@@ -197,19 +198,14 @@ async def test_every_error_of_the_runtime_is_what_the_table_says(
 async def test_every_error_of_a_container_is_what_the_table_says(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    for name, row in CONTAINER.items():
-        try:
-            await fails_as(row, router, endpoint, "plain")
-        except BaseException as exc:
-            exc.add_note(f"row: {name}")
-            raise
+    await errors_of(CONTAINER, router, endpoint, "plain")
 
 
 async def test_the_same_errors_are_in_band_on_a_stream(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
     async def requests() -> AsyncIterator[OipMessage]:
-        yield asks("det")
+        yield row_request()
 
     for row in (SAGEMAKER["ValidationError"], SAGEMAKER["ServiceUnavailable"]):
         endpoint.default = row.sent

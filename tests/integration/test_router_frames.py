@@ -21,15 +21,9 @@ from simcloud.rpc.status import client_errors
 from simcloud.v1 import infer_pb2, infer_pb2_grpc
 from support.eventually import eventually
 from support.router import RunningRouter, model, running_router, settings_for, write_catalog
-from support.scripted_endpoint import Reply, ScriptedEndpoint, error, scripted_endpoint
+from support.scripted_endpoint import Reply, ScriptedEndpoint, error
 
 PICTURE = Picture("image/png", b"picture")
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[ScriptedEndpoint]:
-    async with scripted_endpoint() as running:
-        yield running
 
 
 @pytest.fixture

@@ -31,16 +31,9 @@ from support.scripted_endpoint import (
     Reply,
     ScriptedEndpoint,
     error,
-    scripted_endpoint,
 )
 
 PICTURE = Picture("image/png", b"picture")
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[ScriptedEndpoint]:
-    async with scripted_endpoint() as running:
-        yield running
 
 
 @pytest.fixture

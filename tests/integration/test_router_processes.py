@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from simcloud.client.router import Frame, Picture, RouterClient
 from support.eventually import eventually
 from support.router import model, write_catalog

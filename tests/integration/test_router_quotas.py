@@ -9,21 +9,10 @@ import pytest
 
 from simcloud.client.router import Frame, Picture
 from simcloud.errors import QuotaExceeded
-from simcloud.oip.pool import OipMessage
-from simcloud.oip.tensors import new
-from simcloud.rpc.status import client_errors
-from support.router import model, running_router, settings_for, write_catalog
+from support.router import infer, model, row_request, running_router, settings_for, write_catalog
 from support.scripted_endpoint import Reply, scripted_endpoint
 
 ANSWER = b'{"outputs":[{"name":"y","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}'
-
-
-def request() -> OipMessage:
-    message = new("ModelInferRequest")
-    message.model_name = "det"
-    message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
-    message.raw_input_contents.append(bytes(16))
-    return message
 
 
 async def test_who_asks_too_often_is_told_when_and_reaches_no_target(tmp_path: Path) -> None:
@@ -37,19 +26,18 @@ async def test_who_asks_too_often_is_told_when_and_reaches_no_target(tmp_path: P
                 for number in range(2):
                     yield Frame(str(number), Picture("image/png", b"picture"))
 
-            with client_errors():
-                await router.oip.ModelInfer(request(), timeout=30)
+            await infer(router)
             stream = router.oip.ModelStreamInfer()
-            await stream.write(request())
+            await stream.write(row_request())
             assert not (await stream.read()).error_message
             answers = [each async for each in router.client.infer_frames("det", frames())]
             assert [each.reason for each in answers] == ["", "QUOTA_EXCEEDED"]
             assert answers[1].retryable
             too_often = pytest.raises(QuotaExceeded, match=r"0\.001 requests a second")
-            with too_often as refused, client_errors():
-                await router.oip.ModelInfer(request(), timeout=30)
+            with too_often as refused:
+                await infer(router)
             assert refused.value.retry_after_s == pytest.approx(1000, rel=0.1)
-            await stream.write(request())
+            await stream.write(row_request())
             assert "try again in" in (await stream.read()).error_message
             await stream.done_writing()
             assert len(endpoint.seen) == 3

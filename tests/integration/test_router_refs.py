@@ -10,13 +10,7 @@ from simcloud.dataset.frames import FrameRef
 from simcloud.s3.client import open_client
 from support.router import model, running_router, settings_for, write_catalog
 from support.s3_server import S3Server, running_s3_server
-from support.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
-
-
-@pytest.fixture
-async def endpoint() -> AsyncIterator[ScriptedEndpoint]:
-    async with scripted_endpoint() as running:
-        yield running
+from support.scripted_endpoint import ScriptedEndpoint
 
 
 async def frames(count: int, picture: FrameRef) -> AsyncIterator[Frame]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -14,9 +13,6 @@ import yaml
 
 from simcloud.client.router import Frame, Picture
 from simcloud.errors import NotFound, PreconditionFailed
-from simcloud.oip.pool import OipMessage
-from simcloud.oip.tensors import new
-from simcloud.rpc.status import client_errors
 from simcloud.telemetry import metrics
 from simcloud_inference_router.metrics import (
     CATALOG_INFO,
@@ -25,7 +21,15 @@ from simcloud_inference_router.metrics import (
     CATALOG_RELOADS,
 )
 from support.eventually import eventually
-from support.router import RunningRouter, model, running_router, settings_for, write_catalog
+from support.router import (
+    RunningRouter,
+    infer,
+    model,
+    row_request,
+    running_router,
+    settings_for,
+    write_catalog,
+)
 from support.scripted_endpoint import Reply, ScriptedEndpoint, scripted_endpoint
 
 POLL_S = 0.02
@@ -48,14 +52,6 @@ def exchange(path: Path, *models: object) -> None:
     beside = path.with_suffix(".new")
     beside.write_text(yaml.safe_dump({"models": list(models)}))
     beside.replace(path)
-
-
-def request(number: int) -> OipMessage:
-    message = new("ModelInferRequest")
-    message.model_name, message.id = "det", str(number)
-    message.inputs.add(name="x", datatype="FP32", shape=[1, 4])
-    message.raw_input_contents.append(struct.pack("<4f", 5, 6, 7, 8))
-    return message
 
 
 async def loaded(router: RunningRouter, times: int) -> None:
@@ -99,7 +95,7 @@ class Load:
     async def tensor_stream(self) -> None:
         call = self.router.oip.ModelStreamInfer()
         while not self.stop.is_set():
-            await call.write(request(self.streamed))
+            await call.write(row_request("det", str(self.streamed)))
             answer = await call.read()
             assert not answer.error_message
             assert answer.infer_response.id == str(self.streamed)
@@ -108,8 +104,7 @@ class Load:
 
     async def unary_calls(self) -> None:
         while not self.stop.is_set():
-            with client_errors():
-                answer = await self.router.oip.ModelInfer(request(7), timeout=30)
+            answer = await infer(self.router, row_request("det", "7"))
             assert answer.id == "7"
             self.unary += 1
 
@@ -166,16 +161,16 @@ async def test_an_open_stream_keeps_its_model_and_new_requests_see_the_new_one(
                 await more.put(Frame("0", PICTURE))
                 assert (await anext(answers)).target == "a"
                 tensors = router.oip.ModelStreamInfer()
-                await tensors.write(request(0))
+                await tensors.write(row_request("det", "0"))
                 assert (await tensors.read()).infer_response.id == "0"
                 exchange(path, model("other"))
                 await loaded(router, 1)
                 await more.put(Frame("1", PICTURE))
                 assert (await anext(answers)).target == "a"
-                await tensors.write(request(1))
+                await tensors.write(row_request("det", "1"))
                 assert (await tensors.read()).infer_response.id == "1"
-                with pytest.raises(NotFound, match="the catalogue has: other"), client_errors():
-                    await router.oip.ModelInfer(request(2), timeout=30)
+                with pytest.raises(NotFound, match="the catalogue has: other"):
+                    await infer(router)
                 await more.put(None)
                 assert [answer async for answer in answers] == []
             await tensors.done_writing()
@@ -195,8 +190,7 @@ async def test_what_stays_keeps_what_was_learnt_and_what_was_set_by_hand(tmp_pat
             before = router.router.models["det"]
             await router.admin.set_weight("a", 5)
             await router.admin.drain("b")
-            with client_errors():
-                await router.oip.ModelInfer(request(0), timeout=30)
+            await infer(router)
 
             # Another weight for one target: the same door.
             exchange(path, det("a", "b*2"), model("other"))
@@ -241,8 +235,7 @@ async def test_a_broken_catalogue_keeps_the_last_good_one_and_is_logged_once(
             await eventually(lambda: status.reloads["rejected"] == 1)
             with pytest.raises(PreconditionFailed, match=r"targets\.0\.kind: Input should be"):
                 await router.admin.reload_catalog()
-            with client_errors():
-                await router.oip.ModelInfer(request(0), timeout=30)
+            await infer(router)
             told = await router.admin.targets()
             assert (told.catalog_digest, "0.kind" in told.catalog_problem) == (digest, True)
             assert metrics.value_of(CATALOG_REJECTED) == 1

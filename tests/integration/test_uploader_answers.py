@@ -54,11 +54,6 @@ async def assert_whole(
     assert left == []
 
 
-@pytest.fixture
-def location(bucket: str) -> RunLocation:
-    return RunLocation(bucket=bucket, prefix="answers", run="run")
-
-
 @pytest.mark.parametrize(
     "fault",
     [

@@ -12,7 +12,6 @@ import grpc
 import grpc.aio
 import pytest
 
-from simcloud.client._wire import frame_header, frames_to_wire, layer_chunks, location_to_wire
 from simcloud.client.uploader import UploaderClient
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
@@ -33,51 +32,27 @@ from support.uploading import (
     MAX_FRAME_BYTES,
     MIB,
     PART_BYTES,
+    UploadCall,
+    UploadRequest,
+    frame_messages,
     frame_of,
     frames_from,
+    open_message,
     send_shard,
     small_settings,
     uploader_client,
 )
 
-Request = uploader_pb2.UploadShardRequest
-Call = grpc.aio.StreamStreamCall[Request, uploader_pb2.UploadShardResponse]
 SHARDS = Plan(frames=14, frames_per_shard=2)
 UNIT = PART_BYTES + MAX_FRAME_BYTES
 """What a stream of these tests holds at least."""
-
-
-@pytest.fixture
-def location(bucket: str) -> RunLocation:
-    return RunLocation(bucket=bucket, prefix="bounds", run="run")
-
-
-def open_message(location: RunLocation, frames: ShardFrames) -> Request:
-    return Request(
-        open=uploader_pb2.OpenShard(
-            run=location_to_wire(location),
-            range=frames_to_wire(frames),
-            spec_digest=SPEC_DIGEST,
-            fingerprint=FINGERPRINT,
-            max_frame_bytes=MAX_FRAME_BYTES,
-            writer="raw",
-        )
-    )
 
 
 def small(frame: int, camera: str) -> EncodedFrame:
     return frame_of(frame, camera, plan=SHARDS, layer_bytes=2000)
 
 
-def messages(frames: list[EncodedFrame]) -> list[Request]:
-    found = []
-    for frame in frames:
-        found.append(Request(frame=frame_header(frame)))
-        found.extend(Request(chunk=chunk) for chunk in layer_chunks(frame))
-    return found
-
-
-async def until_credit(call: Call) -> None:
+async def until_credit(call: UploadCall) -> None:
     while True:
         answer = await call.read()
         assert isinstance(answer, uploader_pb2.UploadShardResponse)
@@ -166,7 +141,7 @@ async def test_a_stream_that_stops_in_the_middle_of_a_frame_keeps_nobody_from_en
         slow = uploader_pb2_grpc.UploaderServiceStub(channel).UploadShard()
         await slow.write(open_message(location, slow_shard))
         await until_credit(slow)
-        sent = messages(list(frames_from(slow_shard.first, slow_shard.end, small)))
+        sent = frame_messages(list(frames_from(slow_shard.first, slow_shard.end, small)))
         for message in sent[:2]:
             await slow.write(message)
         async with asyncio.TaskGroup() as tasks:
@@ -179,7 +154,7 @@ async def test_a_stream_that_stops_in_the_middle_of_a_frame_keeps_nobody_from_en
         assert uploader.budget.in_use >= UNIT
         for message in sent[2:]:
             await slow.write(message)
-        await slow.write(Request(commit=uploader_pb2.CommitShard(frame_count=4)))
+        await slow.write(UploadRequest(commit=uploader_pb2.CommitShard(frame_count=4)))
         while (answer := await slow.read()).WhichOneof("message") != "committed":
             pass
         assert answer.committed.stored_frames == 4
@@ -189,7 +164,7 @@ async def test_a_stream_that_stops_in_the_middle_of_a_frame_keeps_nobody_from_en
 async def test_a_silent_streams_memory_goes_to_who_waits_and_waiting_is_not_silence(
     s3_server: S3Server, location: RunLocation
 ) -> None:
-    settings = small_settings(s3_server.settings, budget_bytes=UNIT, idle_timeout_s=0.5)
+    settings = small_settings(s3_server.settings, budget_bytes=UNIT, idle_timeout_s=2.0)
     async with (
         running_uploader(settings) as (uploader, running),
         connect(running.address) as channel,
@@ -228,7 +203,7 @@ async def test_a_callers_deadline_ends_its_stream_and_frees_shard_and_memory(
         client = UploaderClient(channel)
         await client.create_run(location, spec=SPEC, plan=SHARDS)
         stub = uploader_pb2_grpc.UploaderServiceStub(channel)
-        call = stub.UploadShard(timeout=1.0)
+        call = stub.UploadShard(timeout=4.0)
         await call.write(open_message(location, SHARDS.shard(0)))
         await until_credit(call)
         with pytest.raises(grpc.aio.AioRpcError) as told:

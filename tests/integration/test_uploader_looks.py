@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-import pytest
-
 from simcloud.client.uploader import RunState
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
@@ -31,11 +29,6 @@ def requests_of(plan: FaultPlan) -> dict[str, int]:
     counted = Counter(operation for operation, _ in plan.calls)
     plan.calls.clear()
     return dict(counted)
-
-
-@pytest.fixture
-def location(bucket: str) -> RunLocation:
-    return RunLocation(bucket=bucket, prefix="looks", run="run")
 
 
 async def test_following_a_run_costs_its_new_shards_and_not_those_looked_at_before(

@@ -29,11 +29,6 @@ from support.uploading import (
 SHARD = PLAN.shard(0)
 
 
-@pytest.fixture
-def location(bucket: str) -> RunLocation:
-    return RunLocation(bucket=bucket, prefix="patience", run="run")
-
-
 async def send_some(upload: ShardUpload, end: int, *, durable: int) -> None:
     for frame in frames_from(0, end):
         await upload.send(frame)

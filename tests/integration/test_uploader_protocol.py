@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from simcloud.client._wire import frame_header, frames_to_wire, layer_chunks, location_to_wire
+from simcloud.client._wire import frame_header, layer_chunks
 from simcloud.client.uploader import UploaderClient
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
@@ -35,14 +35,15 @@ from support.uploading import (
     MIB,
     PART_BYTES,
     PLAN,
+    UploadRequest,
+    frame_messages,
     frame_of,
     frames_from,
+    open_message,
     send_shard,
     small_settings,
 )
 
-Request = uploader_pb2.UploadShardRequest
-Call = grpc.aio.StreamStreamCall[Request, uploader_pb2.UploadShardResponse]
 SHARD = PLAN.shard(0)
 
 
@@ -62,35 +63,8 @@ async def served(
     assert uploader.budget.peak <= uploader.budget.limit
 
 
-@pytest.fixture
-def location(bucket: str) -> RunLocation:
-    return RunLocation(bucket=bucket, prefix="protocol", run="run")
-
-
-def open_message(location: RunLocation, **changes: object) -> Request:
-    message = uploader_pb2.OpenShard(
-        run=location_to_wire(location),
-        range=frames_to_wire(SHARD),
-        spec_digest=SPEC_DIGEST,
-        fingerprint=FINGERPRINT,
-        max_frame_bytes=MAX_FRAME_BYTES,
-        writer="raw",
-    )
-    for name, value in changes.items():
-        setattr(message, name, value)
-    return Request(open=message)
-
-
-def messages(frames: Sequence[EncodedFrame]) -> list[Request]:
-    found: list[Request] = []
-    for frame in frames:
-        found.append(Request(frame=frame_header(frame)))
-        found.extend(Request(chunk=chunk) for chunk in layer_chunks(frame))
-    return found
-
-
 async def status_of(
-    stub: uploader_pb2_grpc.UploaderServiceStub, sent: Sequence[Request]
+    stub: uploader_pb2_grpc.UploaderServiceStub, sent: Sequence[UploadRequest]
 ) -> grpc.aio.AioRpcError:
     """Sends messages once there is credit, and returns the error that the stream ends with."""
     call = stub.UploadShard()
@@ -127,50 +101,52 @@ async def test_wrong_input_ends_its_own_stream_with_a_precise_status(
 ) -> None:
     begin = open_message(location)
     left, right = small(0, "left"), small(0, "right")
-    broken = messages([left])
+    broken = frame_messages([left])
     broken[1].chunk.data = bytes([broken[1].chunk.data[0] ^ 1]) + broken[1].chunk.data[1:]
-    gap = messages([left])
+    gap = frame_messages([left])
     gap[2].chunk.layer = 2
-    long = messages([left])
+    long = frame_messages([left])
     long[1].chunk.data = bytes(MIB + 1)
-    more = messages([left])
+    more = frame_messages([left])
     more[1].chunk.data += b"x"
-    fewer = messages([left])
+    fewer = frame_messages([left])
     fewer[1].chunk.data = fewer[1].chunk.data[:-1]
-    claims = messages([left])
+    claims = frame_messages([left])
     claims[0].frame.layers[0].crc64nvme ^= 1
     everything = [small(frame, camera) for frame in range(8) for camera in CAMERAS]
-    commit = Request(commit=uploader_pb2.CommitShard(frame_count=16))
+    commit = UploadRequest(commit=uploader_pb2.CommitShard(frame_count=16))
+    too_few = UploadRequest(commit=uploader_pb2.CommitShard(frame_count=15))
     cases = [
-        ([begin, *messages([small(1, "left")])], "INVALID_ARGUMENT", "expected 0, found 1"),
-        ([begin, *messages([right])], "INVALID_ARGUMENT", "expected 'left'"),
-        ([begin, *messages([left, left])], "INVALID_ARGUMENT", "expected 'right'"),
+        ([begin, *frame_messages([small(1, "left")])], "INVALID_ARGUMENT", "expected 0, found 1"),
+        ([begin, *frame_messages([right])], "INVALID_ARGUMENT", "expected 'left'"),
+        ([begin, *frame_messages([left, left])], "INVALID_ARGUMENT", "expected 'right'"),
         ([begin, *broken], "DATA_LOSS", "CRC-64/NVME"),
         ([begin, *gap], "INVALID_ARGUMENT", "chunk.layer"),
         ([begin, *long], "INVALID_ARGUMENT", "chunk.data"),
-        ([begin, *messages([left])[:2], Request(frame=frame_header(right))],
+        ([begin, *frame_messages([left])[:2], UploadRequest(frame=frame_header(right))],
          "INVALID_ARGUMENT", "not complete"),
-        ([begin, Request(chunk=next(layer_chunks(left)))], "INVALID_ARGUMENT", "before a frame"),
+        ([begin, UploadRequest(chunk=next(layer_chunks(left)))],
+         "INVALID_ARGUMENT", "before a frame"),
         ([begin, begin], "INVALID_ARGUMENT", "came twice"),
-        ([begin, *messages([left, right])], "INVALID_ARGUMENT", "ended without it"),
-        ([begin, Request(commit=uploader_pb2.CommitShard(frame_count=16))],
+        ([begin, *frame_messages([left, right])], "INVALID_ARGUMENT", "ended without it"),
+        ([begin, UploadRequest(commit=uploader_pb2.CommitShard(frame_count=16))],
          "INVALID_ARGUMENT", "before all frames"),
-        ([open_message(location, max_frame_bytes=1000), *messages([left])],
+        ([open_message(location, max_frame_bytes=1000), *frame_messages([left])],
          "INVALID_ARGUMENT", "max_frame_bytes 1000"),
-        ([begin, *messages([replace(left, record=right.record)])],
+        ([begin, *frame_messages([replace(left, record=right.record)])],
          "INVALID_ARGUMENT", "frame.record.camera"),
-        ([begin, *messages([frame_of(0, "left", fingerprint="0" * 16, layer_bytes=10)])],
+        ([begin, *frame_messages([frame_of(0, "left", fingerprint="0" * 16, layer_bytes=10)])],
          "INVALID_ARGUMENT", "frame.record.fingerprint"),
-        ([begin, *messages([replace(left, layers=left.layers[:2])])],
+        ([begin, *frame_messages([replace(left, layers=left.layers[:2])])],
          "INVALID_ARGUMENT", "the spec asks for"),
-        ([begin, Request()], "INVALID_ARGUMENT", "empty"),
+        ([begin, UploadRequest()], "INVALID_ARGUMENT", "empty"),
         ([begin, *more], "INVALID_ARGUMENT", "more than"),
         ([begin, *fewer], "INVALID_ARGUMENT", "chunk.layer"),
         ([begin, *claims], "INVALID_ARGUMENT", "frame.record.layers"),
-        ([begin, *messages([left, right, left])], "INVALID_ARGUMENT", "expected 1, found 0"),
-        ([begin, *messages(everything), Request(commit=uploader_pb2.CommitShard(frame_count=15))],
+        ([begin, *frame_messages([left, right, left])], "INVALID_ARGUMENT", "expected 1, found 0"),
+        ([begin, *frame_messages(everything), too_few],
          "INVALID_ARGUMENT", "commit.frame_count"),
-        ([begin, *messages([*everything, small(8, "left")])], "INVALID_ARGUMENT", "beyond"),
+        ([begin, *frame_messages([*everything, small(8, "left")])], "INVALID_ARGUMENT", "beyond"),
     ]  # fmt: skip
     neighbour = PLAN.shard(1)
     async with served(small_settings(s3_server.settings), location) as (stub, client, _):
@@ -195,7 +171,7 @@ async def test_wrong_input_ends_its_own_stream_with_a_precise_status(
             assert (await beside.commit()).stored_frames == 16
             # Not one of them was noticed on the other stream.
             assert beside.reconnects == 0
-        error = await status_of(stub, [begin, *messages(everything), commit, commit])
+        error = await status_of(stub, [begin, *frame_messages(everything), commit, commit])
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "came after commit" in (error.details() or "")
         committed = await send_shard(client, location, SHARD, make=small)
@@ -233,7 +209,7 @@ async def test_bytes_that_are_no_message_are_wrong_input_and_no_fault_of_ours(
 async def test_an_open_that_can_not_work_is_refused_before_any_frame(
     s3_server: S3Server, location: RunLocation
 ) -> None:
-    other = RunLocation(bucket=location.bucket, prefix="protocol", run="absent")
+    other = RunLocation(bucket=location.bucket, prefix=location.prefix, run="absent")
     forbidden = RunLocation(bucket="elsewhere", prefix="", run="run")
     wrong_range = open_message(location)
     wrong_range.open.range.end_frame = 5
@@ -248,10 +224,10 @@ async def test_an_open_that_can_not_work_is_refused_before_any_frame(
         (open_message(location, max_frame_bytes=0), "INVALID_ARGUMENT"),
         (open_message(location, max_frame_bytes=1 << 40), "INVALID_ARGUMENT"),
         (open_message(location, max_frame_bytes=100 * MIB), "RESOURCE_EXHAUSTED"),
-        (Request(commit=uploader_pb2.CommitShard()), "INVALID_ARGUMENT"),
+        (UploadRequest(commit=uploader_pb2.CommitShard()), "INVALID_ARGUMENT"),
     ]
     settings = small_settings(
-        s3_server.settings, allow={"buckets": [f"{location.bucket}/protocol"]}
+        s3_server.settings, allow={"buckets": [f"{location.bucket}/{location.prefix}"]}
     )
     async with served(settings, location) as (stub, _, _):
         for message, code in cases:
@@ -290,7 +266,7 @@ async def test_who_sends_without_credit_is_refused(
         second = stub.UploadShard()
         await second.write(open_message(other))
         assert (await second.read()).WhichOneof("message") == "opened"
-        await second.write(messages([small(0, "left")])[0])
+        await second.write(frame_messages([small(0, "left")])[0])
         error = await ends_with(second)
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert "0 granted" in (error.details() or "")
@@ -301,7 +277,7 @@ async def test_who_sends_without_credit_is_refused(
 async def test_a_silent_client_is_ended_and_its_shard_released(
     s3_server: S3Server, location: RunLocation
 ) -> None:
-    settings = small_settings(s3_server.settings, idle_timeout_s=1.0, stale_after_s=60.0)
+    settings = small_settings(s3_server.settings, idle_timeout_s=3.0, stale_after_s=60.0)
     async with served(settings, location) as (stub, client, _):
         call = stub.UploadShard()
         await call.write(open_message(location))
@@ -394,8 +370,8 @@ async def test_bad_input_leaves_the_durable_prefix(
 ) -> None:
     settings = small_settings(s3_server.settings, stale_after_s=60.0)
     async with served(settings, location) as (stub, client, _):
-        sent = [open_message(location), *messages(list(frames_from(0, 2)))]
-        error = await status_of(stub, [*sent, *messages([small(7, "left")])])
+        sent = [open_message(location), *frame_messages(list(frames_from(0, 2)))]
+        error = await status_of(stub, [*sent, *frame_messages([small(7, "left")])])
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         async with client.open_shard(
             location,

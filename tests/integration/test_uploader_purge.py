@@ -29,11 +29,6 @@ def make(frame: int, camera: str) -> EncodedFrame:
     return frame_of(frame, camera, plan=GROWN, layer_bytes=500)
 
 
-@pytest.fixture
-def location(bucket: str) -> RunLocation:
-    return RunLocation(bucket=bucket, prefix="purge", run="run")
-
-
 async def upload(client: UploaderClient, location: RunLocation) -> None:
     await send_shard(client, location, PLAN.shard(0), make=make, reconnect_for_s=5.0)
 

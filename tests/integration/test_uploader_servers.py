@@ -51,11 +51,6 @@ async def assert_stored(store: ObjectStore, location: RunLocation) -> None:
     assert (await store.get(location.bucket, location.shard_key(0))).data == expected
 
 
-@pytest.fixture
-def location(bucket: str) -> RunLocation:
-    return RunLocation(bucket=bucket, prefix="servers", run="run")
-
-
 async def test_the_server_that_comes_with_simcloud_can_do_everything_and_keeps_nothing_of_it(
     store: ObjectStore, bucket: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""Servers of HTTP whose every byte a test decides."""
+"""An HTTP server of bytes on loopback: it answers well, badly, slowly or not at all, as told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import uvloop
 from yarl import URL
+
+from simcloud.http.pool import HttpAnswer
+from simcloud_inference_router.targets.base import Failure
+from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
 
 HELLO = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
 
@@ -81,3 +86,24 @@ def replying(*pieces: bytes, close: bool = False) -> Callable[..., Awaitable[Non
                 return
 
     return answer
+
+
+async def ask(
+    pool: TargetPool, url: URL, *, body: bytes = b"body", timeout_s: float = 10, **headers: str
+) -> HttpAnswer | Failure:
+    """One POST."""
+    return await pool.post(target="det", url=url, headers=headers, body=body, timeout_s=timeout_s)
+
+
+def on_uvloop(scenario: Callable[[TargetPool], Awaitable[None]]) -> None:
+    """Runs a test as services run: on uvloop."""
+
+    async def run() -> None:
+        async with open_target_pool(
+            connect_timeout_s=5, keepalive_s=30, max_answer_bytes=100_000
+        ) as pool:
+            await scenario(pool)
+        assert pool.connections == 0
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())

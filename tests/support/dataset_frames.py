@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from simcloud.annotators import ANNOTATORS, ENCODINGS
+from simcloud.annotators import ANNOTATORS, ENCODINGS, Encoding
 from simcloud.dataset.frames import EncodedFrame, Layer
 from simcloud.dataset.index import TarObject, build_index
 from simcloud.dataset.layout import RunLocation, shard_path
@@ -52,15 +52,35 @@ LAYERS = ("rgb", "distance_to_camera", "instance_segmentation")
 FINGERPRINT = "f" * 16
 
 
-def make_layer(annotator: str, data: bytes) -> Layer:
-    """A layer of any bytes, in the annotator's default encoding."""
-    info = ENCODINGS[ANNOTATORS[annotator].encodings[0]]
+def make_layer(annotator: str, data: bytes, *, encoding: Encoding | None = None) -> Layer:
+    """A layer of any bytes.
+
+    Args:
+        annotator: whose.
+        data: the bytes.
+        encoding: which they are said to be in; the annotator's default by default.
+    """
+    info = ENCODINGS[encoding or ANNOTATORS[annotator].encodings[0]]
     return Layer(
         annotator=annotator,
         extension=info.extension,
         media_type=info.media_type,
         data=data,
         crc64nvme=checksums.crc64nvme(data),
+    )
+
+
+def layer_records(frame: int, camera: str, layers: Sequence[Layer]) -> tuple[LayerRecord, ...]:
+    """What a frame's json member says of its layers."""
+    return tuple(
+        LayerRecord(
+            annotator=layer.annotator,
+            member=layer_member(frame, camera, layer.annotator, layer.extension),
+            media_type=layer.media_type,
+            size_bytes=len(layer.data),
+            crc64nvme=checksums.to_hex(layer.crc64nvme),
+        )
+        for layer in layers
     )
 
 
@@ -107,16 +127,7 @@ def make_frame(
         ),
         objects=() if quarantine else (make_object(),),
         id_to_label={"0": "BACKGROUND", "1": "UNLABELLED", "2": "chair"},
-        layers=tuple(
-            LayerRecord(
-                annotator=layer.annotator,
-                member=layer_member(frame, camera, layer.annotator, layer.extension),
-                media_type=layer.media_type,
-                size_bytes=len(layer.data),
-                crc64nvme=checksums.to_hex(layer.crc64nvme),
-            )
-            for layer in layers
-        ),
+        layers=layer_records(frame, camera, layers),
         quarantine=quarantine,
     )
     return EncodedFrame(frame=frame, camera=camera, record=record.to_json(), layers=tuple(layers))

@@ -13,13 +13,10 @@ import random
 import sys
 from dataclasses import replace
 
-from simcloud.annotators import ENCODINGS
-from simcloud.dataset.frames import EncodedFrame, Layer
-from simcloud.dataset.record import LayerRecord, record_from_json
-from simcloud.dataset.tar import layer_member
+from simcloud.dataset.frames import EncodedFrame
+from simcloud.dataset.record import record_from_json
 from simcloud.rpc.main import run
 from simcloud.rpc.server import serve
-from simcloud.s3 import checksums
 from simcloud.s3.objects import open_store
 from simcloud.scene.store import SceneStore
 from simcloud.spec.canonical import digest, parse
@@ -37,7 +34,7 @@ from simcloud_generator.scenes import Scenes
 from simcloud_generator.serving import generator_service
 from simcloud_generator.settings import GeneratorSettings
 from simcloud_generator.uploaders import Uploaders
-from support.dataset_frames import make_frame
+from support.dataset_frames import layer_records, make_frame, make_layer
 
 LAYER_BYTES = 900_000
 """Three of them make 2.7 MB: two frames a part of S3's smallest size."""
@@ -61,36 +58,17 @@ def noise_frame(job: RenderJob) -> EncodedFrame:
     spec_digest = digest(job.spec_json)
     rng = random.Random(f"{spec_digest}.{job.frame}")
     layers = tuple(
-        _layer(name, spec.encodings[name], rng.randbytes(LAYER_BYTES)) for name in spec.annotators
+        make_layer(name, rng.randbytes(LAYER_BYTES), encoding=spec.encodings[name])
+        for name in spec.annotators
     )
     record = replace(
         record_from_json(make_frame(job.frame, camera, layers=layers).record),
         split=job.split,
         spec_digest=spec_digest,
         fingerprint=IDENTITY.fingerprint,
-        layers=tuple(
-            LayerRecord(
-                annotator=layer.annotator,
-                member=layer_member(job.frame, camera, layer.annotator, layer.extension),
-                media_type=layer.media_type,
-                size_bytes=len(layer.data),
-                crc64nvme=checksums.to_hex(layer.crc64nvme),
-            )
-            for layer in layers
-        ),
+        layers=layer_records(job.frame, camera, layers),
     )
     return EncodedFrame(frame=job.frame, camera=camera, record=record.to_json(), layers=layers)
-
-
-def _layer(annotator: str, encoding: str, data: bytes) -> Layer:
-    info = next(info for kind, info in ENCODINGS.items() if kind == encoding)
-    return Layer(
-        annotator=annotator,
-        extension=info.extension,
-        media_type=info.media_type,
-        data=data,
-        crc64nvme=checksums.crc64nvme(data),
-    )
 
 
 class NoisePool(WorkerPool):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import TypeAlias, cast
 
+import grpc.aio
+
+from simcloud.client._wire import frame_header, frames_to_wire, layer_chunks, location_to_wire
 from simcloud.client.uploader import CommittedShard, ResumeMismatch, ShardUpload, UploaderClient
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
 from simcloud.rpc.channel import connect
 from simcloud.s3.client import S3Client, S3Settings
 from simcloud.spec.plan import Plan, ShardFrames
+from simcloud.v1 import uploader_pb2
 from simcloud_uploader.core import Uploader
 from simcloud_uploader.serving import running_uploader
 from simcloud_uploader.settings import UploaderSettings
@@ -27,12 +31,16 @@ from support.dataset_frames import (
 from support.eventually import eventually
 
 PLAN = Plan(frames=16, frames_per_shard=8)
+SHARD = PLAN.shard(0)
 CAMERAS = tuple(camera.name for camera in SPEC.cameras)
 MIB = 1 << 20
 PART_BYTES = 5 * MIB
 """S3's smallest part, which the test server holds to: two frames make a part, a shard has five."""
 LAYER_BYTES = 450_000
 MAX_FRAME_BYTES = 6 * LAYER_BYTES + 20_000
+
+UploadRequest: TypeAlias = uploader_pb2.UploadShardRequest
+UploadCall: TypeAlias = grpc.aio.StreamStreamCall[UploadRequest, uploader_pb2.UploadShardResponse]
 
 
 def small_settings(s3: S3Settings, **changes: object) -> UploaderSettings:
@@ -73,6 +81,36 @@ FrameMaker = Callable[[int, str], EncodedFrame]
 def frames_from(first: int, end: int, make: FrameMaker = frame_of) -> Iterable[EncodedFrame]:
     """Frames [first, end), all cameras of each."""
     return (make(frame, camera) for frame in range(first, end) for camera in CAMERAS)
+
+
+def open_message(
+    location: RunLocation,
+    frames: ShardFrames = SHARD,
+    *,
+    spec_digest: str = SPEC_DIGEST,
+    max_frame_bytes: int = MAX_FRAME_BYTES,
+    writer: str = "raw",
+) -> UploadRequest:
+    """The first message of an UploadShard stream."""
+    return UploadRequest(
+        open=uploader_pb2.OpenShard(
+            run=location_to_wire(location),
+            range=frames_to_wire(frames),
+            spec_digest=spec_digest,
+            fingerprint=FINGERPRINT,
+            max_frame_bytes=max_frame_bytes,
+            writer=writer,
+        )
+    )
+
+
+def frame_messages(frames: Iterable[EncodedFrame]) -> list[UploadRequest]:
+    """Frames as messages of an UploadShard stream: a header each, then its chunks."""
+    found: list[UploadRequest] = []
+    for frame in frames:
+        found.append(UploadRequest(frame=frame_header(frame)))
+        found.extend(UploadRequest(chunk=chunk) for chunk in layer_chunks(frame))
+    return found
 
 
 async def send_shard(

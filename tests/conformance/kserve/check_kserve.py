@@ -6,42 +6,28 @@ Not among the tests of every run: its environment is 67 packages. ``make conform
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.conformance import report_of
 from support.model_server import ModelServer
 from support.router import LOCAL_CATALOG, running_router, settings_for
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
+CLIENT = Path(__file__).with_name("client.py")
 
 
 @pytest.fixture(scope="module")
 def report() -> Any:
     """What the client saw."""
-    command = [sys.executable, str(ROOT / "scripts" / "conformance-env"), HERE.name]
-    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     with ModelServer(environment={"LOG_LEVEL": "warning"}) as server:
-        return asyncio.run(_report(built.stdout.strip(), server.url))
+        return asyncio.run(_report(server.url))
 
 
-async def _report(python: str, url: str) -> Any:
+async def _report(url: str) -> Any:
     async with running_router(settings_for(LOCAL_CATALOG, url)) as router:
-        process = await asyncio.create_subprocess_exec(
-            python,
-            str(HERE / "client.py"),
-            router.address,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return json.loads(out.decode().splitlines()[-1])
+        return await report_of(CLIENT, router.address)
 
 
 def test_the_server_and_its_models_are_alive_and_ready(report: Any) -> None:

@@ -3,54 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.conformance import report_of
 from support.model_server import ModelServer
 from support.router import LOCAL_CATALOG, running_router, settings_for
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
+CLIENT = Path(__file__).with_name("client.py")
 
 
 @pytest.fixture(scope="module")
-def client_python() -> Path:
-    """Python of the client's own environment, built when it is not there."""
-    command = [sys.executable, str(ROOT / "scripts" / "conformance-env"), HERE.name]
-    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return Path(built.stdout.strip())
-
-
-@pytest.fixture(scope="module")
-def model_server() -> Iterator[ModelServer]:
-    with ModelServer(environment={"LOG_LEVEL": "warning"}) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def report(client_python: Path, model_server: ModelServer) -> Any:
+def report() -> Any:
     """What the client saw."""
-    return asyncio.run(_report(client_python, model_server.url))
+    with ModelServer(environment={"LOG_LEVEL": "warning"}) as server:
+        return asyncio.run(_report(server.url))
 
 
-async def _report(python: Path, url: str) -> Any:
+async def _report(url: str) -> Any:
     async with running_router(settings_for(LOCAL_CATALOG, url)) as router:
-        process = await asyncio.create_subprocess_exec(
-            str(python),
-            str(HERE / "client.py"),
-            router.address,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return json.loads(out)
+        return await report_of(CLIENT, router.address)
 
 
 def test_a_unary_inference_echoes_the_id_and_gives_every_output(report: Any) -> None:

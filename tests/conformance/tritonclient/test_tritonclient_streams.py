@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.conformance import report_of
 from support.router import model, running_router, settings_for, write_catalog
 from support.scripted_endpoint import Invocation, Reply, scripted_endpoint
 from support.streaming_endpoint import part, streaming_endpoint
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
+CLIENT = Path(__file__).with_name("client_streams.py")
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """What the client saw."""
-    command = [sys.executable, str(ROOT / "scripts" / "conformance-env"), HERE.name]
-    built = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return asyncio.run(_report(built.stdout.strip(), tmp_path_factory.mktemp("catalog")))
+    return asyncio.run(_report(tmp_path_factory.mktemp("catalog")))
 
 
 class Stateful:
@@ -45,7 +41,7 @@ class Stateful:
         return Reply(200, json.dumps({"predictions": rows}).encode(), headers)
 
 
-async def _report(python: str, folder: Path) -> Any:
+async def _report(folder: Path) -> Any:
     async def body(_: Invocation) -> AsyncIterator[bytes]:
         for text in (b"one", b"two", b"three"):
             yield part(text)
@@ -70,16 +66,7 @@ async def _report(python: str, folder: Path) -> Any:
             ),
         )
         async with running_router(settings_for(catalog, "")) as router:
-            process = await asyncio.create_subprocess_exec(
-                python,
-                str(HERE / "client_streams.py"),
-                router.address,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-            )
-            out, err = await process.communicate()
-    assert process.returncode == 0, err.decode()
-    return json.loads(out)
+            return await report_of(CLIENT, router.address)
 
 
 def test_sequences_are_sessions_and_each_answer_comes_in_its_turn(report: Any) -> None:

@@ -44,6 +44,10 @@ def deployment(**more: Any) -> Deployment:
         ({"kind": "async"}, "--async-output"),
         ({"async_output": "s3://bucket/out"}, "--async-output"),
         ({"kind": "component", "capture": "s3://bucket/c"}, "captures no data"),
+        (
+            {"kind": "serverless", "instance_type": "", "capture": "s3://bucket/c"},
+            "captures no data",
+        ),
         ({"name": "-x"}, "name"),
         ({"name": "x" * 64}, "name"),
         ({"role": "endpoints"}, "role"),

@@ -35,6 +35,7 @@ ENDPOINT_ARN = arn(f"endpoint/{NAME}")
 CONFIG_ARN = arn(f"endpoint-config/{CONFIG}")
 COMPONENT_ARN = arn(COMPONENT)
 SCALING = "application-autoscaling"
+FOUND_BY = {"Key": "simcloud:model", "Value": "nanodet-g"}
 
 
 @pytest.fixture
@@ -51,12 +52,9 @@ async def _wake() -> Endpoint:
     return await wake(Aws(AwsPlace()), NAME, Told().patience)
 
 
-def _remembers(paper: PaperAws, resource_arn: str, value: str) -> None:
-    paper.answers(
-        "sagemaker",
-        "AddTags",
-        {"ResourceArn": resource_arn, "Tags": [{"Key": "simcloud:asleep", "Value": value}]},
-    )
+def _remembers(paper: PaperAws, resource_arn: str, value: str, *also: dict[str, str]) -> None:
+    tags = [*also, {"Key": "simcloud:asleep", "Value": value}]
+    paper.answers("sagemaker", "AddTags", {"ResourceArn": resource_arn, "Tags": tags})
 
 
 def _forgets(paper: PaperAws, resource_arn: str) -> None:
@@ -103,10 +101,11 @@ async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembe
     paper: PaperAws,
 ) -> None:
     shows_realtime(paper, instances=2)
-    has_tags(paper, f"endpoint/{NAME}")
+    aws_own = {"Key": "aws:cloudformation:stack-name", "Value": "x"}
+    has_tags(paper, f"endpoint/{NAME}", [*OURS, FOUND_BY, aws_own])
     has_tags(paper, f"endpoint-config/{CONFIG}")
     has_limits(paper, VARIANT, (1, 4), target=8.0)
-    _remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8")
+    _remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8", FOUND_BY)
     paper.answers(SCALING, "DeregisterScalableTarget", None)
     paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
     paper.answers(
@@ -132,11 +131,11 @@ async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembe
 async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
     shows_no_endpoint(paper)
     asleep = {"Key": "simcloud:asleep", "Value": "AllTraffic=2:1:4:8"}
-    _lists_config(paper, [*OURS, asleep])
+    _lists_config(paper, [*OURS, FOUND_BY, asleep])
     paper.answers(
         "sagemaker",
         "CreateEndpoint",
-        {"EndpointName": NAME, "EndpointConfigName": CONFIG, "Tags": OURS},
+        {"EndpointName": NAME, "EndpointConfigName": CONFIG, "Tags": [*OURS, FOUND_BY]},
         {"EndpointArn": ENDPOINT_ARN},
     )
     shows_realtime(paper, status="Creating", instances=0)

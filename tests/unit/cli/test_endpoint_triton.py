@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
+import yaml
+from google.protobuf import text_format
 from onnx import TensorProto, helper
 
 from simcloud.errors import InvalidRequest
+from simcloud.oip.pool import enum_number, messages
 from simcloud_cli.endpoints.onnx_signature import NetworkTensor, read_signature
 from simcloud_cli.endpoints.triton import repository, triton_entry
-from simcloud_cli.model_catalog import weights_folder
+from simcloud_cli.model_catalog import model_entry, read_models, weights_folder
+from simcloud_inference_router.catalog import load_catalog
 
 NANODET = weights_folder() / "nanodet_g_416.onnx"
 
@@ -58,6 +63,35 @@ def test_a_batch_that_varies_is_tritons_batch(tmp_path: Path) -> None:
         'output {\n  name: "y"\n  data_type: TYPE_FP32\n  dims: [ 3 ]\n}\n'
         "dynamic_batching { }\n"
     )
+
+
+def test_the_configuration_is_one_by_tritons_own_message(tmp_path: Path) -> None:
+    files, signature = repository("m", NANODET)
+    config = files["m/config.pbtxt"]
+    assert isinstance(config, bytes)
+    # `dynamic_batching` is a field of Triton's that the Open Inference Protocol's subset has not.
+    found: Any = text_format.Parse(
+        config.decode(), messages()["ModelConfig"](), allow_unknown_field=True
+    )
+    assert (found.name, found.backend, found.max_batch_size) == ("m", "onnxruntime", 16)
+    (given,) = found.input
+    assert (given.name, list(given.dims)) == ("input", [3, 416, 416])
+    assert given.data_type == enum_number("DataType", "TYPE_FP32")
+    assert [(tensor.name, tuple(tensor.dims)) for tensor in found.output] == [
+        (tensor.name, tensor.shape[1:]) for tensor in signature.outputs
+    ]
+
+
+def test_the_router_reads_the_entry_of_the_network_alone(tmp_path: Path) -> None:
+    entry = model_entry("nanodet-g", read_models(NANODET.parent)["nanodet-g"], NANODET.parent)
+    network_alone = triton_entry(entry, read_signature(NANODET))
+    assert network_alone["digest"] != entry["digest"]
+    target = {"name": "t", "kind": "sagemaker", "endpoint": "t"}
+    catalog = tmp_path / "catalog.yaml"
+    catalog.write_text(yaml.safe_dump({"models": [{**network_alone, "targets": [target]}]}))
+    model = load_catalog(catalog).model("nanodet-g")
+    assert [tensor.name for tensor in model.inputs] == ["input"]
+    assert model.picture_codec is None
 
 
 def test_a_fixed_batch_is_a_dimension(tmp_path: Path) -> None:

@@ -6,13 +6,20 @@ import asyncio
 import shutil
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
+from pathlib import Path
 
 from simcloud.errors import SimcloudError
+from simcloud.gpu import list_gpus
 from simcloud.s3.probe import probe, writing_to
 from simcloud.s3.requests import PROBE_FOLDER
 from simcloud_cli.context import Context
+from simcloud_cli.findings import Finding
+from simcloud_cli.gpufindings import gpu_findings, isaac_is_asked_for, vulkan_problem
+from simcloud_cli.kubernetes.checks import examine_cluster, examine_connection
+from simcloud_cli.kubernetes.kubectl import Kubectl
+from simcloud_cli.kubernetes.manifests import check_region, read_overlay
 from simcloud_cli.session import Session, current_context, in_session, state_dir
 from simcloud_cli.statedir import MIN_FREE_BYTES
 
@@ -27,22 +34,6 @@ _PACKAGES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    ok: bool
-    detail: str
-    capabilities: dict[str, bool] | None = None
-    """What an S3 server was seen to do, by its name in `simcloud.s3.probe.Capabilities`."""
-
-    def plain(self) -> dict[str, object]:
-        """For JSON."""
-        row: dict[str, object] = {"check": self.name, "ok": self.ok, "detail": self.detail}
-        return row if self.capabilities is None else {**row, "capabilities": self.capabilities}
-
-
 _S3_CAN = "S3 server can"
 _S3_WRITES = "S3 writes"
 _CALLS: dict[str, Callable[[Session], Awaitable[object]]] = {
@@ -55,15 +46,62 @@ _CALLS: dict[str, Callable[[Session], Awaitable[object]]] = {
 
 def examine() -> list[Finding]:
     """Looks at everything; never raises for what is missing."""
+    findings, found = _context()
+    if found is None:
+        return findings
+    return findings + (_embedded(found) if found.embedded else _remote(found))
+
+
+def examine_for_kubernetes(
+    overlay: Path | None, *, namespace: str | None, kube_context: str | None
+) -> list[Finding]:
+    """Looks at what `simcloud run --on kubernetes` needs; never raises for what is missing.
+
+    Args:
+        overlay: that of the run; None: cluster and bucket alone are looked at.
+        namespace: in place of the overlay's.
+        kube_context: of the kubeconfig; None: its current one.
+    """
+    findings, found = _context()
+    if found is None:
+        return findings
+    if found.embedded:
+        detail = (
+            "its S3 is this machine's, which no pod reaches: name the cluster's bucket with "
+            "`simcloud context set NAME bucket=... s3.region=...`, and use it by --context NAME"
+        )
+        return [*findings, Finding("bucket", ok=False, detail=detail)]
+    findings += asyncio.run(in_session(frozenset(), _try_s3))
+    kubectl = Kubectl(context=kube_context)
+    return findings + asyncio.run(_cluster(kubectl, found, overlay, namespace))
+
+
+async def _cluster(
+    kubectl: Kubectl, context: Context, folder: Path | None, namespace: str | None
+) -> list[Finding]:
+    if folder is None:
+        detail = "none named: --overlay DIR looks at what its Job needs"
+        return [*await examine_connection(kubectl), Finding("overlay", ok=True, detail=detail)]
+    try:
+        overlay = await read_overlay(kubectl, folder, namespace)
+        check_region(overlay, context.s3.region)
+    except SimcloudError as error:
+        wrong = Finding("overlay", ok=False, detail=error.message)
+        return [*await examine_connection(kubectl), wrong]
+    good = Finding("overlay", ok=True, detail=f"{folder}: {len(overlay.items)} manifests")
+    return [good, *await examine_cluster(kubectl, overlay)]
+
+
+def _context() -> tuple[list[Finding], Context | None]:
+    """What is said of this Python and of the context in force, and that; None without one."""
     findings = [
         Finding("python", sys.version_info >= (3, 11), sys.version.split()[0]),
     ]
     try:
         name, context = current_context()
     except SimcloudError as error:
-        return [*findings, Finding("context", ok=False, detail=error.message)]
-    findings.append(Finding("context", ok=True, detail=name))
-    return findings + (_embedded(context) if context.embedded else _remote(context))
+        return [*findings, Finding("context", ok=False, detail=error.message)], None
+    return [*findings, Finding("context", ok=True, detail=name)], context
 
 
 def _embedded(context: Context) -> list[Finding]:
@@ -84,6 +122,9 @@ def _embedded(context: Context) -> list[Finding]:
     findings.append(
         Finding("disk", free >= MIN_FREE_BYTES, f"{free / 2**30:.1f} GiB free at {folder}")
     )
+    gpus = list_gpus()
+    vulkan = vulkan_problem() if gpus else ""
+    findings += gpu_findings(gpus, asked_for=isaac_is_asked_for(), vulkan=vulkan)
     with state_dir(context).share() as running:
         if running is None:
             detail = "not running: what it can do is tried while `simcloud up` runs"

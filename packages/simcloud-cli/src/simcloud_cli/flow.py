@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from simcloud.accounting.reconcile import reconcile
 from simcloud.accounting.report import Report
@@ -22,15 +24,32 @@ from simcloud.s3.objects import ObjectStore
 from simcloud.scoring.job import (
     FrameUnscored,
     ScoreEnded,
+    ScoreEvent,
     ScoreJob,
     find_model,
     load_scored,
-    model_key,
 )
 from simcloud.spec.plan import CountingRule
 from simcloud_cli.firstpicture import write_first_picture
 from simcloud_cli.progress import RunProgress
 from simcloud_cli.session import Session
+
+
+class Scorer(Protocol):
+    """What scores a run: through a router, or as a job of SageMaker's."""
+
+    @property
+    def key(self) -> ModelKey:
+        """What the predictions are called."""
+        ...
+
+    def run(self) -> AsyncGenerator[ScoreEvent]:
+        """Scores what has no predictions; ``ScoreEnded`` is last."""
+        ...
+
+
+ScorerOf = Callable[[Dataset], Awaitable[Scorer]]
+"""Makes the scorer of a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +97,7 @@ async def score_and_report(
     *,
     score: bool = True,
     cost: GenerationCost | None = None,
+    scorer_of: ScorerOf | None = None,
 ) -> Scoring:
     """Scores a published run where it isn't scored yet, and writes its report.
 
@@ -90,15 +110,15 @@ async def score_and_report(
         folder: gets a copy of the report and metrics.json.
         score: False only reports what is scored.
         cost: what rendering took just now; by default what the manifest says.
+        scorer_of: what scores; None: the session's router.
     """
     store = session.store
     dataset = await Dataset.open(store, location)
     speed: float | None = None
     unscored: tuple[FrameUnscored, ...] = ()
     if score:
-        info = await find_model(session.router, model)
-        key = model_key(info)
-        job = ScoreJob(store=store, router=session.router, dataset=dataset, model=info)
+        job = await (scorer_of or _by_router(session, model))(dataset)
+        key = job.key
         async with aclosing(job.run()) as events:
             async for event in events:
                 progress.score_event(event)
@@ -135,6 +155,14 @@ async def score_and_report(
     path.write_bytes(report.html)
     (folder / "metrics.json").write_bytes(report.metrics_json)
     return Scoring(key, report, path, counts, unscored)
+
+
+def _by_router(session: Session, model: str) -> ScorerOf:
+    async def scorer_of(dataset: Dataset) -> Scorer:
+        info = await find_model(session.router, model)
+        return ScoreJob(store=session.store, router=session.router, dataset=dataset, model=info)
+
+    return scorer_of
 
 
 async def stored_model(store: ObjectStore, location: RunLocation, model: str) -> ModelKey:

@@ -67,7 +67,9 @@ def run_spec(spec_file: SpecFile, options: RunOptions) -> ExitCode:
         location = session.location(name)
         await session.store.check_bucket(location.bucket)
         existing = await _existing(session, location)
-        plan = _plan(options, spec_file.counting, existing)
+        plan = plan_asked_for(
+            options, spec_file.counting, existing.plan if existing else None, run=name
+        )
         shards = _shards(options, plan)
         if options.score:
             await find_model(session.router, options.model)
@@ -126,7 +128,7 @@ def _drive(prepare: Prepare, options: RunOptions) -> ExitCode:
             progress.say(f"run {request.location.run} ({request.location.uri})")
             folder = output_folder(options.output, session.context.state_dir, request.location.run)
             stored = await generate(session, request, progress, folder)
-            scoring = await _scored(
+            scoring = await scored(
                 session, request, stored, progress, folder=folder, options=options
             )
             if scoring is not None:
@@ -156,7 +158,7 @@ def _drive(prepare: Prepare, options: RunOptions) -> ExitCode:
     return print_outcome(outcome, allow_quarantine=options.allow_quarantine, json=options.json)
 
 
-async def _scored(
+async def scored(
     session: Session,
     request: RunRequest,
     stored: RunStored,
@@ -186,30 +188,35 @@ async def _existing(session: Session, location: RunLocation) -> Run | None:
     return None if found.summary.state is RunState.ABORTED else found
 
 
-def _plan(options: RunOptions, counting: CountingRule, existing: Run | None) -> Plan:
-    """The plan asked for; what wasn't said is as the run has it."""
+def plan_asked_for(
+    options: RunOptions, counting: CountingRule, existing: Plan | None, *, run: str
+) -> Plan:
+    """The plan asked for; what wasn't said is as the run has it.
+
+    Raises:
+        InvalidRequest: the run that is there can't become that.
+    """
     if existing is None:
         return Plan(
             frames=options.frames or DEFAULT_FRAMES,
             frames_per_shard=options.frames_per_shard or DEFAULT_FRAMES_PER_SHARD,
             counting=counting,
         )
-    plan, run = existing.plan, existing.summary.location.run
-    frames = options.frames or plan.frames
-    if frames < plan.frames:
+    frames = options.frames or existing.frames
+    if frames < existing.frames:
         raise InvalidRequest(
             "--frames",
-            f"run {run} has {plan.frames} frames and can't shrink to {frames}: ask for as many or "
-            "more, or take another --name",
+            f"run {run} has {existing.frames} frames and can't shrink to {frames}: ask for as many "
+            "or more, or take another --name",
         )
-    frames_per_shard = options.frames_per_shard or plan.frames_per_shard
-    if frames_per_shard != plan.frames_per_shard:
+    frames_per_shard = options.frames_per_shard or existing.frames_per_shard
+    if frames_per_shard != existing.frames_per_shard:
         raise InvalidRequest(
             "--frames-per-shard",
-            f"run {run} has {plan.frames_per_shard} and can't change to {frames_per_shard}: leave "
-            "the option out, or take another --name",
+            f"run {run} has {existing.frames_per_shard} and can't change to {frames_per_shard}: "
+            "leave the option out, or take another --name",
         )
-    return plan.model_copy(update={"frames": frames})
+    return existing.model_copy(update={"frames": frames})
 
 
 def _shards(options: RunOptions, plan: Plan) -> frozenset[int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from simcloud.report.write import performance_json
 from simcloud_cli.commands.common import output_folder
@@ -16,18 +17,45 @@ from simcloud_cli.progress import RunProgress
 from simcloud_cli.session import Session, check_run_name, in_session
 from simcloud_cli.summary import print_metrics, print_performance
 
+if TYPE_CHECKING:
+    from simcloud_cli.transformflow import TransformChoice
 
-def score_run(run: str, model: str, output: Path | None, *, score: bool, json: bool) -> ExitCode:
-    """Scores a run, or only reports it, and prints what came out."""
+
+def score_run(
+    run: str,
+    model: str,
+    output: Path | None,
+    *,
+    score: bool,
+    json: bool,
+    transform: TransformChoice | None = None,
+) -> ExitCode:
+    """Scores a run, or only reports it, and prints what came out.
+
+    Args:
+        run: name or URI.
+        model: of the router's catalogue; with ``transform`` `<name>@<digest>` does without one.
+        output: folder of the report.
+        score: whether to score what isn't, or only to report.
+        json: one JSON document in place of tables.
+        transform: score by a job of SageMaker's, and how; None: through the router.
+    """
 
     async def work(session: Session) -> Scoring:
         location = session.location(run)
         folder = output_folder(output, session.context.state_dir, location.run)
         with RunProgress() as progress:
-            return await score_and_report(session, location, model, progress, folder, score=score)
+            scorer_of = None
+            if transform is not None:
+                scorer_of = transform.scorer_of(session, model, progress.say)
+            return await score_and_report(
+                session, location, model, progress, folder, score=score, scorer_of=scorer_of
+            )
 
     check_run_name(run)
-    needs = frozenset({Part.ROUTER}) if score else frozenset()
+    if transform is not None:
+        transform.check()
+    needs = frozenset({Part.ROUTER}) if score and transform is None else frozenset()
     scoring = run_async(in_session(needs, work))
     code = ExitCode.COMPLETE if scoring.counts.complete_with_quarantine else ExitCode.INCOMPLETE
     if json:

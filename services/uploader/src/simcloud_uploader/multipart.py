@@ -97,12 +97,15 @@ class PartUploader:
         while True:
             try:
                 async with self._slots.take():
-                    return await self._once(upload, part)
+                    try:
+                        return await self._once(upload, part)
+                    except SlowDown:
+                        # Before the slot is free: who waits for it must not slip in.
+                        self._slots.slow_down()
+                        raise
             except NoSuchUpload as error:
                 raise UploadLost("NoSuchUpload") from error
             except (StorageError, BadDigest) as error:
-                if isinstance(error, SlowDown):
-                    self._slots.slow_down()
                 attempt += 1
                 if attempt >= self._attempts or not self._budget.try_spend():
                     raise

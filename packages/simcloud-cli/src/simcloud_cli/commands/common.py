@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,36 @@ OutputOption = Annotated[
 AllowQuarantineOption = Annotated[
     int,
     typer.Option(min=0, help="Quarantined frames up to which the exit code is still 0."),
+]
+
+
+class Where(StrEnum):
+    """Where a run is rendered."""
+
+    HERE = "here"
+    """By the generator of the context."""
+    KUBERNETES = "kubernetes"
+    """By pods of an Indexed Job."""
+
+
+OnOption = Annotated[
+    Where,
+    typer.Option(help="`here`: by the context's generator; `kubernetes`: by pods of a Job."),
+]
+OverlayOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="SIMCLOUD_OVERLAY",
+        help="With --on kubernetes: kustomization on deploy/k8s/run-job, where the cluster's "
+        "images, region and components are.",
+    ),
+]
+NamespaceOption = Annotated[
+    str | None, typer.Option(help="With --on kubernetes: in place of the overlay's namespace.")
+]
+KubeContextOption = Annotated[
+    str | None,
+    typer.Option(help="With --on kubernetes: context of the kubeconfig; its current one."),
 ]
 
 DEFAULT_MODEL = "nanodet-g"

@@ -17,6 +17,8 @@ from simcloud_cli.commands.endpoint import (
 )
 from simcloud_cli.endpoints.aws import AwsPlace
 
+__all__ = ["app"]  # the group of `endpoint`, with the commands of this module in it
+
 WaitOption = Annotated[
     float,
     typer.Option(

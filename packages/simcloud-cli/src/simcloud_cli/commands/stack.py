@@ -6,7 +6,14 @@ from typing import Annotated
 
 import typer
 
-from simcloud_cli.commands.common import JsonOption
+from simcloud_cli.commands.common import (
+    JsonOption,
+    KubeContextOption,
+    NamespaceOption,
+    OnOption,
+    OverlayOption,
+    Where,
+)
 
 
 def up(
@@ -100,13 +107,26 @@ def _show(info: object, logs: str, *, json: bool) -> None:
     out.print("Ctrl-C stops everything; the data stays.")
 
 
-def doctor(json: JsonOption = False) -> None:
-    """Looks at what the context in force needs, tries its S3, and says what is missing."""
-    from simcloud_cli.doctor import examine
+def doctor(
+    *,
+    on: OnOption = Where.HERE,
+    overlay: OverlayOption = None,
+    namespace: NamespaceOption = None,
+    kube_context: KubeContextOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Looks at what the context in force needs, tries its S3, and says what is missing.
+
+    With `--on kubernetes`: at what a run needs of the cluster.
+    """
+    from simcloud_cli.doctor import examine, examine_for_kubernetes
     from simcloud_cli.exit_codes import ExitCode
     from simcloud_cli.output import print_json, print_table
 
-    findings = examine()
+    if on is Where.KUBERNETES:
+        findings = examine_for_kubernetes(overlay, namespace=namespace, kube_context=kube_context)
+    else:
+        findings = examine()
     if json:
         print_json([finding.plain() for finding in findings])
     else:

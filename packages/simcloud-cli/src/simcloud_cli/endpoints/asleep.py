@@ -44,6 +44,8 @@ class KeptConfig:
     name: str
     arn: str
     before: dict[str, Before]
+    tags: dict[str, str]
+    """Those of the endpoint, as it slept."""
 
 
 def parse_before(text: str) -> dict[str, Before]:
@@ -74,7 +76,7 @@ def parse_before(text: str) -> dict[str, Before]:
 
 
 async def kept_config(aws: Aws, name: str) -> KeptConfig | None:
-    """The newest configuration that was made for an endpoint by us; None when there is none.
+    """The configuration that an endpoint slept with, else the newest of ours; None: there is none.
 
     Raises:
         SimcloudError: as ``Aws.ask``.
@@ -91,15 +93,22 @@ async def kept_config(aws: Aws, name: str) -> KeptConfig | None:
         ),
         "EndpointConfigs",
     )
+    newest: KeptConfig | None = None
     for row in rows:
         found = await tags_of(aws, row["EndpointConfigArn"])
-        if is_ours(found, name):
-            return KeptConfig(
-                name=row["EndpointConfigName"],
-                arn=row["EndpointConfigArn"],
-                before=parse_before(found.get(ASLEEP_TAG, "")),
-            )
-    return None
+        if not is_ours(found, name):
+            continue
+        kept = KeptConfig(
+            name=row["EndpointConfigName"],
+            arn=row["EndpointConfigArn"],
+            before=parse_before(found.get(ASLEEP_TAG, "")),
+            tags=lasting(found),
+        )
+        # After an update went back, the one that was in use is not the newest.
+        if kept.before:
+            return kept
+        newest = newest or kept
+    return newest
 
 
 async def gone(aws: Aws, name: str, patience: Patience) -> None:
@@ -124,8 +133,22 @@ def tagged_arn(endpoint: Endpoint, item: Scalable) -> str:
     return endpoint.arn
 
 
+def lasting(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that an endpoint has again when it is made again: AWS's own can't be given."""
+    return {
+        key: value
+        for key, value in tags.items()
+        if key != ASLEEP_TAG and not key.lower().startswith("aws:")
+    }
+
+
 async def remember(
-    aws: Aws, arn: str, items: Sequence[Scalable], limits: Mapping[str, Limits]
+    aws: Aws,
+    arn: str,
+    items: Sequence[Scalable],
+    limits: Mapping[str, Limits],
+    *,
+    also: Mapping[str, str] | None = None,
 ) -> None:
     """Writes what something is into its tag.
 
@@ -134,6 +157,7 @@ async def remember(
         arn: what is tagged.
         items: variants or components.
         limits: theirs, by resource; one without is not scaled by itself.
+        also: further tags, of what will not be there.
 
     Raises:
         InvalidRequest: it does not fit into a tag.
@@ -151,7 +175,13 @@ async def remember(
         Request(
             service="sagemaker",
             operation="AddTags",
-            parameters={"ResourceArn": arn, "Tags": [{"Key": ASLEEP_TAG, "Value": value}]},
+            parameters={
+                "ResourceArn": arn,
+                "Tags": [
+                    {"Key": name, "Value": text}
+                    for name, text in {**(also or {}), ASLEEP_TAG: value}.items()
+                ],
+            },
             resource=arn,
         )
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from simcloud.errors import Conflict, PreconditionFailed
+from simcloud_cli.endpoints import describe
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.deployment import (
     Deployment,
@@ -66,6 +67,8 @@ class Deployed:
     arn: str
     changed: bool
     """False: everything was there already."""
+    left: str
+    """What could not be asked without waiting; empty: nothing."""
 
 
 async def plan_deployment(aws: Aws, d: Deployment, update: Update) -> Plan:
@@ -79,16 +82,15 @@ async def plan_deployment(aws: Aws, d: Deployment, update: Update) -> Plan:
     """
     model = model_request(d)
     config = config_request(d, name_of(model))
-    made = (
-        (model, "DescribeModel", "ModelName"),
-        (config, "DescribeEndpointConfig", "EndpointConfigName"),
-    )
     first = [
         request
-        for request, describe, field in made
-        if await aws.find(_describe(describe, field, name_of(request), request.resource)) is None
+        for request, look in (
+            (model, _describe_model(name_of(model))),
+            (config, describe.config_request(name_of(config))),
+        )
+        if await aws.find(look) is None
     ]
-    found = await aws.find(_describe_endpoint(d.name))
+    found = await aws.find(describe.endpoint_request(d.name))
     under_way = found is not None and _becomes(found, name_of(config))
     endpoint = await _endpoint_request(aws, d, config, update, found)
     component = await _component_request(aws, d, name_of(model), update, exists=found is not None)
@@ -112,7 +114,7 @@ async def carry_out(aws: Aws, d: Deployment, plan: Plan, patience: Patience | No
         aws: where.
         d: what is deployed.
         plan: of it.
-        patience: how long; None: doesn't wait, but for the endpoint of a component.
+        patience: how long; None: doesn't wait, and leaves what can't be asked yet.
 
     Raises:
         PreconditionFailed: it failed, or went back to what was there; SageMaker's reason and what
@@ -124,23 +126,36 @@ async def carry_out(aws: Aws, d: Deployment, plan: Plan, patience: Patience | No
         await aws.ask(request)
     if plan.endpoint is not None:
         await aws.ask(plan.endpoint)
-    changed = bool(plan.requests)
-    waits = patience if patience is not None else (Patience() if plan.component else None)
-    if waits is not None and (changed or plan.under_way):
-        try:
-            await _until_in_service(aws, d.name, plan.config, waits)
-            if plan.component is not None:
-                await _ask_when_ready(aws, plan.component, waits)
-                if patience is not None:
-                    await _until_component_serves(aws, d.name, plan.model, waits)
-        except asyncio.CancelledError:
-            waits.say(
-                f"what was begun goes on in AWS, and bills: `simcloud endpoint status {d.name}` "
-                f"shows it, `simcloud endpoint delete {d.name}` ends it"
-            )
-            raise
-    found = await aws.ask(_describe_endpoint(d.name))
-    return Deployed(arn=found["EndpointArn"], changed=changed)
+    left = ""
+    if patience is None:
+        left = await _without_waiting(aws, plan)
+    elif plan.requests or plan.under_way:
+        await _with_waiting(aws, d, plan, patience)
+    found = await aws.ask(describe.endpoint_request(d.name))
+    return Deployed(arn=found["EndpointArn"], changed=bool(plan.requests), left=left)
+
+
+async def _without_waiting(aws: Aws, plan: Plan) -> str:
+    if plan.component is None:
+        return ""
+    if plan.endpoint is not None or plan.under_way:
+        return "the same command makes its inference component, once the endpoint is in service"
+    await aws.ask(plan.component)
+    return ""
+
+
+async def _with_waiting(aws: Aws, d: Deployment, plan: Plan, patience: Patience) -> None:
+    try:
+        await _until_in_service(aws, d.name, plan.config, patience)
+        if plan.component is not None:
+            await _ask_when_ready(aws, plan.component, patience)
+            await _until_component_serves(aws, d.name, plan.model, patience)
+    except asyncio.CancelledError:
+        patience.say(
+            f"what was begun goes on in AWS, and bills: `simcloud endpoint status {d.name}` "
+            f"shows it, `simcloud endpoint delete {d.name}` ends it"
+        )
+        raise
 
 
 async def _endpoint_request(
@@ -181,11 +196,7 @@ async def _keeps_count(aws: Aws, d: Deployment, found: Mapping[str, Any]) -> boo
     if d.kind not in {"realtime", "async"}:
         return False
     config = found.get("EndpointConfigName", "")
-    before = await aws.find(
-        _describe(
-            "DescribeEndpointConfig", "EndpointConfigName", config, f"endpoint-config/{config}"
-        )
-    )
+    before = await aws.find(describe.config_request(config))
     variants = (before or {}).get("ProductionVariants", [])
     return any(variant.get("InitialInstanceCount") == d.instances for variant in variants)
 
@@ -195,7 +206,7 @@ async def _component_request(
 ) -> Request | None:
     if d.kind != "component":
         return None
-    found = await aws.find(_describe_component(d.name)) if exists else None
+    found = await aws.find(describe.component_request(d.name)) if exists else None
     if found is None:
         return create_component_request(d, model)
     if not component_differs(d, model, found):
@@ -206,7 +217,7 @@ async def _component_request(
 
 async def _until_in_service(aws: Aws, name: str, config: str, patience: Patience) -> None:
     found = await wait_until(
-        lambda: aws.ask(_describe_endpoint(name)),
+        lambda: aws.ask(describe.endpoint_request(name)),
         done=lambda seen: seen["EndpointStatus"] in _SETTLED,
         state=_state,
         what=f"endpoint {name}",
@@ -250,7 +261,7 @@ async def _until_component_serves(aws: Aws, name: str, model: str, patience: Pat
 
 async def _component_settled(aws: Aws, name: str, patience: Patience) -> dict[str, Any]:
     return await wait_until(
-        lambda: aws.ask(_describe_component(name)),
+        lambda: aws.ask(describe.component_request(name)),
         done=lambda seen: seen["InferenceComponentStatus"] in _COMPONENT_SETTLED,
         state=lambda seen: str(seen["InferenceComponentStatus"]),
         what=f"inference component {name}",
@@ -281,20 +292,10 @@ def _reason(found: Mapping[str, Any], endpoint: str) -> str:
     return f"{reason} ({mend_of(reason, endpoint=endpoint)})"
 
 
-def _describe_endpoint(name: str) -> Request:
-    return _describe("DescribeEndpoint", "EndpointName", name, f"endpoint/{name}")
-
-
-def _describe_component(name: str) -> Request:
-    return _describe(
-        "DescribeInferenceComponent",
-        "InferenceComponentName",
-        name,
-        f"inference-component/{name}",
-    )
-
-
-def _describe(operation: str, field: str, name: str, resource: str) -> Request:
+def _describe_model(name: str) -> Request:
     return Request(
-        service="sagemaker", operation=operation, parameters={field: name}, resource=resource
+        service="sagemaker",
+        operation="DescribeModel",
+        parameters={"ModelName": name},
+        resource=f"model/{name}",
     )

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import ValidationError
 
 from simcloud.errors import Corruption, InvalidRequest
 from simcloud_cli.endpoints.aws import Aws, AwsPlace, Request
 from simcloud_cli.endpoints.deploy import Plan, carry_out, plan_deployment
+from simcloud_cli.endpoints.deploy_output import print_deployed
 from simcloud_cli.endpoints.deployment import Deployment
 from simcloud_cli.endpoints.discovery import discovery_tags, make_discoverable
 from simcloud_cli.endpoints.package import sha256_of
@@ -108,7 +108,7 @@ def deploy_endpoint(
     if as_json:
         print_json(document)
         return
-    _print(document)
+    print_deployed(document)
 
 
 async def _deploy(
@@ -187,7 +187,7 @@ async def _carried_out(
         "changed": done.changed,
         "sagemaker_model": plan.model,
         "endpoint_config": plan.config,
-        "scales_by": _scales_by(d),
+        "left": [line for line in (done.left, _scales_by(d)) if line],
         "requests": [f"{request.operation} {request.resource}" for request in plan.requests],
         "waited": patience is not None,
     }
@@ -279,6 +279,7 @@ def _validated(kind: type[_Settings], fields: Mapping[str, object]) -> _Settings
     except ValidationError as error:
         found = error.errors(include_url=False, include_context=False)[0]
         field = "--" + str(found["loc"][0]).replace("_", "-") if found["loc"] else ""
+        field = {"--name": "NAME", "--model-data": "--model"}.get(field, field)
         problem = found["msg"].removeprefix("Value error, ")
         if found["loc"]:
             problem += f", found {found['input']!r}"
@@ -304,55 +305,3 @@ def _listed(requests: Iterable[Request]) -> list[dict[str, Any]]:
         }
         for request in requests
     ]
-
-
-def _print(document: Mapping[str, Any]) -> None:
-    out = console()
-    if "plan" in document:
-        for request in document["plan"]:
-            out.print(f"{request['service']} {request['operation']}", markup=False)
-            text = yaml.safe_dump(request["parameters"], sort_keys=False)
-            out.print("".join(f"  {line}\n" for line in text.splitlines()), markup=False, end="")
-        if not document["plan"]:
-            out.print(f"endpoint {document['endpoint']} is as it shall be: nothing to ask")
-        out.print(document["bills"], markup=False)
-        return
-    if version := document.get("version"):
-        out.print(f"version {version['arn']}: {version['approval']}", markup=False)
-    if "arn" not in document:
-        out.print(
-            "not deployed: it waits for approval. Then: `simcloud endpoint deploy "
-            f"{document['endpoint']} --package {document['version']['arn']} ...`",
-            markup=False,
-        )
-        return
-    if not document["changed"]:
-        out.print(f"endpoint {document['endpoint']} is as it shall be: nothing was changed")
-    out.print(document["arn"], markup=False)
-    if document["scales_by"]:
-        out.print(document["scales_by"], markup=False)
-    _print_target(document)
-
-
-def _print_target(document: Mapping[str, Any]) -> None:
-    out = console()
-    if document["tags"]:
-        out.print(f"routers that look for endpoints find it: {document['tags']}", markup=False)
-        return
-    if "catalog" in document:
-        out.print(f"in {document['catalog']}: a running router takes it by itself", markup=False)
-        return
-    out.print("for the router's catalogue:")
-    entry = document["model"]
-    shown = {"models": [entry]} if entry is not None else {"targets": [document["target"]]}
-    out.print(yaml.safe_dump(_brief(shown), sort_keys=False), markup=False, end="")
-
-
-def _brief(shown: dict[str, Any]) -> dict[str, Any]:
-    """Labels are long; for people the first three stand for them, JSON has all."""
-    for entry in shown.get("models", []):
-        labels = entry.get("labels", [])
-        if len(labels) > 3:
-            more = f"and {len(labels) - 3} more: --json or --catalog"
-            return {"models": [{**entry, "labels": [*labels[:3], more]}]}
-    return shown

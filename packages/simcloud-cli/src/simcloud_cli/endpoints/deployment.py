@@ -90,8 +90,10 @@ def _problems(deployment: Deployment) -> list[str]:
     if d.package and (d.model_data or d.environment):
         found.append("--package has its model data and environment already; leave --model out")
     found += _serverless_problems(d) if d.kind == "serverless" else _instance_problems(d)
-    if d.capture and d.kind not in {"realtime", "serverless"}:
-        found.append(f"--capture: SageMaker captures no data of kind {d.kind}")
+    # "Data capture" of SageMaker's guide: real-time endpoints and Batch Transform; "Serverless
+    # Inference", feature exclusions.
+    if d.capture and d.kind != "realtime":
+        found.append(f"--capture is for --kind realtime; SageMaker captures no data of {d.kind}")
     if (d.kind == "async") != bool(d.async_output):
         found.append("--async-output goes with --kind async: give both or neither")
     return found

@@ -12,9 +12,9 @@ import json
 from dataclasses import dataclass
 
 from simcloud.errors import InvalidRequest, PreconditionFailed
+from simcloud_cli.endpoints.asleep import lasting
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.capacity import Limits, limits_of
-from simcloud_cli.endpoints.deployment import tags
 from simcloud_cli.endpoints.describe import Endpoint, get_endpoint
 from simcloud_cli.endpoints.ownership import check_ours
 from simcloud_cli.endpoints.refusals import partition_of
@@ -66,9 +66,9 @@ async def set_times(aws: Aws, name: str, times: SleepTimes) -> list[str]:
         if not endpoint.config_arn:
             raise PreconditionFailed(f"configuration {endpoint.config} of {name} is gone")
         await check_ours(aws, endpoint.config_arn, name)
-    await check_ours(aws, endpoint.arn, name)
+    found = await check_ours(aws, endpoint.arn, name)
     if endpoint.kind == "realtime":
-        return await _by_scheduler(aws, endpoint, times)
+        return await _by_scheduler(aws, endpoint, lasting(found), times)
     return await _by_autoscaling(aws, endpoint, times)
 
 
@@ -198,7 +198,9 @@ class _Call:
     parameters: dict[str, object]
 
 
-async def _by_scheduler(aws: Aws, endpoint: Endpoint, times: SleepTimes) -> list[str]:
+async def _by_scheduler(
+    aws: Aws, endpoint: Endpoint, tags: dict[str, str], times: SleepTimes
+) -> list[str]:
     name = endpoint.name
     sleep = _Call(
         what=SLEEP,
@@ -216,7 +218,7 @@ async def _by_scheduler(aws: Aws, endpoint: Endpoint, times: SleepTimes) -> list
             parameters={
                 "EndpointName": name,
                 "EndpointConfigName": endpoint.config,
-                "Tags": tags(name),
+                "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
             },
         )
         await _put(aws, name, wake, times)

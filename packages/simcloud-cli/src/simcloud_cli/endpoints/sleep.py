@@ -8,11 +8,11 @@ configuration stays, and makes it again. What the limits were is kept in a tag.
 from __future__ import annotations
 
 from simcloud.errors import NotFound, PreconditionFailed
-from simcloud_cli.endpoints.asleep import gone, kept_config, remember, tagged_arn
+from simcloud_cli.endpoints.asleep import gone, kept_config, lasting, remember, tagged_arn
 from simcloud_cli.endpoints.aws import Aws
 from simcloud_cli.endpoints.capacity import limits_of, settled
 from simcloud_cli.endpoints.describe import Endpoint, endpoint_request, find_endpoint
-from simcloud_cli.endpoints.ownership import check_ours
+from simcloud_cli.endpoints.ownership import ENDPOINT_TAG, check_ours
 from simcloud_cli.endpoints.scaling import (
     count_request,
     deregister_request,
@@ -42,13 +42,13 @@ async def sleep(aws: Aws, name: str, patience: Patience) -> str:
         warm = sum(item.provisioned_concurrency for item in endpoint.variants)
         kept_warm = f"; {warm} provisioned requests bill all the time" if warm else ""
         return f"{name} is serverless: nothing of it runs while nobody asks{kept_warm}"
-    await check_ours(aws, endpoint.arn, name)
+    tags = await check_ours(aws, endpoint.arn, name)
     if endpoint.kind == "realtime":
-        return await _take_down(aws, endpoint, patience)
+        return await _take_down(aws, endpoint, tags, patience)
     return await _to_none(aws, endpoint, patience)
 
 
-async def _take_down(aws: Aws, endpoint: Endpoint, patience: Patience) -> str:
+async def _take_down(aws: Aws, endpoint: Endpoint, tags: dict[str, str], patience: Patience) -> str:
     if not endpoint.config_arn:
         raise PreconditionFailed(
             f"configuration {endpoint.config} of {endpoint.name} is gone: deleted, the endpoint "
@@ -57,7 +57,9 @@ async def _take_down(aws: Aws, endpoint: Endpoint, patience: Patience) -> str:
     await check_ours(aws, endpoint.config_arn, endpoint.name)
     items = scalables(endpoint)
     limits = await limits_of(aws, items)
-    await remember(aws, endpoint.config_arn, items, limits)
+    # Routers find endpoints by their tags, which go with the endpoint.
+    also = {key: value for key, value in lasting(tags).items() if key != ENDPOINT_TAG}
+    await remember(aws, endpoint.config_arn, items, limits, also=also)
     for item in items:
         if item.resource_id in limits:
             await aws.find(deregister_request(item))

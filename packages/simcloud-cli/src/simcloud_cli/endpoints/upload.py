@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _URI = re.compile(r"^s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<key>\S*))?$")
 _GZIP = "application/gzip"
+_MAX_PUT_BYTES = 5 * 2**30
+"""S3's limit of PutObject."""
 _DIGEST_LENGTH = 16
 
 
@@ -69,6 +71,13 @@ async def upload_package(
         SimcloudError: as ``simcloud.s3.errors``.
     """
     bucket, folder = _folder(to, packaged)
+    size = (await asyncio.to_thread(archive.stat)).st_size
+    if size > _MAX_PUT_BYTES:
+        raise InvalidRequest(
+            str(archive),
+            f"has {size} bytes, more than S3 takes in one piece: `aws s3 cp` it and model.json to "
+            f"{planned_uri(to, packaged)}, and deploy that",
+        )
     data = await asyncio.to_thread(archive.read_bytes)
     async with store_of(bucket, place) as store:
         await store.put_if_absent(bucket, f"{folder}/{ARCHIVE_NAME}", data, content_type=_GZIP)

@@ -13,7 +13,6 @@ from simcloud_cli.endpoints.asleep import (
 )
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.capacity import Limits, apply_limits, limits_of, settled
-from simcloud_cli.endpoints.deployment import tags
 from simcloud_cli.endpoints.describe import Endpoint, find_endpoint
 from simcloud_cli.endpoints.ownership import check_ours, tags_of
 from simcloud_cli.endpoints.scaling import (
@@ -82,7 +81,7 @@ async def _make_again(aws: Aws, name: str, patience: Patience) -> Endpoint:
             parameters={
                 "EndpointName": name,
                 "EndpointConfigName": kept.name,
-                "Tags": tags(name),
+                "Tags": [{"Key": key, "Value": value} for key, value in kept.tags.items()],
             },
             resource=f"endpoint/{name}",
         )

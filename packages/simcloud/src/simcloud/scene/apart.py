@@ -92,7 +92,8 @@ async def _exchange(process: asyncio.subprocess.Process, ask: bytes) -> bytes | 
     """The process's report; None when it ended without one."""
     assert process.stdin is not None
     assert process.stdout is not None
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    # It may have ended already; uvloop says that by a RuntimeError.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError, RuntimeError):
         process.stdin.write(ask)
         await process.stdin.drain()
         process.stdin.close()

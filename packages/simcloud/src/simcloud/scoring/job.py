@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from simcloud.client.router import Frame, FrameAnswer, ModelInfo, RouterClient
 from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.dataset.index import INDEX_TYPE
-from simcloud.dataset.layout import KeyKind, ModelKey
+from simcloud.dataset.layout import KeyKind, ModelKey, RunLocation
 from simcloud.dataset.manifest import ManifestShard
 from simcloud.dataset.reader import Dataset
 from simcloud.errors import Corruption, InvalidRequest, NotFound, PreconditionFailed, SimcloudError
@@ -119,7 +119,52 @@ async def find_model(
 
 def model_key(model: ModelInfo) -> ModelKey:
     """What the model's predictions and reports are called."""
-    return ModelKey(model=model.name, digest=model.digest[:_KEY_DIGITS])
+    return key_of(model.name, model.digest)
+
+
+def key_of(name: str, digest: str) -> ModelKey:
+    """What the predictions of a model are called, by its name and whole digest."""
+    return ModelKey(model=name, digest=digest[:_KEY_DIGITS])
+
+
+async def scored_shards(store: ObjectStore, location: RunLocation, model: ModelKey) -> set[int]:
+    """The shards of a run that have predictions of a model."""
+    found = set()
+    prefix = location.predictions_prefix(model)
+    async for row in store.list_keys(location.bucket, prefix):
+        key = location.parse(row.key)
+        if key is not None and key.kind is KeyKind.PREDICTIONS:
+            found.add(key.shard)
+    return found
+
+
+async def write_predictions(
+    store: ObjectStore,
+    location: RunLocation,
+    shard: ManifestShard,
+    answers: Sequence[Answer],
+    *,
+    model: str,
+    model_digest: str,
+) -> None:
+    """Writes a shard's predictions, of all its frames, unless they are there.
+
+    Args:
+        store: S3.
+        location: the run.
+        shard: whose frames they are.
+        answers: one of each stored frame.
+        model: its name.
+        model_digest: the whole of it.
+    """
+    data = to_parquet(answers, model=model, model_digest=model_digest)
+    # Another job may have been faster: then its predictions stand, they are of the same model.
+    await store.put_if_absent(
+        location.bucket,
+        location.prediction_key(key_of(model, model_digest), shard.shard),
+        data,
+        content_type=INDEX_TYPE,
+    )
 
 
 @dataclass(slots=True)
@@ -169,7 +214,7 @@ class ScoreJob:
             NotReady: the router was out of reach for all attempts.
             Corruption: the model's answers are no detections.
         """
-        done = await self._scored_shards()
+        done = await scored_shards(self._store, self._dataset.location, self.key)
         shards = self._dataset.shards
         yield ScoreOpened(
             model=self.key,
@@ -192,7 +237,14 @@ class ScoreJob:
                 for failure in result.failed.values():
                     yield failure
                 continue
-            await self._write(shard, list(result.answers.values()))
+            await write_predictions(
+                self._store,
+                self._dataset.location,
+                shard,
+                list(result.answers.values()),
+                model=self._model.name,
+                model_digest=self._model.digest,
+            )
             yield ShardScored(shard=shard.shard, frames=len(result.answers))
         yield ScoreEnded(
             model=self.key,
@@ -200,16 +252,6 @@ class ScoreJob:
             wall_s=self._clock.monotonic() - begun,
             unscored=tuple(unscored),
         )
-
-    async def _scored_shards(self) -> set[int]:
-        location = self._dataset.location
-        found = set()
-        prefix = location.predictions_prefix(self.key)
-        async for row in self._store.list_keys(location.bucket, prefix):
-            key = location.parse(row.key)
-            if key is not None and key.kind is KeyKind.PREDICTIONS:
-                found.add(key.shard)
-        return found
 
     async def _look_at(
         self, labels: ShardLabels, result: _ShardResult
@@ -278,17 +320,6 @@ class ScoreJob:
             fetch_s=answer.fetch_s,
             target_s=answer.target_s,
             total_s=answer.total_s,
-        )
-
-    async def _write(self, shard: ManifestShard, answers: Sequence[Answer]) -> None:
-        location = self._dataset.location
-        data = to_parquet(answers, model=self._model.name, model_digest=self._model.digest)
-        # Another job may have been faster: then its predictions stand, they are of the same model.
-        await self._store.put_if_absent(
-            location.bucket,
-            location.prediction_key(self.key, shard.shard),
-            data,
-            content_type=INDEX_TYPE,
         )
 
 

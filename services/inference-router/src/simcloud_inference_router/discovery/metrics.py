@@ -9,48 +9,34 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
-from simcloud.telemetry.names import Metric, declare
+from simcloud.telemetry.names import Kind, Metric, declare
 from simcloud_inference_router.catalog_status import DiscoveryStatus
 
-LOOKS: Final = declare(
-    Metric(
-        name="simcloud_router_discovery_looks",
-        kind="counter",
-        help="Looks for tagged endpoints, by outcome: found, denied, throttled or failed.",
-        labels=("outcome",),
-    )
+
+def _declare(name: str, kind: Kind, text: str, *labels: str) -> Metric:
+    name = f"simcloud_router_discovery_{name}"
+    return declare(Metric(name=name, kind=kind, help=text, labels=labels))
+
+
+LOOKS: Final = _declare(
+    "looks",
+    "counter",
+    "Looks for tagged endpoints, by outcome: found, denied, throttled or failed.",
+    "outcome",
 )
-FAILING: Final = declare(
-    Metric(
-        name="simcloud_router_discovery_failing",
-        kind="gauge",
-        help="1 while the last look failed and what was found before is served.",
-        labels=(),
-    )
+FAILING: Final = _declare(
+    "failing", "gauge", "1 while the last look failed and what was found before is served."
 )
-LOOKED_AT: Final = declare(
-    Metric(
-        name="simcloud_router_discovery_timestamp_seconds",
-        kind="gauge",
-        help="When the last look that did not fail ended, seconds since the epoch.",
-        labels=(),
-    )
+LOOKED_AT: Final = _declare(
+    "timestamp_seconds",
+    "gauge",
+    "When the last look that did not fail ended, seconds since the epoch.",
 )
-TARGETS: Final = declare(
-    Metric(
-        name="simcloud_router_discovery_targets",
-        kind="gauge",
-        help="Endpoints that are targets by their tags and take requests.",
-        labels=(),
-    )
+TARGETS: Final = _declare(
+    "targets", "gauge", "Endpoints that are targets by their tags and take requests."
 )
-CONFLICTS: Final = declare(
-    Metric(
-        name="simcloud_router_discovery_conflicts",
-        kind="gauge",
-        help="Endpoints and models whose tags can't be followed.",
-        labels=(),
-    )
+CONFLICTS: Final = _declare(
+    "conflicts", "gauge", "Endpoints and models whose tags can't be followed."
 )
 
 

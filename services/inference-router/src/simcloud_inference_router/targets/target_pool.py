@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -95,7 +96,11 @@ class TargetPool:
 
 @asynccontextmanager
 async def open_target_pool(
-    *, connect_timeout_s: float, keepalive_s: float, max_answer_bytes: int
+    *,
+    connect_timeout_s: float,
+    keepalive_s: float,
+    max_answer_bytes: int,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[TargetPool]:
     """The process's pool, closed on exit.
 
@@ -104,10 +109,12 @@ async def open_target_pool(
         keepalive_s: seconds an idle connection is kept; below the other side's own limit, else
             requests meet closed connections.
         max_answer_bytes: largest answer read.
+        tls: how https is spoken; None: the system's authorities, names checked.
     """
     async with open_pool(
         connect_timeout_s=connect_timeout_s,
         keepalive_s=keepalive_s,
         max_answer_bytes=max_answer_bytes,
+        tls=tls,
     ) as pool:
         yield TargetPool(pool)

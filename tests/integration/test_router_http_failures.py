@@ -1,0 +1,147 @@
+"""The router's HTTP client beside servers that answer early, badly, slowly, and not at all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from simcloud.errors import DeadlineExceeded, NotReady, TargetError
+from simcloud.http.pool import HttpAnswer
+from simcloud_inference_router.targets.base import Failure
+from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
+from support.byte_server import HELLO, Server, ask, on_uvloop, replying, serving
+from support.eventually import eventually
+
+
+@pytest.mark.parametrize(
+    ("sent", "retry"),
+    [(b"", True), (HELLO[:7], False), (HELLO[:-1], False), (b"HTTP/1.1 100 C\r\n\r\n", True)],
+)
+async def test_a_connection_that_ends_early_says_whether_the_answer_had_begun(
+    pool: TargetPool, sent: bytes, retry: bool
+) -> None:
+    async with serving(replying(sent, close=True)) as server:
+        outcome = await ask(pool, server.url())
+    assert isinstance(outcome, Failure)
+    assert isinstance(outcome.error, NotReady)
+    assert (outcome.retry, outcome.shrink) == (retry, False)
+    assert "closed the connection" in outcome.error.message
+
+
+async def test_a_reset_is_a_lost_connection(pool: TargetPool) -> None:
+    async def reset(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await server.request(reader)
+        writer.transport.abort()
+
+    async with serving(reset) as server:
+        outcome = await ask(pool, server.url(), body=bytes(10_000_000))
+    assert isinstance(outcome, Failure)
+    assert isinstance(outcome.error, NotReady)
+
+
+async def test_an_early_answer_counts_and_its_connection_does_not_stay(pool: TargetPool) -> None:
+    async def refuse(
+        _server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\n\r\n")
+        await writer.drain()
+        # Keeps the connection, and reads none of the rest.
+        await asyncio.Event().wait()
+
+    async with serving(refuse) as server:
+        answer = await ask(pool, server.url(), body=bytes(30_000_000))
+        assert isinstance(answer, HttpAnswer)
+        assert answer.status == 413
+        await eventually(lambda: pool.connections == 0)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", b"\x16\x03\x01"],
+)
+async def test_what_is_no_answer_is_the_targets_error_and_not_asked_for_again(
+    pool: TargetPool, reply: bytes
+) -> None:
+    async with serving(replying(reply)) as server:
+        outcome = await ask(pool, server.url())
+        assert isinstance(outcome, Failure)
+        assert isinstance(outcome.error, TargetError)
+        assert not outcome.retry
+        await eventually(lambda: pool.connections == 0)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100001\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n" + bytes(100_001),
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n186a1\r\n" + bytes(100_001),
+    ],
+)
+async def test_an_answer_above_the_limit_is_not_read_on(pool: TargetPool, reply: bytes) -> None:
+    async with serving(replying(reply)) as server:
+        outcome = await ask(pool, server.url())
+        assert isinstance(outcome, Failure)
+        assert "larger than 100000 bytes" in outcome.error.message
+        await eventually(lambda: pool.connections == 0)
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n1"])
+async def test_running_out_of_time_closes_the_connection(pool: TargetPool, sent: bytes) -> None:
+    async with serving(replying(sent)) as server:
+        outcome = await ask(pool, server.url(), timeout_s=0.5)
+        assert isinstance(outcome, Failure)
+        assert isinstance(outcome.error, DeadlineExceeded)
+        assert not outcome.retry
+        await eventually(lambda: server.gone == 1)
+
+
+async def test_a_cancel_closes_the_connection(pool: TargetPool) -> None:
+    async with serving(replying(b"")) as server:
+        asking = asyncio.ensure_future(ask(pool, server.url()))
+        await eventually(lambda: len(server.bodies) == 1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await eventually(lambda: (server.gone, pool.connections) == (1, 0))
+
+
+async def test_closing_the_pool_ends_what_is_under_way() -> None:
+    async with serving(replying(b"")) as server:
+        async with open_target_pool(connect_timeout_s=5, keepalive_s=5, max_answer_bytes=9) as pool:
+            asking = asyncio.ensure_future(ask(pool, server.url()))
+            await eventually(lambda: len(server.bodies) == 1)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        await eventually(lambda: server.gone == 1)
+
+
+async def test_a_line_break_in_a_header_is_not_sent(pool: TargetPool) -> None:
+    async with serving(replying(HELLO)) as server:
+        for value in ("a\r\nb: c", "a\nb", "a\r"):
+            with pytest.raises(ValueError, match="line break"):
+                await ask(pool, server.url(), accept=value)
+    assert server.connections == 0
+
+
+# Services run on uvloop, whose transports are its own.
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        test_a_reset_is_a_lost_connection,
+        test_an_early_answer_counts_and_its_connection_does_not_stay,
+        test_a_cancel_closes_the_connection,
+    ],
+)
+def test_failures_are_the_same_on_uvloop(
+    scenario: Callable[[TargetPool], Awaitable[None]],
+) -> None:
+    on_uvloop(scenario)
