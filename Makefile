@@ -140,22 +140,16 @@ ci: check docs-check test ## What CI runs
 
 # --- measuring: on an idle machine; bench/README.md says how to read the ratios ---------------------
 
+BENCHES := generator/frame_cost generator/first_picture generator/labels_agree generator/cycles_cost \
+    generator/compositing generator/settling_cost generator/overlap generator/memory dataset/reading \
+    uploader/throughput router/door_cost router/cpu_per_request router/batching router/saturation \
+    router/overload
+
 .PHONY: bench
-bench: setup ## Benchmarks beside their peers: frames, labels, reading, requests
-	$(BIN)/python bench/generator/frame_cost.py
-	$(BIN)/python bench/generator/first_picture.py
-	$(BIN)/python bench/generator/labels_agree.py
-	$(BIN)/python bench/generator/cycles_cost.py
-	$(BIN)/python bench/generator/compositing.py
-	$(BIN)/python bench/generator/settling_cost.py
-	$(BIN)/python bench/generator/overlap.py
-	$(BIN)/python bench/generator/memory.py
-	$(BIN)/python bench/dataset/reading.py
-	$(BIN)/python bench/uploader/throughput.py
-	$(BIN)/python bench/router/door_cost.py
-	$(BIN)/python bench/router/cpu_per_request.py
-	$(BIN)/python bench/router/saturation.py
-	$(BIN)/python bench/router/overload.py
+bench: setup ## Benchmarks beside their peers: frames, labels, reading, uploads, requests; all, then which missed
+	@missed=; for each in $(BENCHES); do \
+	    echo "== $$each"; $(BIN)/python "bench/$$each.py" || missed="$$missed $$each"; \
+	done; if [ -n "$$missed" ]; then echo "missed a bar, or failed:$$missed" >&2; exit 1; fi
 
 # --- on a machine with an RT GPU ----------------------------------------------------------------
 

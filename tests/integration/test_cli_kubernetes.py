@@ -289,5 +289,11 @@ async def test_what_cannot_work_is_one_line_before_anything_is_made(
         assert code == ExitCode.FAILURE
         assert "namespace: there is no namespace simcloud: apply the base first" in err
         assert len(err.strip().splitlines()) == 1
+
+        code, out, err = await site.simcloud(*site.run("--dry-run"))
+        assert code == ExitCode.COMPLETE, err
+        printed = list(yaml.safe_load_all(out))
+        assert printed[-1]["kind"] == "Job"
+        assert (printed[-1]["spec"]["completions"], printed[-1]["spec"]["parallelism"]) == (2, 1)
         assert [row async for row in store.list_keys(bucket, "")] == []
         assert site.api.of("jobs.batch") == []

@@ -167,6 +167,7 @@ async def test_a_number_is_waited_for_and_told(paper: PaperAws) -> None:
     shows_realtime(paper, status="Updating", desired=3)
     shows_realtime(paper, instances=2, desired=3)
     shows_realtime(paper, instances=3)
+    shows_realtime(paper, instances=3)
     seen = await _scale(ScaleChoice(count=3), told)
     assert seen.variants[0].current_instances == 3
     assert len(told.pauses) == 2
@@ -175,6 +176,29 @@ async def test_a_number_is_waited_for_and_told(paper: PaperAws) -> None:
         "changing",
         "InService",
     ]
+
+
+async def test_a_number_is_there_before_limits_that_would_move_it(paper: PaperAws) -> None:
+    shows_realtime(paper)
+    has_limits(paper, VARIANT, None)
+    has_tags(paper, f"endpoint/{NAME}")
+    paper.answers(
+        "sagemaker",
+        "UpdateEndpointWeightsAndCapacities",
+        None,
+        {"EndpointArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/detector"},
+    )
+    for _ in range(2):
+        shows_realtime(paper, instances=3)
+    paper.answers("application-autoscaling", "RegisterScalableTarget", None)
+    paper.answers("application-autoscaling", "PutScalingPolicy", None, {"PolicyARN": POLICY})
+    await _scale(ScaleChoice(least=2, most=4, count=3))
+    order = [operation for _, operation, _ in paper.sent]
+    update, register = (
+        order.index(name)
+        for name in ("UpdateEndpointWeightsAndCapacities", "RegisterScalableTarget")
+    )
+    assert "DescribeEndpoint" in order[update:register]
 
 
 async def test_copies_are_set_at_the_component(paper: PaperAws) -> None:
@@ -187,7 +211,8 @@ async def test_copies_are_set_at_the_component(paper: PaperAws) -> None:
         {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 2}},
         {"InferenceComponentArn": "arn:aws:sagemaker:eu-central-1:123456789012:x/detector"},
     )
-    shows_component(paper, copies=2)
+    for _ in range(2):
+        shows_component(paper, copies=2)
     await _scale(ScaleChoice(count=2))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from simcloud.errors import Corruption, NotFound, PreconditionFailed
+from simcloud.errors import Conflict, Corruption, NotFound, PreconditionFailed
 from simcloud_cli.endpoints.asleep import Before, parse_before
 from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.capacity import Limits
@@ -172,6 +172,12 @@ async def test_an_endpoint_that_cannot_be_made_again_is_not_deleted(paper: Paper
         await _sleep()
 
 
+async def test_what_changes_is_not_put_to_sleep(paper: PaperAws) -> None:
+    shows_realtime(paper, status="Updating")
+    with pytest.raises(Conflict, match="is Updating"):
+        await _sleep()
+
+
 async def test_somebody_elses_endpoint_does_not_sleep(paper: PaperAws) -> None:
     shows_realtime(paper)
     has_tags(paper, f"endpoint/{NAME}", [])
@@ -240,6 +246,19 @@ async def test_a_component_wakes_with_its_limits_and_at_least_one_copy(paper: Pa
     shows_component(paper, copies=0, desired=1)
     shows_component(paper)
     assert (await _wake()).components[0].current_copies == 1
+
+
+async def test_limits_that_bring_copies_back_are_left_to_do_so(paper: PaperAws) -> None:
+    shows_component(paper, copies=0)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, COMPONENT, (0, 0))
+    has_tags(paper, COMPONENT, [*OURS, {"Key": "simcloud:asleep", "Value": f"{NAME}=3:2:4:4"}])
+    _registers(paper, COMPONENT, 2, 4)
+    _forgets(paper, COMPONENT_ARN)
+    shows_component(paper, copies=2)
+    await _wake()
+    # What autoscaling changes just now would refuse another change.
+    assert not any(operation.startswith("Update") for _, operation, _ in paper.sent)
 
 
 async def test_one_that_scaled_itself_to_none_wakes_too(paper: PaperAws) -> None:

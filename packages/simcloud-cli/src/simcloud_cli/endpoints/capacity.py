@@ -117,7 +117,7 @@ async def scale(aws: Aws, name: str, choice: ScaleChoice, patience: Patience) ->
         DeadlineExceeded: the number was not there in time.
     """
     endpoint = await get_endpoint(aws, name)
-    _check_steady(endpoint)
+    check_steady(endpoint)
     if endpoint.kind == "serverless":
         return await _scale_serverless(aws, endpoint, choice, patience)
     chosen = chosen_of(endpoint, choice.part)
@@ -125,12 +125,22 @@ async def scale(aws: Aws, name: str, choice: ScaleChoice, patience: Patience) ->
         endpoint, chosen, (await limits_of(aws, [chosen])).get(chosen.resource_id), choice
     )
     await check_ours(aws, endpoint.arn, name)
+    # The number before the limits: those would move it, and what moves can't be changed.
+    if choice.count is not None:
+        await set_count(aws, chosen, choice.count, patience)
     if limits is not None:
         await apply_limits(aws, chosen, limits, patience)
-    if choice.count is None:
-        return await get_endpoint(aws, name)
-    await aws.ask(count_request(chosen, choice.count))
-    return await settled(aws, name, lambda seen: _count(seen, chosen) == choice.count, patience)
+    return await get_endpoint(aws, name)
+
+
+async def set_count(aws: Aws, chosen: Scalable, count: int, patience: Patience) -> Endpoint:
+    """Sets the number of instances or copies and waits for it.
+
+    Raises:
+        SimcloudError: as ``settled``.
+    """
+    await aws.ask(count_request(chosen, count))
+    return await settled(aws, chosen.endpoint, lambda seen: _count(seen, chosen) == count, patience)
 
 
 def chosen_of(endpoint: Endpoint, part: str) -> Scalable:
@@ -201,7 +211,12 @@ def _count(endpoint: Endpoint, chosen: Scalable) -> int:
     )
 
 
-def _check_steady(endpoint: Endpoint) -> None:
+def check_steady(endpoint: Endpoint) -> None:
+    """Returns when an endpoint may be changed.
+
+    Raises:
+        Conflict: it is being changed, or failed.
+    """
     if endpoint.status != "InService":
         raise Conflict(
             f"endpoint {endpoint.name} is {endpoint.status}: wait until it is InService "

@@ -10,7 +10,7 @@ from __future__ import annotations
 from simcloud.errors import NotFound, PreconditionFailed
 from simcloud_cli.endpoints.asleep import gone, kept_config, lasting, remember, tagged_arn
 from simcloud_cli.endpoints.aws import Aws
-from simcloud_cli.endpoints.capacity import limits_of, settled
+from simcloud_cli.endpoints.capacity import check_steady, limits_of, settled
 from simcloud_cli.endpoints.describe import Endpoint, endpoint_request, find_endpoint
 from simcloud_cli.endpoints.ownership import ENDPOINT_TAG, check_ours
 from simcloud_cli.endpoints.scaling import (
@@ -30,6 +30,7 @@ async def sleep(aws: Aws, name: str, patience: Patience) -> str:
     Raises:
         NotFound: there is no such endpoint, asleep or not.
         PreconditionFailed: it was not made by us.
+        Conflict: it is being changed.
         DeadlineExceeded: it was not asleep in time.
     """
     endpoint = await find_endpoint(aws, name)
@@ -42,6 +43,7 @@ async def sleep(aws: Aws, name: str, patience: Patience) -> str:
         warm = sum(item.provisioned_concurrency for item in endpoint.variants)
         kept_warm = f"; {warm} provisioned requests bill all the time" if warm else ""
         return f"{name} is serverless: nothing of it runs while nobody asks{kept_warm}"
+    check_steady(endpoint)
     tags = await check_ours(aws, endpoint.arn, name)
     if endpoint.kind == "realtime":
         return await _take_down(aws, endpoint, tags, patience)

@@ -178,14 +178,14 @@ class TransformJob:
             shards=tuple(shard.shard for shard in batch),
         )
         await self._aws.ask(model_request(settings.sagemaker_model))
-        types: set[str] = set()
+        pictures = [(await read_labels(self._dataset, shard)).pictures for shard in batch]
+        for refs in pictures:
+            check_sizes(refs, most_bytes=settings.max_payload_mb * 1_000_000)
         names: list[str] = []
-        for shard in batch:
-            pictures = (await read_labels(self._dataset, shard)).pictures
-            check_sizes(pictures, most_bytes=settings.max_payload_mb * 1_000_000)
-            types |= {ref.media_type for ref in pictures.values()}
-            names += await self._files.stage(self._dataset, pictures)
-            self._patience.say(f"shard {shard.shard}: {len(pictures)} pictures beside the run")
+        for shard, refs in zip(batch, pictures, strict=True):
+            names += await self._files.stage(self._dataset, refs)
+            self._patience.say(f"shard {shard.shard}: {len(refs)} pictures beside the run")
+        types = {ref.media_type for refs in pictures for ref in refs.values()}
         await self._files.write_manifest(names)
         request = create_request(
             settings,

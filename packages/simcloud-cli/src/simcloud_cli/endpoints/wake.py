@@ -12,7 +12,7 @@ from simcloud_cli.endpoints.asleep import (
     tagged_arn,
 )
 from simcloud_cli.endpoints.aws import Aws, Request
-from simcloud_cli.endpoints.capacity import Limits, apply_limits, limits_of, settled
+from simcloud_cli.endpoints.capacity import Limits, apply_limits, limits_of, set_count, settled
 from simcloud_cli.endpoints.describe import Endpoint, find_endpoint
 from simcloud_cli.endpoints.ownership import check_ours, tags_of
 from simcloud_cli.endpoints.scaling import (
@@ -59,8 +59,10 @@ async def _from_none(aws: Aws, endpoint: Endpoint, patience: Patience) -> Endpoi
 
 async def _restore(aws: Aws, item: Scalable, before: Before, *, there: Limits | None) -> None:
     if before.limits is not None:
-        limits = before.limits
-        await aws.ask(register_request(item, least=limits.least, most=limits.most))
+        await aws.ask(register_request(item, least=before.limits.least, most=before.limits.most))
+        if before.limits.least > 0:
+            # That has begun to bring it back, and what changes can't be changed.
+            return
     elif there is not None:
         await aws.find(deregister_request(item))
     # Within its limits nothing may be a number too, and it is to answer now.
@@ -91,11 +93,11 @@ async def _make_again(aws: Aws, name: str, patience: Patience) -> Endpoint:
         before = kept.before.get(item.name)
         if before is None:
             continue
+        # The number before the limits, which would move it.
+        if before.count > 0 and before.count != item.current:
+            endpoint = await set_count(aws, item, before.count, patience)
         if before.limits is not None:
             await apply_limits(aws, item, before.limits, patience)
-        if before.count > 0 and before.count != item.current:
-            await aws.ask(count_request(item, before.count))
-            endpoint = await settled(aws, name, lambda _: True, patience)
     if kept.before:
         await forget(aws, kept.arn)
     return endpoint
