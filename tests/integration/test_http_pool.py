@@ -116,6 +116,20 @@ async def test_as_long_as_something_moves_a_request_may_take_its_time(pool: Http
         assert (await put(pool, server, PIECES, timeout_s=1)).body == b"hello"
 
 
+@pytest.mark.parametrize("body", [bytes(64 * MIB), (bytes(64 * MIB),)])
+async def test_a_long_body_may_take_its_time_too(pool: HttpPool, body: Body) -> None:
+    async def answer(_: Server, reader: Reader, writer: Writer) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        left = 64 * MIB
+        while left:
+            left -= len(await reader.readexactly(MIB))
+            await pause(0.03)
+        writer.write(HELLO)
+
+    async with serving(answer) as server:
+        assert (await put(pool, server, body, timeout_s=1)).body == b"hello"
+
+
 @pytest.mark.parametrize("sent", [b"", HELLO[:20]])
 async def test_silence_ends_a_request(pool: HttpPool, sent: bytes) -> None:
     async with serving(silent_after(sent)) as server:

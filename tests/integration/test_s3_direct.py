@@ -197,6 +197,39 @@ async def test_a_lost_or_refused_direct_request_is_tried_again_as_any_other(
     assert made == ["PutObject", "CreateMultipartUpload", "CompleteMultipartUpload"]
 
 
+async def test_an_error_behind_a_status_of_200_is_an_error(
+    s3_server: S3Server, bucket: str
+) -> None:
+    """As the SDK takes it, which made it a 500."""
+    faults = [
+        Fault("put_object", code="InternalError", status=200, after=1),
+        Fault("upload_part", code="SlowDown", status=200),
+    ]
+    async with (
+        running_proxy(s3_server.settings, plan=plan_of(*faults)) as proxy,
+        watched(proxy.settings) as (store, _),
+    ):
+        await store.put(bucket, "epoch.json", b"{}")
+        await store.put(bucket, "epoch.json", b"[]")
+        assert (await store.get(bucket, "epoch.json")).data == b"[]"
+        data = await send(store, bucket, 5 * MIB, 10)
+        assert (await store.get_tail(bucket, KEY, 20)).data == data[-20:]
+        assert not proxy.plan.unspent()
+
+
+async def test_a_range_too_large_to_hold_is_asked_for_once(
+    s3_server: S3Server, bucket: str
+) -> None:
+    async with running_proxy(s3_server.settings, plan=plan_of()) as proxy:
+        async with watched(proxy.settings) as (store, made):
+            await store.put(bucket, "large", bytes(ANSWER_BYTES + 2))
+            made.clear()
+            got = await store.get(bucket, "large", start=1, length=ANSWER_BYTES + 1)
+            assert len(got.data) == ANSWER_BYTES + 1
+        assert made == ["GetObject"]
+        assert proxy.plan.count("get_object") == 1
+
+
 async def test_a_proxy_for_http_is_the_sdks_to_go_through(
     s3_server: S3Server, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

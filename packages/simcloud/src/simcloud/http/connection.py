@@ -113,8 +113,10 @@ class HttpConnection(asyncio.Protocol):
         if silence:
             self._patience_s = timeout_s
             self._active_at = self._loop.time()
-        if not isinstance(body, bytes):
-            self._rest = _writes(body)
+        pieces = (body,) if isinstance(body, bytes) else body
+        # In one write nothing would be heard of a long body until its end, which is silence.
+        if not isinstance(body, bytes) or (silence and len(body) > _JOIN_BYTES):
+            self._rest = _writes(pieces)
             transport.write(head)
             if ask_first:
                 self._permit = self._loop.call_later(_CONTINUE_S, self._send_body)

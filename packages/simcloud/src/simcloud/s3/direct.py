@@ -203,7 +203,7 @@ class DirectClient:
         known = self._buckets.get(bucket)
         operation = self._operations[name]
         request = None
-        if known is not None and key:
+        if known is not None and key and not _is_long(arguments.get("Range", "")):
             more = added(self._settings, operation.model, arguments, now=utc_now())
             request = operation.request({**arguments, **more})
         if known is None or request is None:
@@ -218,7 +218,6 @@ class DirectClient:
         try:
             answer = await self._send(known, key, request, credentials)
         except AnswerTooLarge:
-            # Only a GET is answered at such length, and that may be asked again.
             return await by_sdk(**arguments)
         if _is_elsewhere(answer, known[0]):
             self._buckets.pop(bucket, None)
@@ -261,9 +260,10 @@ class DirectClient:
                     timeout_s=self._settings.read_timeout_s,
                     silence=True,
                 )
-            except AnswerTooLarge:
-                raise
             except HttpFailure as failure:
+                if isinstance(failure, AnswerTooLarge) and request.method == "GET":
+                    # It changes nothing, and may be asked again.
+                    raise
                 raise _sdk_error(failure, f"{address.url}{path}") from failure
 
     async def _payload(self, request: WireRequest, *, tls: bool) -> str:
@@ -352,6 +352,12 @@ def _authority(parts: SplitResult) -> str:
         host = f"[{host}]"
     own = {"http": 80, "https": 443}[parts.scheme]
     return host if parts.port in {None, own} else f"{host}:{parts.port}"
+
+
+def _is_long(span: str) -> bool:
+    """Whether a Range asks for more than is held here: the SDK streams it."""
+    begin, _, end = span.removeprefix("bytes=").partition("-")
+    return begin.isdigit() and end.isdigit() and int(end) - int(begin) >= ANSWER_BYTES
 
 
 def _is_elsewhere(answer: HttpAnswer, address: Address) -> bool:

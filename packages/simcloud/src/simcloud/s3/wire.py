@@ -116,7 +116,8 @@ class StoredBody:
     async def read(self, size: int | None = None) -> bytes:
         """The next ``size`` bytes, or all that are left."""
         begin = self._position
-        end = len(self._data) if size is None else min(begin + size, len(self._data))
+        whole = size is None or size < 0
+        end = len(self._data) if whole else min(begin + size, len(self._data))
         self._position = end
         return self._data[begin:end]
 
@@ -192,6 +193,9 @@ class Operation:
         """
         if answer.status >= 300:
             raise self.error(answer)
+        if not self._payload and _is_error(answer.body):
+            # What went wrong after the status was sent; the SDK takes it so too.
+            raise self.error(answer._replace(status=500))
         result: dict[str, Any] = {"ResponseMetadata": _metadata(answer)}
         metadata = {}
         for name, text in answer.headers.items():
@@ -225,6 +229,10 @@ class Operation:
                 "ResponseMetadata": _metadata(answer),
             }
         return ClientError(cast("Any", parsed), self.name)
+
+
+def _is_error(body: bytes) -> bool:
+    return bool(body) and (b"<Error" in body[:1024] or not body.lstrip().startswith(b"<"))
 
 
 def path_of(key: str) -> str:
