@@ -86,7 +86,7 @@ fuzz: setup ## Ten minutes of malformed input
 
 .PHONY: conformance
 conformance: setup ## Other people's clients, unmodified, in environments of their own
-	$(BIN)/python -m pytest tests/conformance tests/conformance/kserve/check_kserve.py --timeout 600
+	$(BIN)/python -m pytest tests/conformance tests/conformance/*/check_*.py --timeout 600
 
 .PHONY: test-slurm
 test-slurm: $(INSTALLED) ## deploy/slurm on a real SLURM; root, Debian's slurm-wlm and munge
@@ -143,7 +143,7 @@ ci: check docs-check test ## What CI runs
 BENCHES := generator/frame_cost generator/first_picture generator/labels_agree generator/cycles_cost \
     generator/compositing generator/settling_cost generator/overlap generator/memory dataset/reading \
     uploader/throughput router/door_cost router/cpu_per_request router/batching router/saturation \
-    router/overload
+    router/overload router/added_latency
 
 .PHONY: bench
 bench: setup ## Benchmarks beside their peers: frames, labels, reading, uploads, requests; all, then which missed

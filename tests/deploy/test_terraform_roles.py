@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from simcloud_cli.endpoints.transform_request import TransformSettings
 from support.terraform_iam import (
     Statement,
     actions_of,
@@ -138,6 +139,23 @@ def test_roles_are_bound_to_their_prefixes_and_endpoints(everything: Plan) -> No
         if each.actions == ("s3:ListBucket",):
             # Not only StringLike: GetObject of what is not there would then be a 403.
             assert set(each.condition) == {"StringLikeIfExists"}
+
+
+def test_batch_transform_needs_no_asynchronous_endpoint(defaults: Plan) -> None:
+    granted = {
+        (action, resource)
+        for each in statements_of(defaults)
+        if each.role == "sagemaker"
+        for action in each.actions
+        for resource in each.resources
+    }
+    settings = TransformSettings(sagemaker_model="any")
+    for action, prefix in (
+        ("s3:GetObject", settings.input_prefix),
+        ("s3:PutObject", settings.output_prefix),
+    ):
+        folder = prefix.removesuffix("/transform")
+        assert (action, f"arn:aws:s3:::{BUCKET}/{folder}/*") in granted
 
 
 def test_each_role_trusts_one_caller_under_a_condition(everything: Plan, zero: Plan) -> None:

@@ -23,6 +23,7 @@ from simcloud.dataset.layout import RunLocation
 from simcloud.s3.objects import ObjectStore
 from simcloud_cli.app import app
 from simcloud_cli.exit_codes import ExitCode
+from simcloud_cli.kubernetes.manifests import run_label
 from support.eventually import eventually
 from support.kill_scene import write_spec
 from support.kube_api import KubeApi, kube_api
@@ -199,10 +200,53 @@ async def test_a_failed_job_is_told_and_only_what_it_left_is_made_again(
             assert "--shards=auto:0-2" in container["args"]
             site.cluster.deleted(site.api.objects.pop(("jobs.batch", "simcloud", name)))
             assert "was deleted: what is stored stays" in await told_line(resumed, "deleted")
-            assert await resumed.wait() == ExitCode.FAILURE
+            _, said = await resumed.communicate()
+            assert resumed.returncode == ExitCode.FAILURE
+            assert "goes on" not in said.decode()
         finally:
             if resumed.returncode is None:
                 resumed.kill()
+
+
+async def test_broken_off_while_the_job_is_made_it_is_named(
+    s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    async with cluster_site(tmp_path, s3_server, bucket) as site:
+        site.api.on_create = lambda item: None
+        site.api.unanswered = {("patch", "jobs.batch")}
+        process = await site.start(*site.run())
+        try:
+            await eventually(lambda: site.api.of("jobs.batch"), within_s=60, what="the Job")
+            process.send_signal(signal.SIGINT)
+            _, said = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        told = " ".join(said.decode().split())
+        assert process.returncode == ExitCode.INTERRUPTED, told
+        (job,) = site.api.of("jobs.batch")
+        name = job["metadata"]["name"]
+        assert f"Job {name} may have been made" in told
+        assert f"kubectl --namespace simcloud delete job {name}" in told
+
+
+async def test_a_dry_run_says_what_the_command_would_do_about_the_runs_job(
+    s3_server: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    async with cluster_site(tmp_path, s3_server, bucket) as site:
+        label = run_label(site.location)
+        labels = {"simcloud.dev/run": label, "simcloud.dev/attempt": "2"}
+        metadata = {"name": f"{label}-2", "namespace": "simcloud", "labels": labels}
+        job = site.api.add({"kind": "Job", "metadata": metadata, "spec": {}})
+        code, out, err = await site.simcloud(*site.run("--dry-run"))
+        assert (code, out) == (ExitCode.COMPLETE, ""), err
+        assert f"Job {label}-2 is at work: it would be joined" in err
+
+        failed = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
+        job["status"] = {"conditions": [failed]}
+        code, out, err = await site.simcloud(*site.run("--dry-run", "--resume"))
+        assert code == ExitCode.COMPLETE, err
+        assert list(yaml.safe_load_all(out))[-1]["metadata"]["name"] == f"{label}-3"
 
 
 def wrong_images(folder: Path) -> Path:
@@ -290,8 +334,10 @@ async def test_what_cannot_work_is_one_line_before_anything_is_made(
         assert "namespace: there is no namespace simcloud: apply the base first" in err
         assert len(err.strip().splitlines()) == 1
 
+        site.api.denied = {("list", "jobs.batch")}
         code, out, err = await site.simcloud(*site.run("--dry-run"))
         assert code == ExitCode.COMPLETE, err
+        assert "whether there is a Job of this run is not known" in err
         printed = list(yaml.safe_load_all(out))
         assert printed[-1]["kind"] == "Job"
         assert (printed[-1]["spec"]["completions"], printed[-1]["spec"]["parallelism"]) == (2, 1)

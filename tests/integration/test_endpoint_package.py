@@ -73,7 +73,9 @@ def made(credentials: None, s3_server: S3Server, tmp_path_factory: pytest.TempPa
     said = packaged("nanodet-g", folder, *options)
     unpacked = tmp_path_factory.mktemp("unpacked")
     with tarfile.open(folder / "model.tar.gz") as tar:
-        tar.extractall(unpacked, filter="data")
+        # An attribute, since the argument came with 3.11.4.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(unpacked)
     return Made(folder, unpacked, said, options)
 
 
@@ -254,6 +256,7 @@ def test_a_router_that_looks_for_endpoints_finds_it_by_its_tags(
         result = CliRunner().invoke(app, [*command, "--discover", "--wait-minutes", "0"])
         assert result.exception is None, result.exception
         sent = aws.sent[-1]
+    assert "routers that look for endpoints find it" in result.stdout
     assert sent[1] == "AddTags"
     tags = {row["Key"]: row["Value"] for row in sent[2]["Tags"]}
     found = read_endpoint(

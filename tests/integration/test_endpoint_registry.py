@@ -50,6 +50,17 @@ def has_group(aws: PaperAws) -> None:
     )
 
 
+def has_no_group(aws: PaperAws) -> None:
+    missing = "ModelPackageGroup detectors does not exist."
+    aws.refuses(SM, "DescribeModelPackageGroup", "ValidationException", missing)
+
+
+def has_no_endpoint(aws: PaperAws) -> None:
+    missing = 'Could not find "arn:aws:x".'
+    for operation in ("DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint"):
+        aws.refuses(SM, operation, "ValidationException", missing)
+
+
 def lists(aws: PaperAws, *rows: dict[str, Any]) -> None:
     aws.answers(
         SM,
@@ -60,9 +71,7 @@ def lists(aws: PaperAws, *rows: dict[str, Any]) -> None:
 
 
 def deploys_version(aws: PaperAws) -> None:
-    missing = 'Could not find "arn:aws:x".'
-    for operation in ("DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint"):
-        aws.refuses(SM, operation, "ValidationException", missing)
+    has_no_endpoint(aws)
     aws.answers(
         SM,
         "CreateModel",
@@ -125,19 +134,13 @@ REGISTER = ("--image", "image:1", "--env", "A=1", "--registry", "detectors")
 
 
 def test_a_version_waits_for_approval_and_is_not_deployed(aws: PaperAws) -> None:
-    aws.refuses(
-        SM,
-        "DescribeModelPackageGroup",
-        "ValidationException",
-        "ModelPackageGroup detectors does not exist.",
-    )
+    has_no_group(aws)
     aws.answers(
         SM,
         "CreateModelPackageGroup",
         {"ModelPackageGroupName": "detectors", "Tags": ANY},
         {"ModelPackageGroupArn": arn("model-package-group/detectors")},
     )
-    lists(aws)
     registered(aws, "PendingManualApproval")
     found, problem = deploy(*REGISTER)
     assert problem is None
@@ -186,6 +189,57 @@ def test_a_version_of_the_same_content_is_registered_once(aws: PaperAws) -> None
     _, problem = deploy(*REGISTER, "--approve")
     assert isinstance(problem, PreconditionFailed)
     assert "rejected" in problem.message
+
+
+def operations(document: dict[str, Any]) -> list[str]:
+    return [request["operation"] for request in document["plan"]]
+
+
+ENDPOINT = ["CreateModel", "CreateEndpointConfig", "CreateEndpoint"]
+
+
+def test_a_plan_has_the_version_and_the_endpoint_that_it_becomes(aws: PaperAws) -> None:
+    has_no_group(aws)
+    has_no_endpoint(aws)
+    found, problem = deploy(*REGISTER, "--approve", "--plan")
+    assert problem is None
+    assert operations(found) == ["CreateModelPackageGroup", "CreateModelPackage", *ENDPOINT]
+    container = found["plan"][2]["parameters"]["PrimaryContainer"]
+    assert container == {"ModelPackageName": arn("model-package/detectors/VERSION")}
+    assert "VERSION is known once it is made" in found["left"][0]
+    has_no_group(aws)
+    found, problem = deploy(*REGISTER, "--plan")
+    assert problem is None
+    assert operations(found) == ["CreateModelPackageGroup", "CreateModelPackage"]
+    assert found["left"] == ["not deployed: it waits for approval"]
+
+
+@pytest.mark.parametrize(
+    ("there", "asked"),
+    [("PendingManualApproval", ["UpdateModelPackage", *ENDPOINT]), ("Approved", ENDPOINT)],
+)
+def test_a_plan_of_a_known_version_is_what_is_done(
+    aws: PaperAws, there: str, asked: list[str]
+) -> None:
+    has_group(aws)
+    lists(aws)
+    registered(aws, "PendingManualApproval")
+    deploy(*REGISTER)
+    row = {
+        "ModelPackageArn": VERSION,
+        "ModelPackageDescription": _description_of(aws),
+        "ModelApprovalStatus": there,
+        "ModelPackageStatus": "Completed",
+        "CreationTime": NOW,
+    }
+    has_group(aws)
+    lists(aws, row)
+    has_no_endpoint(aws)
+    found, problem = deploy(*REGISTER, "--approve", "--plan")
+    assert problem is None
+    assert (operations(found), found["left"]) == (asked, [])
+    container = found["plan"][-3]["parameters"]["PrimaryContainer"]
+    assert container == {"ModelPackageName": VERSION}
 
 
 def _description_of(aws: PaperAws) -> str:

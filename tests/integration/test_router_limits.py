@@ -97,6 +97,8 @@ async def test_a_parameter_that_could_not_travel_is_refused_and_never_left_out(
         ("run/a\nb", "", "frame.ref.key"),
         ("run/" + "k" * 1100, "", "frame.ref.key"),
         ("run/a", '"1"\r\nx: y', "frame.ref.etag"),
+        ("run/a", "*", "frame.ref.etag"),
+        ("run/a", '"1","2"', "frame.ref.etag"),
         ("run2/a", "", "may not name"),
     ],
 )

@@ -31,6 +31,7 @@ from simcloud.s3.errors import (
 from simcloud.s3.faults import Fault, FaultKind, FaultPlan, plan_of, wrapping
 from simcloud.s3.objects import ObjectStore, Part, open_store
 from simcloud.s3.retrying import RetryPolicy, for_each
+from support.s3_proxy import running_proxy
 from support.s3_server import S3Server
 
 QUICK = RetryPolicy(attempts=4, backoff=Backoff(base_s=0.001, cap_s=0.002))
@@ -146,6 +147,23 @@ async def test_a_lost_answer_to_a_conditional_put_is_known_to_be_ours(
         assert outcome.etag == (await store.head(bucket, "k")).etag
     assert plan.count("put_object") == 2
     assert not plan.unspent()
+
+
+async def test_a_conditional_put_that_the_http_client_repeats_by_itself_is_ours(
+    s3_server: S3Server, bucket: str
+) -> None:
+    """An answer lost on the wire: the repeated request finds our own object."""
+    lost = [Fault("put_object", FaultKind.LOST_ANSWER), Fault("put_object", FaultKind.LOST_ANSWER)]
+    lost[1].after = 1
+    async with (
+        running_proxy(s3_server.settings, plan=plan_of(*lost)) as proxy,
+        open_store(proxy.settings, retry=QUICK) as store,
+    ):
+        outcome = await store.put_if_absent(bucket, "k", b"1")
+        assert outcome.created
+        second = await store.put(bucket, "k", b"2", if_match=outcome.etag)
+        assert (await store.head(bucket, "k")).etag == second
+        assert not proxy.plan.unspent()
 
 
 async def test_another_writer_between_a_failed_try_and_the_next_is_not_taken_for_us(

@@ -7,6 +7,7 @@ There is no etcd and no watch; what happens to Jobs is `kube_jobs`.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -66,6 +67,8 @@ class KubeApi:
     objects: dict[Key, Manifest] = field(default_factory=dict)
     denied: set[tuple[str, str]] = field(default_factory=set)
     """Verbs and qualified plurals that the caller may not."""
+    unanswered: set[tuple[str, str]] = field(default_factory=set)
+    """Verbs and qualified plurals that are carried out, and whose answer never comes."""
     on_create: Callable[[Manifest], None] = lambda item: None
     on_delete: Callable[[Manifest], None] = lambda item: None
     requests: list[str] = field(default_factory=list)
@@ -158,7 +161,11 @@ class KubeApi:
         if verb == "list":
             return self._list(request, resource, namespace)
         if verb == "patch":
-            return await self._apply(request, resource, key)
+            answer = await self._apply(request, resource, key)
+            if (verb, resource.qualified) in self.unanswered:
+                # Until the client has gone, which cancels this.
+                await asyncio.Event().wait()
+            return answer
         item = self.objects.get(key)
         if item is None:
             return _status(404, "NotFound", f'{resource.qualified} "{name}" not found')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -206,6 +207,42 @@ def has_tags(paper: PaperAws, resource: str, tags: list[dict[str, str]] | None =
     )
 
 
+def lists_configs(paper: PaperAws, configs: Mapping[str, list[dict[str, str]]]) -> None:
+    """SageMaker lists configurations, the newest first, and tells the tags of each."""
+    paper.answers(
+        "sagemaker",
+        "ListEndpointConfigs",
+        {"NameContains": NAME, "SortBy": "CreationTime", "SortOrder": "Descending"},
+        {
+            "EndpointConfigs": [
+                {
+                    "EndpointConfigName": name,
+                    "EndpointConfigArn": arn(f"endpoint-config/{name}"),
+                    "CreationTime": CREATED,
+                }
+                for name in configs
+            ]
+        },
+    )
+    for name, tags in configs.items():
+        has_tags(paper, f"endpoint-config/{name}", tags)
+
+
+def makes_by_schedule(paper: PaperAws, config: str) -> None:
+    """The Scheduler tells what makes the endpoint, of a configuration; empty: nothing does."""
+    asked = {"Name": f"simcloud-wake-{NAME}"}
+    if not config:
+        paper.refuses("scheduler", "GetSchedule", "ResourceNotFoundException", parameters=asked)
+        return
+    made = json.dumps({"EndpointName": NAME, "EndpointConfigName": config})
+    target = {
+        "Arn": "arn:aws:scheduler:::aws-sdk:sagemaker:createEndpoint",
+        "RoleArn": "arn:aws:iam::123456789012:role/scheduler",
+        "Input": made,
+    }
+    paper.answers("scheduler", "GetSchedule", asked, {"Target": target})
+
+
 def has_limits(
     paper: PaperAws, resource: str, limits: tuple[int, int] | None, *, target: float | None = 4.0
 ) -> None:
@@ -255,6 +292,56 @@ def has_limits(
         "DescribeScalingPolicies",
         {"ServiceNamespace": "sagemaker", "ResourceId": resource},
         {"ScalingPolicies": policies},
+    )
+
+
+def has_actions(
+    paper: PaperAws, resource: str, actions: Mapping[str, tuple[int, int]] | None = None
+) -> None:
+    """Application Auto Scaling tells a resource's scheduled actions and the limits they set."""
+    paper.answers(
+        "application-autoscaling",
+        "DescribeScheduledActions",
+        {"ServiceNamespace": "sagemaker", "ResourceId": resource},
+        {
+            "ScheduledActions": [
+                {
+                    "ScheduledActionName": name,
+                    "ScheduledActionARN": f"arn:aws:autoscaling:action:{name}",
+                    "ServiceNamespace": "sagemaker",
+                    "ResourceId": resource,
+                    "Schedule": "cron(0 20 ? * MON-FRI *)",
+                    "ScalableTargetAction": {"MinCapacity": least, "MaxCapacity": most},
+                    "CreationTime": CREATED,
+                }
+                for name, (least, most) in (actions or {}).items()
+            ]
+        },
+    )
+
+
+def has_alarm(paper: PaperAws, resource: str, *, theirs: bool = False) -> None:
+    """CloudWatch tells the alarm that wakes a resource, or one of that name that does not."""
+    action = (
+        "arn:aws:sns:eu-central-1:123456789012:people"
+        if theirs
+        else "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:"
+        f"6d8972f3:resource/sagemaker/{resource}:policyName/simcloud-wake"
+    )
+    _alarms(paper, [{"AlarmName": f"{NAME}-wake", "AlarmActions": [action]}])
+
+
+def has_no_alarm(paper: PaperAws) -> None:
+    """CloudWatch knows no alarm of the name of the one that wakes the endpoint."""
+    _alarms(paper, [])
+
+
+def _alarms(paper: PaperAws, rows: list[dict[str, Any]]) -> None:
+    paper.answers(
+        "cloudwatch",
+        "DescribeAlarms",
+        {"AlarmNames": [f"{NAME}-wake"], "AlarmTypes": ["MetricAlarm", "CompositeAlarm"]},
+        {"MetricAlarms": rows},
     )
 
 

@@ -101,7 +101,12 @@ async def running_router(settings: RouterSettings) -> AsyncIterator[RunningRoute
     async with (
         open_router(settings, read.taken()) as router,
         watched_catalog(
-            router, path=path, read=read, poll_s=poll_s, endpoints=aws_endpoints(settings)
+            router,
+            path=path,
+            read=read,
+            poll_s=poll_s,
+            region=settings.region,
+            endpoints=aws_endpoints(settings),
         ) as reloader,
         running_server(
             settings,

@@ -27,6 +27,15 @@ async def test_a_list_in_pages_is_read_to_its_end(paper: PaperAws) -> None:
     assert await Aws(AwsPlace()).rows(request, "Tags") == [first, second]
 
 
+async def test_a_list_without_end_is_told_and_no_part_of_it_passes_for_all(paper: PaperAws) -> None:
+    asked = {"ResourceArn": "arn:aws:sagemaker:eu-central-1:123456789012:endpoint/x"}
+    for _ in range(100):
+        paper.answers("sagemaker", "ListTags", None, {"Tags": [], "NextToken": "more"})
+    request = Request(service="sagemaker", operation="ListTags", parameters=asked)
+    with pytest.raises(PreconditionFailed, match="ListTags of .* more than 100 pages"):
+        await Aws(AwsPlace()).rows(request, "Tags")
+
+
 async def test_what_is_not_there_is_none(paper: PaperAws) -> None:
     paper.refuses("sagemaker", "DescribeModel", "ValidationException", "Could not find model x")
     request = Request(service="sagemaker", operation="DescribeModel", parameters={"ModelName": "x"})

@@ -17,13 +17,17 @@ from support.paper_endpoints import (
     CREATED,
     NAME,
     Told,
+    has_alarm,
+    has_no_alarm,
     has_tags,
+    shows_async,
     shows_component,
     shows_no_endpoint,
     shows_realtime,
 )
 
 SCALING = "application-autoscaling"
+COMPONENT = f"inference-component/{NAME}"
 OTHER = [{"Key": "simcloud:endpoint", "Value": "detector-two"}]
 
 
@@ -115,9 +119,11 @@ async def test_components_go_before_the_endpoint_that_carries_them(paper: PaperA
     aws, told = Aws(AwsPlace()), Told()
     shows_component(paper)
     has_tags(paper, f"endpoint/{NAME}")
-    has_tags(paper, f"inference-component/{NAME}")
+    has_tags(paper, COMPONENT)
+    has_alarm(paper, COMPONENT)
     _nothing_made(paper)
     removal = await plan_removal(aws, NAME, keep_model=False)
+    assert "alarm detector-wake" in removal.lines
     paper.answers(SCALING, "DeregisterScalableTarget", None)
     paper.answers("cloudwatch", "DeleteAlarms", {"AlarmNames": ["detector-wake"]})
     paper.answers("sagemaker", "DeleteInferenceComponent", {"InferenceComponentName": NAME})
@@ -127,6 +133,27 @@ async def test_components_go_before_the_endpoint_that_carries_them(paper: PaperA
     paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
     shows_no_endpoint(paper)
     await remove(aws, removal, told.patience)
+
+
+@pytest.mark.parametrize("theirs", [True, False])
+async def test_an_alarm_that_does_not_wake_the_endpoint_is_neither_listed_nor_deleted(
+    paper: PaperAws, theirs: bool
+) -> None:
+    aws, told = Aws(AwsPlace()), Told()
+    shows_async(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    if theirs:
+        has_alarm(paper, f"endpoint/{NAME}/variant/AllTraffic", theirs=True)
+    else:
+        has_no_alarm(paper)
+    _nothing_made(paper)
+    removal = await plan_removal(aws, NAME, keep_model=False)
+    assert not any(line.startswith("alarm") for line in removal.lines)
+    paper.answers(SCALING, "DeregisterScalableTarget", None)
+    paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
+    shows_no_endpoint(paper)
+    await remove(aws, removal, told.patience)
+    assert "DeleteAlarms" not in {operation for _, operation, _ in paper.sent}
 
 
 async def test_nothing_is_touched_when_the_endpoint_is_somebody_elses(paper: PaperAws) -> None:

@@ -21,7 +21,9 @@ from support.aws_stubs import PaperAws, paper_aws
 from support.paper_endpoints import (
     NAME,
     Told,
+    has_alarm,
     has_limits,
+    has_no_alarm,
     has_tags,
     shows_async,
     shows_component,
@@ -99,6 +101,7 @@ async def test_copies_that_may_be_none_have_an_alarm_that_wakes_the_first(paper:
     shows_component(paper)
     has_limits(paper, COMPONENT, (1, 2), target=3.0)
     has_tags(paper, f"endpoint/{NAME}")
+    has_alarm(paper, COMPONENT)
     metric = "SageMakerInferenceComponentConcurrentRequestsPerCopyHighResolution"
     _takes_limits(
         paper,
@@ -125,6 +128,7 @@ async def test_an_asynchronous_endpoint_scales_by_its_queue(paper: PaperAws) -> 
     shows_async(paper)
     has_limits(paper, VARIANT, None)
     has_tags(paper, f"endpoint/{NAME}")
+    has_no_alarm(paper)
     _takes_limits(
         paper,
         VARIANT,
@@ -146,6 +150,16 @@ async def test_an_asynchronous_endpoint_scales_by_its_queue(paper: PaperAws) -> 
     await _scale(ScaleChoice(least=0, most=3))
     alarm = next(item[2] for item in paper.sent if item[1] == "PutMetricAlarm")
     assert alarm["MetricName"] == "HasBacklogWithoutCapacity"
+
+
+async def test_an_alarm_of_somebody_elses_is_not_overwritten(paper: PaperAws) -> None:
+    shows_component(paper)
+    has_limits(paper, COMPONENT, (1, 2))
+    has_tags(paper, f"endpoint/{NAME}")
+    has_alarm(paper, COMPONENT, theirs=True)
+    with pytest.raises(PreconditionFailed, match="alarm detector-wake is there and does not wake"):
+        await _scale(ScaleChoice(least=0))
+    assert not any(operation.startswith(("Put", "Register")) for _, operation, _ in paper.sent)
 
 
 async def test_a_number_is_waited_for_and_told(paper: PaperAws) -> None:

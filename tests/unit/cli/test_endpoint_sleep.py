@@ -20,8 +20,11 @@ from support.paper_endpoints import (
     NAME,
     OURS,
     Told,
+    has_actions,
     has_limits,
     has_tags,
+    lists_configs,
+    makes_by_schedule,
     shows_async,
     shows_component,
     shows_no_endpoint,
@@ -35,6 +38,7 @@ ENDPOINT_ARN = arn(f"endpoint/{NAME}")
 CONFIG_ARN = arn(f"endpoint-config/{CONFIG}")
 COMPONENT_ARN = arn(COMPONENT)
 SCALING = "application-autoscaling"
+NEWER = "detector-fedcba9876"
 FOUND_BY = {"Key": "simcloud:model", "Value": "nanodet-g"}
 
 
@@ -55,6 +59,10 @@ async def _wake() -> Endpoint:
 def _remembers(paper: PaperAws, resource_arn: str, value: str, *also: dict[str, str]) -> None:
     tags = [*also, {"Key": "simcloud:asleep", "Value": value}]
     paper.answers("sagemaker", "AddTags", {"ResourceArn": resource_arn, "Tags": tags})
+
+
+def _asleep(value: str) -> dict[str, str]:
+    return {"Key": "simcloud:asleep", "Value": value}
 
 
 def _forgets(paper: PaperAws, resource_arn: str) -> None:
@@ -79,24 +87,6 @@ def _registers(paper: PaperAws, resource: str, least: int, most: int) -> None:
     )
 
 
-def _lists_config(paper: PaperAws, tags: list[dict[str, str]]) -> None:
-    paper.answers(
-        "sagemaker",
-        "ListEndpointConfigs",
-        {"NameContains": NAME, "SortBy": "CreationTime", "SortOrder": "Descending"},
-        {
-            "EndpointConfigs": [
-                {
-                    "EndpointConfigName": CONFIG,
-                    "EndpointConfigArn": CONFIG_ARN,
-                    "CreationTime": CREATED,
-                }
-            ]
-        },
-    )
-    has_tags(paper, f"endpoint-config/{CONFIG}", tags)
-
-
 async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembers(
     paper: PaperAws,
 ) -> None:
@@ -105,6 +95,7 @@ async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembe
     has_tags(paper, f"endpoint/{NAME}", [*OURS, FOUND_BY, aws_own])
     has_tags(paper, f"endpoint-config/{CONFIG}")
     has_limits(paper, VARIANT, (1, 4), target=8.0)
+    lists_configs(paper, {CONFIG: OURS})
     _remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8", FOUND_BY)
     paper.answers(SCALING, "DeregisterScalableTarget", None)
     paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
@@ -124,14 +115,15 @@ async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembe
     assert "nothing bills" in await _sleep()
     # What it was is written before anything of it goes.
     order = [operation for _, operation, _ in paper.sent]
-    assert order.index("AddTags") < order.index("DeregisterScalableTarget")
-    assert order.index("DeregisterScalableTarget") < order.index("DeleteEndpoint")
+    assert order.index("AddTags") < order.index("DeleteEndpoint")
+    # An endpoint that is not deleted keeps its limits.
+    assert order.index("DeleteEndpoint") < order.index("DeregisterScalableTarget")
 
 
 async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
     shows_no_endpoint(paper)
     asleep = {"Key": "simcloud:asleep", "Value": "AllTraffic=2:1:4:8"}
-    _lists_config(paper, [*OURS, FOUND_BY, asleep])
+    lists_configs(paper, {CONFIG: [*OURS, FOUND_BY, asleep]})
     paper.answers(
         "sagemaker",
         "CreateEndpoint",
@@ -162,6 +154,115 @@ async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
     assert seen.variants[0].current_instances == 2
     policy = next(item[2] for item in paper.sent if item[1] == "PutScalingPolicy")
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 8.0
+
+
+async def test_limits_that_an_interrupted_sleep_took_are_kept_in_the_tag(paper: PaperAws) -> None:
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    tags = [*OURS, _asleep("AllTraffic=2:1:4:8")]
+    has_tags(paper, f"endpoint-config/{CONFIG}", tags)
+    has_limits(paper, VARIANT, None)
+    lists_configs(paper, {CONFIG: tags})
+    _remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8")
+    paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
+    shows_no_endpoint(paper)
+    await _sleep()
+
+
+async def test_an_endpoint_that_is_not_deleted_keeps_its_limits_and_is_not_asleep(
+    paper: PaperAws,
+) -> None:
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_tags(paper, f"endpoint-config/{CONFIG}")
+    has_limits(paper, VARIANT, (1, 4))
+    lists_configs(paper, {CONFIG: OURS})
+    _remembers(paper, CONFIG_ARN, "AllTraffic=1:1:4:4")
+    paper.refuses(
+        "sagemaker", "DeleteEndpoint", "ValidationException", "Cannot update in-progress endpoint"
+    )
+    _forgets(paper, CONFIG_ARN)
+    with pytest.raises(Conflict):
+        await _sleep()
+    assert "DeregisterScalableTarget" not in {operation for _, operation, _ in paper.sent}
+
+
+@pytest.mark.parametrize("there", [None, (1, 4)])
+async def test_a_wake_that_was_interrupted_goes_on_with_number_and_limits(
+    paper: PaperAws, there: tuple[int, int] | None
+) -> None:
+    shows_realtime(paper, status="Creating", instances=0)
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint-config/{CONFIG}", [*OURS, _asleep("AllTraffic=2:1:4:8")])
+    has_tags(paper, f"endpoint/{NAME}")
+    # Limits were registered, but nothing that follows the load.
+    has_limits(paper, VARIANT, there, target=None)
+    paper.answers(
+        "sagemaker", "UpdateEndpointWeightsAndCapacities", None, {"EndpointArn": ENDPOINT_ARN}
+    )
+    shows_realtime(paper, instances=2)
+    _registers(paper, VARIANT, 1, 4)
+    paper.answers(
+        SCALING, "PutScalingPolicy", None, {"PolicyARN": "arn:aws:autoscaling:policy:load"}
+    )
+    _forgets(paper, CONFIG_ARN)
+    assert (await _wake()).variants[0].current_instances == 2
+
+
+async def test_limits_that_were_set_since_are_not_those_of_before_it_slept(
+    paper: PaperAws,
+) -> None:
+    for _ in range(2):
+        shows_realtime(paper, instances=3)
+    has_tags(paper, f"endpoint-config/{CONFIG}", [*OURS, _asleep("AllTraffic=2:1:4:8")])
+    has_tags(paper, f"endpoint/{NAME}")
+    has_limits(paper, VARIANT, (3, 6))
+    _forgets(paper, CONFIG_ARN)
+    await _wake()
+
+
+async def test_it_sleeps_with_one_configuration_whichever_slept_before(paper: PaperAws) -> None:
+    shows_realtime(paper)
+    has_tags(paper, f"endpoint/{NAME}")
+    has_tags(paper, f"endpoint-config/{CONFIG}")
+    has_limits(paper, VARIANT, None)
+    # The newer one slept too, and its tag stayed when this one was deployed again.
+    lists_configs(paper, {NEWER: [*OURS, _asleep("AllTraffic=1")], CONFIG: OURS})
+    _forgets(paper, arn(f"endpoint-config/{NEWER}"))
+    _remembers(paper, CONFIG_ARN, "AllTraffic=1")
+    paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
+    shows_no_endpoint(paper)
+    await _sleep()
+
+
+async def test_woken_after_a_scheduled_night_it_is_what_the_schedule_would_have_made(
+    paper: PaperAws,
+) -> None:
+    shows_no_endpoint(paper)
+    # An alarm took the newer one back.
+    lists_configs(paper, {NEWER: OURS, CONFIG: OURS})
+    makes_by_schedule(paper, CONFIG)
+    paper.answers(
+        "sagemaker",
+        "CreateEndpoint",
+        {"EndpointName": NAME, "EndpointConfigName": CONFIG, "Tags": OURS},
+        {"EndpointArn": ENDPOINT_ARN},
+    )
+    shows_realtime(paper)
+    await _wake()
+
+
+@pytest.mark.parametrize("tags", [[], [{"Key": "simcloud:asleep", "Value": "AllTraffic=1"}]])
+async def test_of_which_of_several_configurations_it_is_made_is_not_guessed(
+    paper: PaperAws, tags: list[dict[str, str]]
+) -> None:
+    shows_no_endpoint(paper)
+    lists_configs(paper, {NEWER: [*OURS, *tags], CONFIG: [*OURS, *tags]})
+    if not tags:
+        makes_by_schedule(paper, "")
+    with pytest.raises(PreconditionFailed, match=f"{NEWER}, {CONFIG}, and nothing says which"):
+        await _wake()
+    assert "CreateEndpoint" not in {operation for _, operation, _ in paper.sent}
 
 
 async def test_an_endpoint_that_cannot_be_made_again_is_not_deleted(paper: PaperAws) -> None:
@@ -234,6 +335,7 @@ async def test_a_component_wakes_with_its_limits_and_at_least_one_copy(paper: Pa
     shows_component(paper, copies=0)
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, COMPONENT, (0, 0))
+    has_actions(paper, COMPONENT)
     has_tags(paper, COMPONENT, [*OURS, {"Key": "simcloud:asleep", "Value": f"{NAME}=0:0:3:4"}])
     _registers(paper, COMPONENT, 0, 3)
     paper.answers(
@@ -252,6 +354,7 @@ async def test_limits_that_bring_copies_back_are_left_to_do_so(paper: PaperAws) 
     shows_component(paper, copies=0)
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, COMPONENT, (0, 0))
+    has_actions(paper, COMPONENT)
     has_tags(paper, COMPONENT, [*OURS, {"Key": "simcloud:asleep", "Value": f"{NAME}=3:2:4:4"}])
     _registers(paper, COMPONENT, 2, 4)
     _forgets(paper, COMPONENT_ARN)
@@ -265,6 +368,7 @@ async def test_one_that_scaled_itself_to_none_wakes_too(paper: PaperAws) -> None
     shows_component(paper, copies=0)
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, COMPONENT, (0, 3))
+    has_actions(paper, COMPONENT)
     has_tags(paper, COMPONENT)
     paper.answers(
         "sagemaker",
@@ -290,6 +394,7 @@ async def test_an_asynchronous_endpoint_without_limits_gets_some_to_sleep_and_lo
     shows_async(paper, instances=0)
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, VARIANT, (0, 0), target=None)
+    has_actions(paper, VARIANT)
     has_tags(
         paper, f"endpoint/{NAME}", [*OURS, {"Key": "simcloud:asleep", "Value": "AllTraffic=2"}]
     )
@@ -314,24 +419,25 @@ async def test_a_serverless_endpoint_has_nothing_to_put_to_sleep(paper: PaperAws
 
 async def test_sleeping_twice_and_waking_twice_change_nothing(paper: PaperAws) -> None:
     shows_no_endpoint(paper)
-    _lists_config(paper, OURS)
+    lists_configs(paper, {CONFIG: OURS})
     assert "sleeps already" in await _sleep()
     shows_realtime(paper)
     shows_realtime(paper)
+    has_tags(paper, f"endpoint-config/{CONFIG}")
     assert (await _wake()).status == "InService"
 
 
 async def test_what_was_never_there_neither_sleeps_nor_wakes(paper: PaperAws) -> None:
     for operation in (_sleep, _wake):
         shows_no_endpoint(paper)
-        _lists_config(paper, [])
+        lists_configs(paper, {CONFIG: []})
         with pytest.raises(NotFound):
             await operation()
 
 
 async def test_an_endpoint_that_fails_to_wake_says_why(paper: PaperAws) -> None:
     shows_no_endpoint(paper)
-    _lists_config(paper, OURS)
+    lists_configs(paper, {CONFIG: OURS})
     paper.answers("sagemaker", "CreateEndpoint", None, {"EndpointArn": ENDPOINT_ARN})
     shows_realtime(
         paper, status="Failed", instances=0, failure="Unable to provision requested ML compute"

@@ -14,7 +14,7 @@ from simcloud_cli.endpoints.capacity import Limits
 from simcloud_cli.endpoints.status import Status, look_at
 from simcloud_cli.endpoints.statusflow import show_status, status_json
 from simcloud_cli.exit_codes import ExitCode
-from support.aws_stubs import REGION, PaperAws, arn, paper_aws
+from support.aws_stubs import REGION, PaperAws, paper_aws
 from support.clock import ManualClock
 from support.paper_endpoints import (
     CONFIG,
@@ -23,7 +23,8 @@ from support.paper_endpoints import (
     NAME,
     OURS,
     has_limits,
-    has_tags,
+    lists_configs,
+    makes_by_schedule,
     shows_async,
     shows_component,
     shows_no_endpoint,
@@ -182,35 +183,28 @@ async def test_an_endpoint_that_was_put_to_sleep_is_found_by_its_configuration(
     paper: PaperAws,
 ) -> None:
     shows_no_endpoint(paper)
-    paper.answers(
-        "sagemaker",
-        "ListEndpointConfigs",
-        {"NameContains": NAME, "SortBy": "CreationTime", "SortOrder": "Descending"},
-        {
-            "EndpointConfigs": [
-                {
-                    "EndpointConfigName": name,
-                    "EndpointConfigArn": arn(f"endpoint-config/{name}"),
-                    "CreationTime": CREATED,
-                }
-                for name in ("detector-two-0000000000", CONFIG)
-            ]
-        },
-    )
-    has_tags(
-        paper,
-        "endpoint-config/detector-two-0000000000",
-        [{"Key": "simcloud:endpoint", "Value": "detector-two"}],
-    )
+    other = [{"Key": "simcloud:endpoint", "Value": "detector-two"}]
     asleep = {"Key": "simcloud:asleep", "Value": "AllTraffic=2:1:4:8"}
-    has_tags(paper, f"endpoint-config/{CONFIG}", [*OURS, asleep])
+    lists_configs(paper, {"detector-two-0000000000": other, CONFIG: [*OURS, asleep]})
     _no_schedules(paper)
     status = await _look()
     assert status.word == "Asleep"
-    assert status.kept is not None
-    assert status.kept.name == CONFIG
-    before = status.kept.before["AllTraffic"]
+    (kept,) = status.kept
+    assert kept.name == CONFIG
+    before = kept.before["AllTraffic"]
     assert (before.count, before.limits) == (2, Limits(least=1, most=4, target=8.0))
+
+
+def test_an_endpoint_of_which_nothing_says_what_makes_it_again_is_said_so(
+    paper: PaperAws, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shows_no_endpoint(paper)
+    lists_configs(paper, {"detector-fedcba9876": OURS, CONFIG: OURS})
+    makes_by_schedule(paper, "")
+    _no_schedules(paper)
+    show_status(NAME, hours=24, place=AwsPlace(), as_json=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"one of the configurations detector-fedcba9876, {CONFIG} makes it again" in said
 
 
 async def test_an_endpoint_that_never_was_is_not_found(paper: PaperAws) -> None:

@@ -77,6 +77,17 @@ def test_a_second_time_changes_nothing_and_keeps_what_was_set_by_hand(tmp_path: 
     assert yaml.safe_load(path.read_text()) == document
 
 
+def test_what_else_the_catalogue_says_stays(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    discovery = {"region": REGION, "every_s": 30.0}
+    path.write_text(yaml.safe_dump({"discovery": discovery, "models": []}))
+    changed(path, deployment())
+    assert yaml.safe_load(path.read_text())["discovery"] == discovery
+    options = load_catalog(path).discovery
+    assert options is not None
+    assert (options.region, options.every_s) == (REGION, 30.0)
+
+
 def test_a_canary_that_would_be_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="no other target"):
         changed(tmp_path / "catalog.yaml", deployment(), canary=10)

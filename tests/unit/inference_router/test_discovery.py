@@ -20,6 +20,7 @@ from simcloud_inference_router.discovery.options import DiscoveryOptions
 
 OPTIONS = DiscoveryOptions(drain_s=10)
 DIGEST = "0" * 64
+REGION = "eu-central-1"
 
 
 def tagged(name: str, model: str = "det", status: str = "InService", **tags: str) -> TaggedEndpoint:
@@ -133,6 +134,7 @@ def test_found_targets_follow_the_written_ones_and_written_ones_win() -> None:
     merged = merge(
         written,
         [found("a"), found("b", weight="2"), found("c"), found("d", weight="0", tier="2")],
+        region=REGION,
     )
     (model,) = merged.catalog.models
     assert [(each.name, each.weight, each.tier) for each in model.targets] == [
@@ -142,6 +144,21 @@ def test_found_targets_follow_the_written_ones_and_written_ones_win() -> None:
         ("d", 0, 2),
     ]
     assert (merged.targets, merged.problems) == (2, ())
+
+
+@pytest.mark.parametrize(("written_region", "looked_at"), [(REGION, ""), ("", REGION)])
+@pytest.mark.parametrize("name", ["a", "of-another-name"])
+def test_an_endpoint_written_with_the_services_own_region_or_none_is_the_same(
+    written_region: str, looked_at: str, name: str
+) -> None:
+    written = catalog(entry({**target("a", region=written_region), "name": name}))
+    seen = read_endpoint(tagged("a"), DiscoveryOptions(region=looked_at))
+    merged = merge(written, [seen], region=REGION)
+    (model,) = merged.catalog.models
+    assert [each.name for each in model.targets] == [name]
+    assert merged.problems == ()
+    elsewhere = merge(written, [seen], region="us-east-1")
+    assert len(elsewhere.catalog.models[0].targets) + len(elsewhere.problems) == 2
 
 
 @pytest.mark.parametrize(
@@ -157,14 +174,14 @@ def test_found_targets_follow_the_written_ones_and_written_ones_win() -> None:
 )
 def test_an_endpoint_that_does_not_fit_is_left_out_alone(other: FoundTarget, problem: str) -> None:
     written = catalog(entry("a", {"name": "x", "kind": "container", "url": "http://x:1"}))
-    merged = merge(written, [other, found("fits")])
+    merged = merge(written, [other, found("fits")], region=REGION)
     assert [each.name for each in merged.catalog.models[0].targets] == ["a", "x", "fits"]
     (told,) = merged.problems
     assert problem in told
 
 
 def test_a_model_has_no_more_targets_than_a_written_one_may() -> None:
-    merged = merge(catalog(entry()), [found(f"e{number}") for number in range(66)])
+    merged = merge(catalog(entry()), [found(f"e{number}") for number in range(66)], region=REGION)
     assert len(merged.catalog.models[0].targets) == 64
     assert ["at most 64 items" in each for each in merged.problems] == [True, True]
 
@@ -180,6 +197,7 @@ def test_models_that_only_tags_name_are_as_the_defaults_describe_them() -> None:
             found("c", "cls"),
             found("d", "seg", digest="2" * 64),
         ],
+        region=REGION,
     )
     (model,) = merged.catalog.models
     assert (model.name, model.task, model.digest) == ("seg", "detection", "1" * 64)

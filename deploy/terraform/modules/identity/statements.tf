@@ -58,8 +58,9 @@ locals {
       condition = { StringEquals = { "cloudwatch:namespace" = ["/aws/sagemaker/Endpoints", "/aws/sagemaker/InferenceComponents"] } }
     },
     { actions = ["s3:GetObject"], resources = [for item in var.endpoints : "arn:${var.partition}:s3:::${item.model_data}" if item.model_data != ""], condition = {} },
-    { actions = ["s3:GetObject"], resources = local.async_places, condition = {} },
-    { actions = ["s3:AbortMultipartUpload", "s3:PutObject"], resources = local.async_answers, condition = {} },
+    # Not only with an asynchronous endpoint: Batch Transform jobs read and write there too.
+    { actions = ["s3:GetObject"], resources = [local.objects.async_input], condition = {} },
+    { actions = ["s3:AbortMultipartUpload", "s3:PutObject"], resources = [local.objects.async_output], condition = {} },
     {
       actions   = ["sns:Publish"]
       resources = length(local.async) == 0 ? [] : ["${local.topics}:${var.name}-async-done", "${local.topics}:${var.name}-async-failed"]

@@ -63,6 +63,7 @@ class Scoring:
     counts: Report
     """Counted in S3, after scoring."""
     unscored: tuple[FrameUnscored, ...]
+    """Frames that have no answer, as far as this call asked; empty with a report."""
 
 
 async def generate(
@@ -129,7 +130,7 @@ async def score_and_report(
     else:
         key = await stored_model(store, location, model)
     counts = await reconcile(store, location, model=key)
-    if unscored or counts.unscored:
+    if counts.unscored:
         return Scoring(key, None, None, counts, unscored)
     found = await newest_plan(store, location)
     rule = found[1].counting if found else CountingRule()
@@ -154,7 +155,8 @@ async def score_and_report(
     path = folder / "report.html"
     path.write_bytes(report.html)
     (folder / "metrics.json").write_bytes(report.metrics_json)
-    return Scoring(key, report, path, counts, unscored)
+    # What this call got no answer for, another one has scored meanwhile.
+    return Scoring(key, report, path, counts, ())
 
 
 def _by_router(session: Session, model: str) -> ScorerOf:

@@ -12,7 +12,8 @@ from simcloud.dataset.reader import Dataset
 from simcloud.errors import InvalidRequest, PreconditionFailed
 from simcloud.scoring.job import TASK, find_model
 from simcloud_cli.embedded import Part
-from simcloud_cli.endpoints.aws import Aws, AwsPlace, Request
+from simcloud_cli.endpoints.aws import Aws, AwsPlace
+from simcloud_cli.endpoints.describe import config_request, endpoint_request
 from simcloud_cli.endpoints.packaged import PackagedModel
 from simcloud_cli.endpoints.registry import model_data_of
 from simcloud_cli.endpoints.transform import TransformJob
@@ -152,23 +153,8 @@ async def model_of_endpoint(aws: Aws, endpoint: str) -> str:
         NotFound: there is no such endpoint.
         InvalidRequest: it serves several, or components.
     """
-    seen = await aws.ask(
-        Request(
-            service="sagemaker",
-            operation="DescribeEndpoint",
-            parameters={"EndpointName": endpoint},
-            resource=f"endpoint/{endpoint}",
-        )
-    )
-    config = str(seen["EndpointConfigName"])
-    described = await aws.ask(
-        Request(
-            service="sagemaker",
-            operation="DescribeEndpointConfig",
-            parameters={"EndpointConfigName": config},
-            resource=f"endpoint-config/{config}",
-        )
-    )
+    seen = await aws.ask(endpoint_request(endpoint))
+    described = await aws.ask(config_request(str(seen["EndpointConfigName"])))
     models = {row.get("ModelName") for row in described["ProductionVariants"]} - {None}
     if len(models) != 1:
         has = ", ".join(sorted(map(str, models))) or "inference components"

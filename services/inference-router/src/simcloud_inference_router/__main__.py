@@ -25,7 +25,12 @@ async def serve_router(settings: RouterSettings) -> None:
     async with (
         open_router(settings, read.taken()) as router,
         watched_catalog(
-            router, path=path, read=read, poll_s=poll_s, endpoints=aws_endpoints(settings)
+            router,
+            path=path,
+            read=read,
+            poll_s=poll_s,
+            region=settings.region,
+            endpoints=aws_endpoints(settings),
         ) as reloader,
     ):
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.wake)

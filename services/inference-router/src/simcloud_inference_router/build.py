@@ -65,7 +65,7 @@ async def open_router(
             expected_bucket_owner=settings.s3.expected_bucket_owner,
         )
         router = Router(
-            served=Served(merge(catalog).catalog, build=builder.build),
+            served=Served(merge(catalog, region=settings.region).catalog, build=builder.build),
             dispatcher=Dispatcher(
                 clock=clock, backoff=backoff, random=random, background=background
             ),

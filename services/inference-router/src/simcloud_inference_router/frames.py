@@ -34,7 +34,8 @@ MAX_KEY_BYTES = 1024
 
 _MEDIA_TYPE = re.compile(r"[!-.0-~]{1,127}/[!-~](?:[ -~]{0,253}[!-~])?")
 _KNOWN_MEDIA_TYPES = frozenset({"image/jpeg", "image/png"})
-_ETAG = re.compile(r"[!-~]{0,256}")
+# Of one object's contents: neither a star nor a list, which If-Match would take.
+_ETAG = re.compile(r"[!#-)+\--~]{0,256}|\"[!#-)+\--~]{0,254}\"")
 # Some S3-compatible servers resolve dots as a file system would: past the allow-list.
 _UNSAFE_KEY = re.compile(r"^/|(?:^|/)\.{1,2}(?:/|$)|[\x00-\x1f\x7f]")
 

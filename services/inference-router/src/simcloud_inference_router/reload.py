@@ -51,9 +51,12 @@ class CatalogReloader:
         path: the catalogue's file.
         read: what it said when the router was made of it.
         poll_s: seconds between two looks; 0: only ``reload`` and ``wake`` look.
+        region: AWS's, of targets and of a ``discovery`` that name none.
     """
 
-    def __init__(self, router: Router, *, path: Path, read: CatalogReading, poll_s: float) -> None:
+    def __init__(
+        self, router: Router, *, path: Path, read: CatalogReading, poll_s: float, region: str
+    ) -> None:
         self.status = CatalogStatus(digest=read.digest, loaded_at_s=router.clock.time())
         self.discovery = DiscoveryStatus()
         self.reread = asyncio.Event()
@@ -66,6 +69,7 @@ class CatalogReloader:
         # What was read last, served or not.
         self._read = read
         self._poll_s = poll_s
+        self._region = region
         self._reading = asyncio.Lock()
         self._woken = asyncio.Event()
         self._logged = ""
@@ -170,7 +174,7 @@ class CatalogReloader:
         return True
 
     def _serve(self, written: Catalog, found: Found) -> CatalogChange:
-        merged = merge(written, found.targets)
+        merged = merge(written, found.targets, region=self._region)
         change = self._router.served.replace(merged.catalog)
         self._written, self._found = written, found
         status = self.discovery
@@ -224,6 +228,7 @@ async def watched_catalog(
     path: Path,
     read: CatalogReading,
     poll_s: float,
+    region: str,
     endpoints: OpenEndpoints,
     random: Random | None = None,
 ) -> AsyncIterator[CatalogReloader]:
@@ -237,10 +242,11 @@ async def watched_catalog(
         path: the catalogue's file.
         read: what it said then.
         poll_s: as for ``CatalogReloader``.
+        region: likewise.
         endpoints: opens AWS's view of a region, where the catalogue's ``discovery`` looks.
         random: of the pauses between looks; one of its own by default.
     """
-    reloader = CatalogReloader(router, path=path, read=read, poll_s=poll_s)
+    reloader = CatalogReloader(router, path=path, read=read, poll_s=poll_s, region=region)
     if random is None:
         # Pauses need no secrecy.
         random = Random()  # noqa: S311

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from simcloud.errors import Corruption, InvalidRequest
+from simcloud.errors import Corruption, InvalidRequest, PreconditionFailed
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.capacity import Limits
 from simcloud_cli.endpoints.describe import Endpoint, endpoint_request
 from simcloud_cli.endpoints.ownership import is_ours, tags_of
 from simcloud_cli.endpoints.scaling import Scalable
+from simcloud_cli.endpoints.scheduler import scheduled_config
 from simcloud_cli.endpoints.waiting import Patience, wait_until
 
 ASLEEP_TAG: Final = "simcloud:asleep"
@@ -39,13 +40,23 @@ class Before:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptConfig:
-    """A configuration of ours whose endpoint is not there."""
+    """A configuration that was made for an endpoint."""
 
     name: str
     arn: str
-    before: dict[str, Before]
+    asleep: str
+    """What ``ASLEEP_TAG`` says; empty: no endpoint slept with it."""
     tags: dict[str, str]
     """Those of the endpoint, as it slept."""
+
+    @property
+    def before(self) -> dict[str, Before]:
+        """What the endpoint was, by variant.
+
+        Raises:
+            Corruption: as ``parse_before``.
+        """
+        return parse_before(self.asleep)
 
 
 def parse_before(text: str) -> dict[str, Before]:
@@ -75,8 +86,8 @@ def parse_before(text: str) -> dict[str, Before]:
     return found
 
 
-async def kept_config(aws: Aws, name: str) -> KeptConfig | None:
-    """The configuration that an endpoint slept with, else the newest of ours; None: there is none.
+async def configs_of(aws: Aws, name: str) -> list[KeptConfig]:
+    """All configurations that were made for an endpoint, the newest first.
 
     Raises:
         SimcloudError: as ``Aws.ask``.
@@ -93,22 +104,65 @@ async def kept_config(aws: Aws, name: str) -> KeptConfig | None:
         ),
         "EndpointConfigs",
     )
-    newest: KeptConfig | None = None
+    configs = []
     for row in rows:
         found = await tags_of(aws, row["EndpointConfigArn"])
-        if not is_ours(found, name):
-            continue
-        kept = KeptConfig(
-            name=row["EndpointConfigName"],
-            arn=row["EndpointConfigArn"],
-            before=parse_before(found.get(ASLEEP_TAG, "")),
-            tags=lasting(found),
+        if is_ours(found, name):
+            configs.append(
+                KeptConfig(
+                    name=row["EndpointConfigName"],
+                    arn=row["EndpointConfigArn"],
+                    asleep=found.get(ASLEEP_TAG, ""),
+                    tags=lasting(found),
+                )
+            )
+    return configs
+
+
+async def makers(aws: Aws, name: str, configs: Sequence[KeptConfig]) -> list[KeptConfig]:
+    """Those of an endpoint's configurations of which it may be made again.
+
+    The one that it slept with; else the one that its schedule makes it of; else all: the newest
+    may be one that an alarm took back.
+
+    Raises:
+        SimcloudError: as ``Aws.ask``.
+    """
+    asleep = [config for config in configs if config.asleep]
+    if asleep or len(configs) < 2:
+        return asleep or list(configs)
+    scheduled = await scheduled_config(aws, name)
+    return [config for config in configs if config.name == scheduled] or list(configs)
+
+
+async def kept_config(aws: Aws, name: str) -> KeptConfig | None:
+    """The configuration of which an endpoint that is not there is made; None: there is none.
+
+    Raises:
+        PreconditionFailed: it may be one of several.
+        SimcloudError: as ``Aws.ask``.
+    """
+    found = await makers(aws, name, await configs_of(aws, name))
+    if len(found) > 1:
+        names = ", ".join(config.name for config in found)
+        raise PreconditionFailed(
+            f"{name} may be made of {names}, and nothing says which of them it had: "
+            "`simcloud endpoint deploy` it as it shall be"
         )
-        # After an update went back, the one that was in use is not the newest.
-        if kept.before:
-            return kept
-        newest = newest or kept
-    return newest
+    return found[0] if found else None
+
+
+async def forget_others(aws: Aws, endpoint: Endpoint) -> None:
+    """Takes the tag off all configurations but the one that an endpoint has now.
+
+    It stays on one that slept when another was deployed in its place, or whose sleep failed.
+
+    Raises:
+        SimcloudError: as ``Aws.ask``.
+    """
+    for config in await configs_of(aws, endpoint.name):
+        if config.asleep and config.arn != endpoint.config_arn:
+            await forget(aws, config.arn)
 
 
 async def gone(aws: Aws, name: str, patience: Patience) -> None:
@@ -145,8 +199,7 @@ def lasting(tags: Mapping[str, str]) -> dict[str, str]:
 async def remember(
     aws: Aws,
     arn: str,
-    items: Sequence[Scalable],
-    limits: Mapping[str, Limits],
+    before: Mapping[str, Before],
     *,
     also: Mapping[str, str] | None = None,
 ) -> None:
@@ -155,21 +208,17 @@ async def remember(
     Args:
         aws: the account.
         arn: what is tagged.
-        items: variants or components.
-        limits: theirs, by resource; one without is not scaled by itself.
+        before: what they were, by variant or component.
         also: further tags, of what will not be there.
 
     Raises:
         InvalidRequest: it does not fit into a tag.
     """
-    value = " ".join(
-        f"{item.name}={Before(count=item.desired, limits=limits.get(item.resource_id))}"
-        for item in items
-    )
+    value = " ".join(f"{name}={was}" for name, was in before.items())
     if len(value) > _TAG_LENGTH:
         raise InvalidRequest(
             "NAME",
-            f"what its {len(items)} variants are does not fit into a tag: scale them by hand",
+            f"what its {len(before)} variants are does not fit into a tag: scale them by hand",
         )
     await aws.ask(
         Request(

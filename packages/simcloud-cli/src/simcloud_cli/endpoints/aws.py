@@ -103,13 +103,15 @@ class Aws:
             return None
 
     async def rows(self, request: Request, key: str) -> list[dict[str, Any]]:
-        """All rows of a list that comes in pages, at most a hundred of them.
+        """All rows of a list that comes in pages.
 
         Args:
             request: of an operation that takes and answers ``NextToken``.
             key: where a page's rows are in its answer.
 
         Raises:
+            PreconditionFailed: there are more than a hundred pages: part of a list would pass for
+                all of it.
             SimcloudError: as ``ask``.
         """
         found: list[dict[str, Any]] = []
@@ -125,9 +127,13 @@ class Aws:
             )
             found += page.get(key, [])
             if not page.get("NextToken"):
-                break
+                return found
             parameters["NextToken"] = page["NextToken"]
-        return found
+        raise PreconditionFailed(
+            f"{request.service} {request.operation} of {request.resource} has more than "
+            f"{_MAX_PAGES} pages ({len(found)} rows so far): what is of no use any more has to be "
+            "deleted there first"
+        )
 
     def check(self, request: Request) -> None:
         """Returns when the request has the shape that the service's model asks for; sends nothing.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from simcloud.errors import Conflict, InvalidRequest, PreconditionFailed
+from simcloud_cli.endpoints.alarms import alarm_of
 from simcloud_cli.endpoints.aws import Aws
 from simcloud_cli.endpoints.describe import Endpoint, get_endpoint
 from simcloud_cli.endpoints.failures import mend_of
@@ -155,7 +156,17 @@ def chosen_of(endpoint: Endpoint, part: str) -> Scalable:
 
 
 async def apply_limits(aws: Aws, chosen: Scalable, limits: Limits, patience: Patience) -> None:
-    """Registers limits with the policy that follows the load, and what wakes it from none."""
+    """Registers limits with the policy that follows the load, and what wakes it from none.
+
+    Raises:
+        PreconditionFailed: somebody else's alarm has the name of the one that wakes it.
+        SimcloudError: as ``Aws.ask``.
+    """
+    if limits.least == 0 and await alarm_of(aws, chosen) == "theirs":
+        raise PreconditionFailed(
+            f"alarm {chosen.alarm} is there and does not wake {chosen.name}: no limits were set; "
+            "rename it where it was made, or give --min 1"
+        )
     await aws.ask(register_request(chosen, least=limits.least, most=limits.most))
     target = limits.target or DEFAULT_TARGET
     await aws.ask(load_policy_request(chosen, target=target))

@@ -22,6 +22,7 @@ from simcloud_cli.endpoints.deployment import (
     model_request,
     name_of,
 )
+from simcloud_cli.endpoints.discovery import check_same_model
 from simcloud_cli.endpoints.failures import mend_of
 from simcloud_cli.endpoints.ownership import check_ours
 from simcloud_cli.endpoints.update import (
@@ -45,6 +46,8 @@ class Plan:
     """Name of the model, which says what is in it."""
     config: str
     """Name of the endpoint's configuration, likewise."""
+    arn: str
+    """The endpoint's; empty: there is none yet."""
     first: tuple[Request, ...]
     """Model and configuration."""
     endpoint: Request | None
@@ -52,6 +55,11 @@ class Plan:
     """After the endpoint is in service."""
     under_way: bool
     """Whether the endpoint is becoming it just now."""
+
+    @property
+    def old_may_answer(self) -> bool:
+        """Whether what was there before answers on, until a change of the endpoint has ended."""
+        return self.under_way or (self.endpoint is not None and bool(self.arn))
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -71,13 +79,20 @@ class Deployed:
     """What could not be asked without waiting; empty: nothing."""
 
 
-async def plan_deployment(aws: Aws, d: Deployment, update: Update) -> Plan:
+async def plan_deployment(aws: Aws, d: Deployment, update: Update, *, digest: str = "") -> Plan:
     """What is missing or differs; AWS is only read.
+
+    Args:
+        aws: where.
+        d: what shall be there.
+        update: how it comes there, where something else is.
+        digest: of its model, as the router's catalogue has it; empty: not known.
 
     Raises:
         Conflict: the endpoint is being changed into something else.
         PreconditionFailed: it failed and has to be deleted, or is not ours.
-        InvalidRequest: a request has not the shape that AWS asks for.
+        InvalidRequest: a request has not the shape that AWS asks for, or routers find the endpoint
+            by tags that name another model.
         SimcloudError: as ``Aws.ask``.
     """
     model = model_request(d)
@@ -92,11 +107,12 @@ async def plan_deployment(aws: Aws, d: Deployment, update: Update) -> Plan:
     ]
     found = await aws.find(describe.endpoint_request(d.name))
     under_way = found is not None and _becomes(found, name_of(config))
-    endpoint = await _endpoint_request(aws, d, config, update, found)
+    endpoint = await _endpoint_request(aws, d, config, update, found, digest=digest)
     component = await _component_request(aws, d, name_of(model), update, exists=found is not None)
     plan = Plan(
         model=name_of(model),
         config=name_of(config),
+        arn=found["EndpointArn"] if found is not None else "",
         first=tuple(first),
         endpoint=endpoint,
         component=component,
@@ -164,6 +180,8 @@ async def _endpoint_request(
     config: Request,
     update: Update,
     found: Mapping[str, Any] | None,
+    *,
+    digest: str,
 ) -> Request | None:
     name = name_of(config)
     if found is None:
@@ -183,7 +201,7 @@ async def _endpoint_request(
         )
     if found.get("EndpointConfigName") == name:
         return None
-    await check_ours(aws, found["EndpointArn"], d.name)
+    check_same_model(await check_ours(aws, found["EndpointArn"], d.name), digest, d.name)
     keep = await _keeps_count(aws, d, found)
     return update_endpoint_request(d, name, update, keep_count=keep)
 

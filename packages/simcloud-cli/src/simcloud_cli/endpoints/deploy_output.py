@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
+from simcloud_cli.endpoints.aws import Request
 from simcloud_cli.output import console
 
 
@@ -16,10 +17,12 @@ def print_deployed(document: Mapping[str, Any]) -> None:
     if "plan" in document:
         for request in document["plan"]:
             out.print(f"{request['service']} {request['operation']}", markup=False)
-            text = yaml.safe_dump(request["parameters"], sort_keys=False)
+            text = yaml.safe_dump(_without_values(request["parameters"]), sort_keys=False)
             out.print("".join(f"  {line}\n" for line in text.splitlines()), markup=False, end="")
-        if not document["plan"]:
+        if not document["plan"] and not document["left"]:
             out.print(f"endpoint {document['endpoint']} is as it shall be: nothing to ask")
+        for line in document["left"]:
+            out.print(line, markup=False)
         out.print(document["bills"], markup=False)
         return
     if version := document.get("version"):
@@ -39,10 +42,37 @@ def print_deployed(document: Mapping[str, Any]) -> None:
     _print_target(document)
 
 
+def listed(requests: Iterable[Request]) -> list[dict[str, Any]]:
+    """Requests for the document."""
+    return [
+        {
+            "service": request.service,
+            "operation": request.operation,
+            "parameters": dict(request.parameters),
+        }
+        for request in requests
+    ]
+
+
+def _without_values(parameters: Any) -> Any:
+    """A container's environment by its names alone: plans are kept and shown to many."""
+    match parameters:
+        case {"Environment": dict(values), **rest}:
+            hidden = dict.fromkeys(values, "(--json shows it)")
+            return {**_without_values(rest), "Environment": hidden}
+        case dict():
+            return {key: _without_values(value) for key, value in parameters.items()}
+        case list():
+            return [_without_values(value) for value in parameters]
+        case _:
+            return parameters
+
+
 def _print_target(document: Mapping[str, Any]) -> None:
     out = console()
-    if document["tags"]:
-        out.print(f"routers that look for endpoints find it: {document['tags']}", markup=False)
+    if tags := document["tags"]:
+        if document["tagged"]:
+            out.print(f"routers that look for endpoints find it: {tags}", markup=False)
         return
     if "catalog" in document:
         out.print(f"in {document['catalog']}: a running router takes it by itself", markup=False)

@@ -10,19 +10,19 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from simcloud.errors import Corruption, InvalidRequest
-from simcloud_cli.endpoints.aws import Aws, AwsPlace, Request
+from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.deploy import Plan, carry_out, plan_deployment
 from simcloud_cli.endpoints.deploy_output import print_deployed
 from simcloud_cli.endpoints.deployment import Deployment
-from simcloud_cli.endpoints.discovery import discovery_tags, make_discoverable
+from simcloud_cli.endpoints.discovery import discovery_tags
 from simcloud_cli.endpoints.package import sha256_of
 from simcloud_cli.endpoints.packaged import PackagedModel, read_package_folder
+from simcloud_cli.endpoints.planned import Asked, by_version, planned, tag
 from simcloud_cli.endpoints.prices import billing_line
 from simcloud_cli.endpoints.registry import (
     APPROVED,
-    PENDING,
-    create_version_request,
     model_data_of,
+    plan_registration,
     register,
 )
 from simcloud_cli.endpoints.targets import (
@@ -134,34 +134,39 @@ async def _deploy(
     )
     region = aws.region
     catalog = _catalog(d, found, ways, region=region)
-    discovered = discovery_tags(d, found.entry) if ways.discover else {}
+    asked = Asked(
+        update=way,
+        tags=discovery_tags(d, found.entry) if ways.discover else {},
+        digest=str(found.entry["digest"]) if found.entry is not None else "",
+        waits=bool(ways.wait_minutes),
+    )
     document: dict[str, Any] = {
         "endpoint": d.name,
         "region": region,
         "bills": billing_line(d, region=region),
         "target": target_entry(d, region=region),
         "model": catalog.entry if catalog is not None else _entry(d, found, region=region),
-        "tags": discovered,
+        "tags": asked.tags,
     }
+    registration = None
     if ways.registry:
-        if ways.plan:
-            version = create_version_request(
-                ways.registry, d, approval=APPROVED if ways.approve else PENDING
-            )
-            return {**document, "plan": _listed([version]), "registry": ways.registry}
-        registered = await register(aws, ways.registry, d, approve=ways.approve)
+        registration = await plan_registration(aws, ways.registry, d, approve=ways.approve)
+        document["registry"] = ways.registry
+    if ways.plan:
+        return {**document, **await planned(aws, d, asked, registration)}
+    if registration is not None:
+        registered = await register(aws, registration)
         document["version"] = {"arn": registered.arn, "approval": registered.approval}
         if registered.approval != APPROVED:
             return document
-        d = d.model_copy(
-            update={"package": registered.arn, "image": "", "model_data": "", "environment": {}}
-        )
-    plan = await plan_deployment(aws, d, way)
-    if ways.plan:
-        return {**document, "plan": _listed(plan.requests)}
+        d = by_version(d, registered.arn)
+    plan = await plan_deployment(aws, d, way, digest=asked.digest)
     done = await _carried_out(aws, d, plan, ways, bills=document["bills"])
-    if discovered and await make_discoverable(aws, done["arn"], discovered):
-        done["changed"] = True
+    if asked.tags:
+        tagged, left = await tag(aws, done["arn"], asked, plan)
+        done["changed"] |= tagged
+        done["left"] += left
+        document["tagged"] = not left
     if catalog is not None:
         catalog.write()
         document["catalog"] = str(catalog.path)
@@ -294,14 +299,3 @@ def _environment(pairs: Iterable[str]) -> dict[str, str]:
             raise InvalidRequest("--env", f"expected NAME=VALUE, found {pair!r}")
         found[name] = value
     return found
-
-
-def _listed(requests: Iterable[Request]) -> list[dict[str, Any]]:
-    return [
-        {
-            "service": request.service,
-            "operation": request.operation,
-            "parameters": dict(request.parameters),
-        }
-        for request in requests
-    ]

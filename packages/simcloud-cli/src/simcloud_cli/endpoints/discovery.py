@@ -39,27 +39,54 @@ def discovery_tags(d: Deployment, model: Mapping[str, Any] | None) -> dict[str, 
     return {MODEL_TAG: str(model["name"]), DIGEST_TAG: str(model["digest"])}
 
 
-async def make_discoverable(aws: Aws, arn: str, tags: Mapping[str, str]) -> bool:
-    """Tags an endpoint; False: it had them.
-
-    After its update, since a router that saw another digest on an endpoint that still serves the
-    old model would mix the two.
+async def tagging_request(aws: Aws, arn: str, tags: Mapping[str, str]) -> Request | None:
+    """AddTags of an endpoint that is there; None: it has the tags.
 
     Raises:
         SimcloudError: as ``Aws.ask``.
     """
     found = await tags_of(aws, arn)
     if all(found.get(key) == value for key, value in tags.items()):
-        return False
-    await aws.ask(
-        Request(
-            service="sagemaker",
-            operation="AddTags",
-            parameters={
-                "ResourceArn": arn,
-                "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
-            },
-            resource=arn,
-        )
+        return None
+    return add_tags_request(arn, tags)
+
+
+def add_tags_request(arn: str, tags: Mapping[str, str]) -> Request:
+    """AddTags. After an endpoint's update, never before it has ended.
+
+    Until then the old model answers, and a router would take its answers for the new one's.
+    """
+    return Request(
+        service="sagemaker",
+        operation="AddTags",
+        parameters={
+            "ResourceArn": arn,
+            "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        },
+        resource=arn,
     )
-    return True
+
+
+def check_same_model(tags: Mapping[str, str], digest: str, name: str) -> None:
+    """Returns when an update leaves an endpoint the model that its tags name.
+
+    While it is updated, the old model and the new one answer in turn, and a tag can only name one
+    of them.
+
+    Args:
+        tags: the endpoint's.
+        digest: of the model that it shall get; empty: nothing is known of it.
+        name: the endpoint's.
+
+    Raises:
+        InvalidRequest: routers find it by its tags, and they name another model.
+    """
+    there = tags.get(DIGEST_TAG, "")
+    if MODEL_TAG in tags and there and digest and there != digest:
+        raise InvalidRequest(
+            "NAME",
+            f"routers find endpoint {name} by its tags, with the model of digest {there[:12]}; "
+            f"this one has {digest[:12]}, and while an endpoint is updated both answer, under one "
+            "digest: deploy the new model under a name of its own, then `simcloud endpoint delete "
+            f"{name}`",
+        )

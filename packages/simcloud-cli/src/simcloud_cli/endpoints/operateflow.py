@@ -69,8 +69,7 @@ def sleep_at_no_time(name: str, *, place: AwsPlace, as_json: bool) -> None:
     Raises:
         SimcloudError: as ``remove_times``.
     """
-    removed = run_async(remove_times(Aws(place), name))
-    _print_lines(name, [f"{removed} schedules of {name} are gone"], as_json=as_json)
+    _print_lines(name, run_async(remove_times(Aws(place), name)), as_json=as_json)
 
 
 def wake_endpoint(name: str, *, wait_minutes: float, place: AwsPlace, as_json: bool) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from simcloud.errors import PreconditionFailed
 from simcloud_cli.endpoints.aws import Aws, Request
@@ -26,21 +27,62 @@ class Version:
     """Whether it was registered just now."""
 
 
-async def register(aws: Aws, group: str, d: Deployment, *, approve: bool) -> Version:
-    """The version of what is to be deployed; registered when the group has none of its content.
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """What has to be asked so that a group has a version; nothing: it has it."""
+
+    requests: tuple[Request, ...]
+    """In the order in which they are sent."""
+    arn: str
+    """The version's; empty: the last request makes it, and answers with it."""
+    approval: str
+    """The version's, once all of them were asked."""
+
+
+async def plan_registration(aws: Aws, group: str, d: Deployment, *, approve: bool) -> Registration:
+    """How a group gets the version of what is to be deployed; AWS is only read.
 
     Args:
         aws: where.
         group: the model package group's name; made when there is none.
         d: its image, model data and environment are the version.
-        approve: whether it is approved by this call; else somebody has to.
+        approve: whether it shall be approved; else somebody has to.
 
     Raises:
         PreconditionFailed: it was rejected: approving it again is for whoever did that.
+        InvalidRequest: a request has not the shape that AWS asks for.
         SimcloudError: as ``Aws.ask``.
     """
-    await _make_group(aws, group, d)
-    digest = _digest(d)
+    approval = APPROVED if approve else PENDING
+    version = create_version_request(group, d, approval=approval)
+    if await aws.find(_describe_group(group)) is None:
+        registration = Registration((_create_group(group, d), version), "", approval)
+    else:
+        known = await _of_listed(aws, group, d, approve=approve)
+        registration = known or Registration((version,), "", approval)
+    for request in registration.requests:
+        aws.check(request)
+    return registration
+
+
+async def register(aws: Aws, registration: Registration) -> Version:
+    """Asks for all of a plan; the version.
+
+    Raises:
+        SimcloudError: as ``Aws.ask``.
+    """
+    made: dict[str, Any] = {}
+    for request in registration.requests:
+        made = await aws.ask(request)
+    return Version(
+        arn=registration.arn or made["ModelPackageArn"],
+        approval=registration.approval,
+        new=not registration.arn,
+    )
+
+
+async def _of_listed(aws: Aws, group: str, d: Deployment, *, approve: bool) -> Registration | None:
+    """With a version that the group has already; None: it has none of that content."""
     listed = await aws.rows(
         Request(
             service="sagemaker",
@@ -50,12 +92,11 @@ async def register(aws: Aws, group: str, d: Deployment, *, approve: bool) -> Ver
         ),
         "ModelPackageSummaryList",
     )
+    digest = _digest(d)
     for row in listed:
         if row.get("ModelPackageDescription", "").endswith(digest):
-            return await _known(aws, row["ModelPackageArn"], row, approve=approve)
-    approval = APPROVED if approve else PENDING
-    made = await aws.ask(create_version_request(group, d, approval=approval))
-    return Version(arn=made["ModelPackageArn"], approval=approval, new=True)
+            return _known(row["ModelPackageArn"], row, approve=approve)
+    return None
 
 
 def create_version_request(group: str, d: Deployment, *, approval: str) -> Request:
@@ -114,44 +155,39 @@ async def model_data_of(aws: Aws, arn: str) -> str:
     return str(containers[0].get("ModelDataUrl", "")) if containers else ""
 
 
-async def _make_group(aws: Aws, group: str, d: Deployment) -> None:
-    resource = f"model-package-group/{group}"
-    found = await aws.find(
-        Request(
-            service="sagemaker",
-            operation="DescribeModelPackageGroup",
-            parameters={"ModelPackageGroupName": group},
-            resource=resource,
-        )
+def _describe_group(group: str) -> Request:
+    return Request(
+        service="sagemaker",
+        operation="DescribeModelPackageGroup",
+        parameters={"ModelPackageGroupName": group},
+        resource=f"model-package-group/{group}",
     )
-    if found is None:
-        await aws.ask(
-            Request(
-                service="sagemaker",
-                operation="CreateModelPackageGroup",
-                parameters={"ModelPackageGroupName": group, "Tags": tags(d.name)},
-                resource=resource,
-            )
-        )
 
 
-async def _known(aws: Aws, arn: str, row: dict[str, object], *, approve: bool) -> Version:
+def _create_group(group: str, d: Deployment) -> Request:
+    return Request(
+        service="sagemaker",
+        operation="CreateModelPackageGroup",
+        parameters={"ModelPackageGroupName": group, "Tags": tags(d.name)},
+        resource=f"model-package-group/{group}",
+    )
+
+
+def _known(arn: str, row: Mapping[str, object], *, approve: bool) -> Registration:
     approval = str(row.get("ModelApprovalStatus", ""))
     if approve and approval == "Rejected":
         raise PreconditionFailed(
             f"{arn} was rejected: who rejected it takes that back, or the model changes"
         )
-    if approve and approval != APPROVED:
-        await aws.ask(
-            Request(
-                service="sagemaker",
-                operation="UpdateModelPackage",
-                parameters={"ModelPackageArn": arn, "ModelApprovalStatus": APPROVED},
-                resource=arn,
-            )
-        )
-        approval = APPROVED
-    return Version(arn=arn, approval=approval, new=False)
+    if not approve or approval == APPROVED:
+        return Registration((), arn, approval)
+    request = Request(
+        service="sagemaker",
+        operation="UpdateModelPackage",
+        parameters={"ModelPackageArn": arn, "ModelApprovalStatus": APPROVED},
+        resource=arn,
+    )
+    return Registration((request,), arn, APPROVED)
 
 
 def _digest(d: Deployment) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from simcloud_cli.endpoints.alarms import alarm_of, delete_alarm_request
 from simcloud_cli.endpoints.asleep import NAME_PART, gone
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.describe import (
@@ -20,7 +21,7 @@ from simcloud_cli.endpoints.describe import (
 )
 from simcloud_cli.endpoints.ownership import check_ours, is_ours, tags_of
 from simcloud_cli.endpoints.scaling import Scalable, deregister_request, scalables
-from simcloud_cli.endpoints.schedules import remove_schedules, scheduled_calls
+from simcloud_cli.endpoints.scheduler import remove_schedules, scheduled_calls
 from simcloud_cli.endpoints.waiting import Patience, wait_until
 
 
@@ -31,6 +32,8 @@ class Removal:
     name: str
     endpoint: Endpoint | None
     schedules: tuple[str, ...]
+    alarms: tuple[str, ...]
+    """Those that wake it from none."""
     configs: tuple[str, ...]
     models: tuple[str, ...]
     """Empty when they are kept."""
@@ -41,6 +44,7 @@ class Removal:
         found = [f"schedule {name}" for name in self.schedules]
         if self.endpoint is not None:
             found += [f"limits and scheduled actions of {item.name}" for item in self._scalables]
+            found += [f"alarm {name}" for name in self.alarms]
             found += [f"inference component {item.name}" for item in self._components]
             found.append(f"endpoint {self.name} ({self.endpoint.status})")
         found += [f"endpoint configuration {name}" for name in self.configs]
@@ -73,11 +77,13 @@ async def plan_removal(aws: Aws, name: str, *, keep_model: bool) -> Removal:
         await check_ours(aws, endpoint.arn, name)
         for component in endpoint.components:
             await check_ours(aws, component.arn, name)
+    woken = [item for item in scalables(endpoint) if item.kind != "realtime"] if endpoint else []
     timed = endpoint is None or endpoint.kind == "realtime"
     return Removal(
         name=name,
         endpoint=endpoint,
         schedules=tuple(item.name for item in await scheduled_calls(aws, name)) if timed else (),
+        alarms=tuple([item.alarm for item in woken if await alarm_of(aws, item) == "ours"]),
         configs=await _ours(aws, name, "ListEndpointConfigs", "EndpointConfig"),
         models=() if keep_model else await _ours(aws, name, "ListModels", "Model"),
     )
@@ -95,7 +101,10 @@ async def remove(aws: Aws, removal: Removal, patience: Patience) -> None:
         await remove_schedules(aws, removal.name)
     endpoint = removal.endpoint
     if endpoint is not None:
-        await _unscale(aws, endpoint)
+        for item in scalables(endpoint):
+            await aws.find(deregister_request(item))
+        for alarm in removal.alarms:
+            await aws.find(delete_alarm_request(alarm))
         for component in endpoint.components:
             await aws.find(component_request(component.name, "DeleteInferenceComponent"))
         for component in endpoint.components:
@@ -115,20 +124,6 @@ async def remove(aws: Aws, removal: Removal, patience: Patience) -> None:
                 resource=f"model/{model}",
             )
         )
-
-
-async def _unscale(aws: Aws, endpoint: Endpoint) -> None:
-    for item in scalables(endpoint):
-        await aws.find(deregister_request(item))
-        if item.kind in {"component", "async"}:
-            await aws.find(
-                Request(
-                    service="cloudwatch",
-                    operation="DeleteAlarms",
-                    parameters={"AlarmNames": [item.alarm]},
-                    resource=f"alarm:{item.alarm}",
-                )
-            )
 
 
 async def _component_gone(aws: Aws, name: str, patience: Patience) -> None:

@@ -8,6 +8,7 @@ SageMaker's guide), and the first instance of an asynchronous endpoint by one on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simcloud_cli.endpoints.aws import Request
@@ -50,6 +51,13 @@ class Scalable:
     def alarm(self) -> str:
         """Name of the alarm that starts the first one."""
         return f"{self.name if self.kind == 'component' else self.endpoint}-wake"
+
+    def wakes(self, actions: Sequence[str]) -> bool:
+        """Whether an alarm with these actions is the one that starts the first one."""
+        # "...:scalingPolicy:<id>:resource/<namespace>/<resource>:policyName/<name>", as the API
+        # reference's examples have it; it stays in the alarm when the policy is gone.
+        ours = f"/{self.resource_id}:policyName/{WAKE_POLICY}"
+        return any(action.endswith(ours) for action in actions)
 
 
 def scalables(endpoint: Endpoint) -> tuple[Scalable, ...]:

@@ -7,17 +7,13 @@ under a role that is given to it.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-
 from simcloud.errors import InvalidRequest, PreconditionFailed
-from simcloud_cli.endpoints.asleep import lasting
+from simcloud_cli.endpoints.asleep import Before, forget_others, lasting, remember
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.capacity import Limits, limits_of
 from simcloud_cli.endpoints.describe import Endpoint, get_endpoint
+from simcloud_cli.endpoints.nights import night_of
 from simcloud_cli.endpoints.ownership import check_ours
-from simcloud_cli.endpoints.refusals import partition_of
 from simcloud_cli.endpoints.scaling import (
     Scalable,
     action_request,
@@ -26,24 +22,14 @@ from simcloud_cli.endpoints.scaling import (
     register_request,
     scalables,
 )
-from simcloud_cli.endpoints.sleep_times import SleepTimes
-
-SLEEP = "simcloud-sleep"
-WAKE = "simcloud-wake"
-_NAME_LENGTH = 64
-# One that fails for hours is not made good by being tried: the other schedule comes.
-_RETRIES = {"MaximumRetryAttempts": 3, "MaximumEventAgeInSeconds": 3600}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """One schedule that there is."""
-
-    name: str
-    expression: str
-    timezone: str
-    does: str
-    """In words."""
+from simcloud_cli.endpoints.scheduler import (
+    Schedule,
+    needs_role,
+    remove_schedules,
+    scheduled_calls,
+    set_schedules,
+)
+from simcloud_cli.endpoints.sleep_times import SLEEP, WAKE, SleepTimes
 
 
 async def set_times(aws: Aws, name: str, times: SleepTimes) -> list[str]:
@@ -62,18 +48,23 @@ async def set_times(aws: Aws, name: str, times: SleepTimes) -> list[str]:
         raise InvalidRequest("--schedule", f"{name} is serverless: nothing runs while nobody asks")
     if endpoint.kind == "realtime":
         if not times.role:
-            raise InvalidRequest("--scheduler-role", _needs_role(endpoint, aws.region))
+            raise InvalidRequest("--scheduler-role", needs_role(endpoint, aws.region))
         if not endpoint.config_arn:
             raise PreconditionFailed(f"configuration {endpoint.config} of {name} is gone")
         await check_ours(aws, endpoint.config_arn, name)
     found = await check_ours(aws, endpoint.arn, name)
     if endpoint.kind == "realtime":
-        return await _by_scheduler(aws, endpoint, lasting(found), times)
+        # Woken by hand, it is made of the configuration that it has now.
+        await forget_others(aws, endpoint)
+        return await set_schedules(aws, endpoint, lasting(found), times)
     return await _by_autoscaling(aws, endpoint, times)
 
 
-async def remove_times(aws: Aws, name: str) -> int:
-    """Takes away when an endpoint sleeps and wakes; how many schedules there were.
+async def remove_times(aws: Aws, name: str) -> list[str]:
+    """Takes away when an endpoint sleeps and wakes; what sleeps now stays asleep.
+
+    Returns:
+        What is gone and what sleeps, a line each.
 
     Raises:
         NotFound: there is no such endpoint.
@@ -82,19 +73,25 @@ async def remove_times(aws: Aws, name: str) -> int:
     endpoint = await get_endpoint(aws, name)
     await check_ours(aws, endpoint.arn, name)
     removed = await remove_schedules(aws, name)
+    sleeping = await _keep_sleeping(aws, endpoint) if endpoint.kind != "realtime" else []
     for item in scalables(endpoint):
         for action in (SLEEP, WAKE):
             removed += await aws.find(delete_action_request(item, action)) is not None
-    return removed
+    return [f"{removed} schedules of {name} are gone", *sleeping]
 
 
-async def remove_schedules(aws: Aws, name: str) -> int:
-    """Deletes the schedules that delete and make an endpoint; how many there were."""
-    removed = 0
-    for what in (SLEEP, WAKE):
-        found = await aws.find(_schedule_request("DeleteSchedule", schedule_name(what, name)))
-        removed += found is not None
-    return removed
+async def _keep_sleeping(aws: Aws, endpoint: Endpoint) -> list[str]:
+    """Remembers what sleeps now, before the action that would wake it goes; a line each."""
+    lines = []
+    limits = await limits_of(aws, scalables(endpoint))
+    for item in scalables(endpoint):
+        night = await night_of(aws, endpoint, item, limits.get(item.resource_id))
+        if not night.asleep:
+            continue
+        if night.before is not None:
+            await remember(aws, night.arn, {item.name: night.before})
+        lines.append(f"{item.name} sleeps: `simcloud endpoint wake {endpoint.name}` wakes it")
+    return lines
 
 
 async def schedules_of(aws: Aws, endpoint: Endpoint) -> list[Schedule]:
@@ -110,32 +107,6 @@ async def schedules_of(aws: Aws, endpoint: Endpoint) -> list[Schedule]:
     if endpoint.kind == "realtime":
         found += await scheduled_calls(aws, endpoint.name)
     return found
-
-
-async def scheduled_calls(aws: Aws, name: str) -> list[Schedule]:
-    """The schedules that delete and make an endpoint of instances."""
-    found = []
-    for what in (SLEEP, WAKE):
-        seen = await aws.find(_schedule_request("GetSchedule", schedule_name(what, name)))
-        if seen is not None:
-            found.append(
-                Schedule(
-                    name=schedule_name(what, name),
-                    expression=str(seen.get("ScheduleExpression", "")),
-                    timezone=str(seen.get("ScheduleExpressionTimezone", "UTC")),
-                    does="deletes the endpoint" if what == SLEEP else "makes the endpoint",
-                )
-            )
-    return found
-
-
-def schedule_name(what: str, endpoint: str) -> str:
-    """A schedule's name, at most 64 characters, unlike any other endpoint's."""
-    whole = f"{what}-{endpoint}"
-    if len(whole) <= _NAME_LENGTH:
-        return whole
-    digest = hashlib.sha256(endpoint.encode()).hexdigest()[:8]
-    return f"{whole[: _NAME_LENGTH - 9]}-{digest}"
 
 
 def _of_action(item: Scalable, row: dict[str, object]) -> Schedule:
@@ -155,12 +126,17 @@ async def _by_autoscaling(aws: Aws, endpoint: Endpoint, times: SleepTimes) -> li
     limits = await limits_of(aws, scalables(endpoint))
     for item in scalables(endpoint):
         there = limits.get(item.resource_id)
+        night = await night_of(aws, endpoint, item, there)
+        known = night.before if night.asleep else Before(count=item.desired, limits=there)
+        count = max(1, known.count) if known is not None else 1
+        within = known.limits if known is not None else None
+        within = within or Limits(least=count, most=count)
+        # A night of which nothing but `wake` wakes it ends with these.
+        await remember(aws, night.arn, {item.name: Before(count=count, limits=within)})
         if there is None:
-            count = max(1, item.desired)
-            there = Limits(least=count, most=count)
-            await aws.ask(register_request(item, least=count, most=count))
-        most = max(1, there.most)
-        awake = Limits(least=max(1, min(there.least, most)), most=most)
+            least, most = (0, 0) if night.asleep else (count, count)
+            await aws.ask(register_request(item, least=least, most=most))
+        awake = Limits(least=max(1, within.least), most=within.most)
         await aws.ask(_action(item, SLEEP, times.sleep, times, Limits(least=0, most=0)))
         lines.append(f"{item.name} goes to no {item.unit} at {times.sleep} {times.timezone}")
         if times.wake:
@@ -185,100 +161,4 @@ def _action(
         timezone=times.timezone,
         least=limits.least,
         most=limits.most,
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """What the Scheduler asks of SageMaker, and when."""
-
-    what: str
-    expression: str
-    operation: str
-    parameters: dict[str, object]
-
-
-async def _by_scheduler(
-    aws: Aws, endpoint: Endpoint, tags: dict[str, str], times: SleepTimes
-) -> list[str]:
-    name = endpoint.name
-    sleep = _Call(
-        what=SLEEP,
-        expression=times.sleep,
-        operation="deleteEndpoint",
-        parameters={"EndpointName": name},
-    )
-    await _put(aws, name, sleep, times)
-    lines = [f"{name} is deleted at {times.sleep} {times.timezone}; its configuration is kept"]
-    if times.wake:
-        wake = _Call(
-            what=WAKE,
-            expression=times.wake,
-            operation="createEndpoint",
-            parameters={
-                "EndpointName": name,
-                "EndpointConfigName": endpoint.config,
-                "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
-            },
-        )
-        await _put(aws, name, wake, times)
-        lines.append(
-            f"{name} is made of {endpoint.config} at {times.wake} {times.timezone}; say this again "
-            "after a deployment, and limits (`simcloud endpoint scale`) after it was made"
-        )
-    else:
-        await aws.find(_schedule_request("DeleteSchedule", schedule_name(WAKE, name)))
-    return lines
-
-
-async def _put(aws: Aws, endpoint: str, call: _Call, times: SleepTimes) -> None:
-    name = schedule_name(call.what, endpoint)
-    there = await aws.find(_schedule_request("GetSchedule", name))
-    partition = partition_of(aws.region)
-    await aws.ask(
-        Request(
-            service="scheduler",
-            operation="CreateSchedule" if there is None else "UpdateSchedule",
-            parameters={
-                "Name": name,
-                "Description": f"Simcloud: endpoint {endpoint}",
-                "ScheduleExpression": call.expression,
-                "ScheduleExpressionTimezone": times.timezone,
-                "FlexibleTimeWindow": {"Mode": "OFF"},
-                "Target": {
-                    # "Universal targets" of EventBridge Scheduler's guide.
-                    "Arn": f"arn:{partition}:scheduler:::aws-sdk:sagemaker:{call.operation}",
-                    "RoleArn": times.role,
-                    "Input": json.dumps(call.parameters, separators=(",", ":")),
-                    "RetryPolicy": _RETRIES,
-                },
-            },
-            resource=f"schedule/default/{name}",
-        )
-    )
-
-
-def _schedule_request(operation: str, name: str) -> Request:
-    return Request(
-        service="scheduler",
-        operation=operation,
-        parameters={"Name": name},
-        resource=f"schedule/default/{name}",
-    )
-
-
-def _needs_role(endpoint: Endpoint, region: str) -> str:
-    partition = partition_of(region)
-    statement = {
-        "Effect": "Allow",
-        "Action": ["sagemaker:DeleteEndpoint", "sagemaker:CreateEndpoint", "sagemaker:AddTags"],
-        "Resource": [
-            f"arn:{partition}:sagemaker:{region}:*:endpoint/{endpoint.name}",
-            f"arn:{partition}:sagemaker:{region}:*:endpoint-config/{endpoint.config}",
-        ],
-    }
-    return (
-        "an endpoint of instances is deleted and made again on schedule by EventBridge's "
-        "Scheduler: give a role that scheduler.amazonaws.com may take, with the policy "
-        f"statement {json.dumps(statement)}"
     )

@@ -7,13 +7,28 @@ configuration stays, and makes it again. What the limits were is kept in a tag.
 
 from __future__ import annotations
 
-from simcloud.errors import NotFound, PreconditionFailed
-from simcloud_cli.endpoints.asleep import gone, kept_config, lasting, remember, tagged_arn
+from dataclasses import replace
+
+from simcloud.errors import Conflict, NotFound, PermissionDenied, PreconditionFailed
+from simcloud_cli.endpoints.asleep import (
+    ASLEEP_TAG,
+    Before,
+    configs_of,
+    forget,
+    forget_others,
+    gone,
+    lasting,
+    makers,
+    parse_before,
+    remember,
+    tagged_arn,
+)
 from simcloud_cli.endpoints.aws import Aws
-from simcloud_cli.endpoints.capacity import check_steady, limits_of, settled
+from simcloud_cli.endpoints.capacity import Limits, check_steady, limits_of, settled
 from simcloud_cli.endpoints.describe import Endpoint, endpoint_request, find_endpoint
 from simcloud_cli.endpoints.ownership import ENDPOINT_TAG, check_ours
 from simcloud_cli.endpoints.scaling import (
+    Scalable,
     count_request,
     deregister_request,
     register_request,
@@ -35,10 +50,11 @@ async def sleep(aws: Aws, name: str, patience: Patience) -> str:
     """
     endpoint = await find_endpoint(aws, name)
     if endpoint is None:
-        kept = await kept_config(aws, name)
-        if kept is None:
+        kept = await makers(aws, name, await configs_of(aws, name))
+        if not kept:
             raise NotFound(f"there is no endpoint {name} in {aws.region}")
-        return f"{name} sleeps already: configuration {kept.name} is kept, nothing bills"
+        names = ", ".join(config.name for config in kept)
+        return f"{name} sleeps already: configuration {names} is kept, nothing bills"
     if endpoint.kind == "serverless":
         warm = sum(item.provisioned_concurrency for item in endpoint.variants)
         kept_warm = f"; {warm} provisioned requests bill all the time" if warm else ""
@@ -56,21 +72,43 @@ async def _take_down(aws: Aws, endpoint: Endpoint, tags: dict[str, str], patienc
             f"configuration {endpoint.config} of {endpoint.name} is gone: deleted, the endpoint "
             "could not be made again; `simcloud endpoint deploy` it first"
         )
-    await check_ours(aws, endpoint.config_arn, endpoint.name)
+    kept = await check_ours(aws, endpoint.config_arn, endpoint.name)
+    earlier = parse_before(kept.get(ASLEEP_TAG, ""))
     items = scalables(endpoint)
     limits = await limits_of(aws, items)
     # Routers find endpoints by their tags, which go with the endpoint.
     also = {key: value for key, value in lasting(tags).items() if key != ENDPOINT_TAG}
-    await remember(aws, endpoint.config_arn, items, limits, also=also)
+    await forget_others(aws, endpoint)
+    before = {
+        item.name: _was(item, limits.get(item.resource_id), earlier.get(item.name))
+        for item in items
+    }
+    await remember(aws, endpoint.config_arn, before, also=also)
+    try:
+        await aws.find(endpoint_request(endpoint.name, "DeleteEndpoint"))
+    except (Conflict, PermissionDenied):
+        # It stays awake, as it is; after no answer at all it may be gone.
+        if not earlier:
+            await forget(aws, endpoint.config_arn)
+        raise
+    # Before the delete an endpoint that stays would have lost them.
     for item in items:
         if item.resource_id in limits:
             await aws.find(deregister_request(item))
-    await aws.find(endpoint_request(endpoint.name, "DeleteEndpoint"))
     await gone(aws, endpoint.name, patience)
     return (
         f"{endpoint.name} sleeps: it is deleted, configuration {endpoint.config} is kept, nothing "
         f"bills; `simcloud endpoint wake {endpoint.name}` makes it again"
     )
+
+
+def _was(item: Scalable, there: Limits | None, earlier: Before | None) -> Before:
+    """What a variant is, by its tag where a sleep or a wake that was interrupted left it less."""
+    if earlier is None or earlier.limits is None:
+        return Before(count=item.desired, limits=there)
+    # Limits come before the policy that has the target.
+    less = there is None or there == replace(earlier.limits, target=None)
+    return earlier if less else Before(count=item.desired, limits=there)
 
 
 async def _to_none(aws: Aws, endpoint: Endpoint, patience: Patience) -> str:
@@ -79,9 +117,9 @@ async def _to_none(aws: Aws, endpoint: Endpoint, patience: Patience) -> str:
     for item in items:
         arn = tagged_arn(endpoint, item)
         there = limits.get(item.resource_id)
-        # Asleep already, it is remembered as it was awake.
-        if item.desired > 0 or (there is not None and there.most > 0):
-            await remember(aws, arn, [item], limits)
+        # Asleep already, or on its way there, it is remembered as it was awake.
+        if there.most > 0 if there is not None else item.desired > 0:
+            await remember(aws, arn, {item.name: Before(count=item.desired, limits=there)})
         if there is None and item.kind == "component":
             await aws.ask(count_request(item, 0))
         else:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from simcloud.errors import InvalidRequest
 
+SLEEP: Final = "simcloud-sleep"
+"""What puts to sleep, by name: a scheduled action, or the beginning of a schedule's name."""
+WAKE: Final = "simcloud-wake"
 _EXPRESSION = re.compile(r"(cron|rate|at)\((.+)\)")
 _CRON_FIELDS = 6
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")

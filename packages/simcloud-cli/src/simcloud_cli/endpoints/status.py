@@ -13,13 +13,14 @@ from typing import TypeVar
 
 from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.errors import NotFound, PermissionDenied
-from simcloud_cli.endpoints.asleep import KeptConfig, kept_config
+from simcloud_cli.endpoints.asleep import KeptConfig, configs_of, makers
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.capacity import Limits, limits_of
 from simcloud_cli.endpoints.describe import Endpoint, find_endpoint
 from simcloud_cli.endpoints.prices import usd_an_hour
 from simcloud_cli.endpoints.scaling import scalables
-from simcloud_cli.endpoints.schedules import Schedule, scheduled_calls, schedules_of
+from simcloud_cli.endpoints.scheduler import Schedule, scheduled_calls
+from simcloud_cli.endpoints.schedules import schedules_of
 
 T = TypeVar("T")
 
@@ -45,8 +46,8 @@ class Status:
     name: str
     region: str
     endpoint: Endpoint | None
-    kept: KeptConfig | None
-    """Of an endpoint that sleeps without being there."""
+    kept: tuple[KeptConfig, ...]
+    """Of which an endpoint that is not there may be made; several: nothing says which."""
     usd_per_hour: float | None
     """By the list prices of ``prices``, for what runs now; None: a price is not known."""
     hours: int
@@ -95,7 +96,7 @@ async def look_at(aws: Aws, name: str, *, hours: int, clock: Clock = SYSTEM_CLOC
         name=name,
         region=aws.region,
         endpoint=endpoint,
-        kept=None,
+        kept=(),
         usd_per_hour=usd_per_hour(endpoint),
         hours=hours,
         usage=None if usage is None else tuple(usage),
@@ -126,17 +127,18 @@ def usd_per_hour(endpoint: Endpoint) -> float | None:
 
 
 async def _asleep(aws: Aws, name: str, hours: int, unseen: list[str]) -> Status:
-    kept = await kept_config(aws, name)
-    if kept is None:
+    configs = await configs_of(aws, name)
+    if not configs:
         raise NotFound(
             f"there is no endpoint {name} in {aws.region}, and no configuration of one that sleeps"
         )
+    kept = await _if_allowed(makers(aws, name, configs), unseen)
     schedules = await _if_allowed(scheduled_calls(aws, name), unseen)
     return Status(
         name=name,
         region=aws.region,
         endpoint=None,
-        kept=kept,
+        kept=tuple(configs if kept is None else kept),
         usd_per_hour=0.0,
         hours=hours,
         usage=None,

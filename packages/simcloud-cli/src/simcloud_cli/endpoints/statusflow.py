@@ -95,7 +95,8 @@ def status_json(status: Status) -> dict[str, object]:
         "region": status.region,
         "status": status.word,
         "endpoint": None if status.endpoint is None else asdict(status.endpoint),
-        "kept_config": None if status.kept is None else status.kept.name,
+        "kept_config": status.kept[0].name if len(status.kept) == 1 else None,
+        "kept_configs": [config.name for config in status.kept],
         "usd_per_hour": status.usd_per_hour,
         "usd_per_hour_of": PRICED_REGION,
         "hours": status.hours,
@@ -116,15 +117,28 @@ def _print(status: Status) -> None:
     out = console()
     endpoint = status.endpoint
     if endpoint is None:
-        kept = status.kept.name if status.kept is not None else ""
-        out.print(f"{status.name}: Asleep; configuration {kept} makes it again, nothing bills")
-        out.print(f"`simcloud endpoint wake {status.name}` wakes it", markup=False)
+        for line in _asleep(status):
+            out.print(line, markup=False)
     else:
         _print_endpoint(status, endpoint)
     for item in status.schedules or ():
         out.print(f"{item.expression} {item.timezone}: {item.does}", markup=False)
     for line in status.unseen:
         out.print(f"not seen: {line}", markup=False)
+
+
+def _asleep(status: Status) -> list[str]:
+    names = ", ".join(config.name for config in status.kept)
+    if len(status.kept) > 1:
+        return [
+            f"{status.name}: Asleep; one of the configurations {names} makes it again, nothing "
+            "bills",
+            "nothing says which of them it had: `simcloud endpoint deploy` it as it shall be",
+        ]
+    return [
+        f"{status.name}: Asleep; configuration {names} makes it again, nothing bills",
+        f"`simcloud endpoint wake {status.name}` wakes it",
+    ]
 
 
 def _print_endpoint(status: Status, endpoint: Endpoint) -> None:

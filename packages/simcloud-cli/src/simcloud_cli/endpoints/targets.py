@@ -116,7 +116,8 @@ def changed_catalog(
         InvalidRequest: the file is no catalogue, its model of this name is another one, or a canary
             would be alone.
     """
-    models = _read(path)
+    read = _read(path)
+    models: list[dict[str, Any]] = read["models"]
     known = next((entry for entry in models if entry.get("name") == model["name"]), None)
     if known is not None and known.get("digest") != model["digest"] and canary_percent is None:
         raise InvalidRequest(
@@ -129,19 +130,22 @@ def changed_catalog(
     rows = [entry if row is known else row for row in models]
     return ChangedCatalog(
         path=path,
-        document={"models": rows if known is not None else [*rows, entry]},
+        # Whatever else the file says stays, such as `discovery`, by which endpoints are found.
+        document={**read, "models": rows if known is not None else [*rows, entry]},
         entry=entry,
     )
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _read(path: Path) -> dict[str, Any]:
+    """The whole document, whose ``models`` are a list."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return []
+        return {"models": []}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidRequest(str(path), f"can't be read as a catalogue: {error}") from error
-    models = document.get("models") if isinstance(document, dict) else None
+    found: dict[str, Any] = document if isinstance(document, dict) else {}
+    models = found.get("models")
     if not isinstance(models, list) or not all(isinstance(row, dict) for row in models):
         raise InvalidRequest(str(path), "is no catalogue of the router: it has no list `models`")
-    return models
+    return found

@@ -4,6 +4,9 @@ SageMaker reads whole objects, so that a run's pictures are put beside the run, 
 What an answer is called is known by its last part alone: SageMaker's documents differ in whether
 the folders of an input come back in the output ("TransformOutput", S3OutputPath), so that names are
 told apart without their folders.
+
+A job's pictures, list and answers are in folders of its name: of two callers neither touches what
+another job still reads.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -33,18 +37,22 @@ _AT_ONCE = 16
 
 
 class JobRecord(BaseModel):
-    """The job that was begun last: who scores the run again waits for it and reads its answers."""
+    """The job that is begun, or about to be.
+
+    Who scores the run meanwhile, or after a call that was killed, begins it if need be, waits for
+    it and reads its answers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: str = "simcloud.transform/v1"
+    format: Literal["simcloud.transform/v2"] = "simcloud.transform/v2"
     job: str
-    """Name of the transform job."""
-    sagemaker_model: str
+    """Name of the transform job: SageMaker begins one of a name, however many ask."""
     output_prefix: str
     """Key prefix of its answers."""
-    shards: tuple[int, ...]
-    """Whose pictures it was given."""
+    shards: Mapping[int, str]
+    """CRC of the tar, as the manifest has it, by the number of each shard whose pictures it is
+    given: another run may be called the same by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +100,20 @@ class TransformFiles:
         self._inputs = "/".join(filter(None, [input_prefix, folder]))
         self._outputs = "/".join(filter(None, [output_prefix, folder]))
 
-    @property
-    def manifest_uri(self) -> str:
+    def manifest_uri(self, job: str) -> str:
         """Where the list of a job's pictures is."""
-        return f"s3://{self._bucket}/{self._manifest_key}"
+        return f"s3://{self._bucket}/{self._manifest_key(job)}"
 
     def output_prefix(self, job: str) -> str:
         """Key prefix of a job's answers."""
         return f"{self._outputs}/{job}"
 
-    def output_uri(self, job: str) -> str:
-        """Where a job writes its answers."""
-        return f"s3://{self._bucket}/{self.output_prefix(job)}"
+    def uri(self, prefix: str) -> str:
+        """A key prefix of the run's bucket as SageMaker is told it."""
+        return f"s3://{self._bucket}/{prefix}"
 
     async def record(self) -> JobRecord | None:
-        """The job that was begun last, None when its answers were read.
+        """The job that is under way, None when there is none or its answers were read.
 
         Raises:
             Corruption: the record can't be read.
@@ -123,7 +130,7 @@ class TransformFiles:
             ) from error
 
     async def keep(self, record: JobRecord) -> None:
-        """Writes the record, before the job is begun: what bills is never unknown.
+        """Writes the record, before anything else is: what bills, and what lies there, is known.
 
         Raises:
             Conflict: another call begins a job of the same run and model.
@@ -136,25 +143,27 @@ class TransformFiles:
                 f"{self._bucket}/{self._record_key}): the same command waits for it"
             )
 
-    async def stage(self, dataset: Dataset, pictures: Mapping[FrameKey, FrameRef]) -> list[str]:
-        """Puts pictures beside the run, each checked against its CRC; their names."""
+    async def stage(
+        self, job: str, dataset: Dataset, pictures: Mapping[FrameKey, FrameRef]
+    ) -> list[str]:
+        """Puts a job's pictures beside the run, each checked against its CRC; their names."""
 
         async def put(item: tuple[FrameKey, FrameRef]) -> str:
             (frame, camera), ref = item
             name = picture_name(item[0], ref)
             data = await dataset.layer(frame, camera, PICTURE)
             await self._store.put(
-                self._bucket, self._picture_key(name), data, content_type=ref.media_type
+                self._bucket, self._picture_key(job, name), data, content_type=ref.media_type
             )
             return name
 
         return await for_each(pictures.items(), put, limit=_AT_ONCE)
 
-    async def write_manifest(self, names: Sequence[str]) -> None:
+    async def write_manifest(self, job: str, names: Sequence[str]) -> None:
         """The list of a job's pictures, as S3DataType ManifestFile takes it."""
-        prefix = f"s3://{self._bucket}/{self._picture_key('')}"
+        prefix = f"s3://{self._bucket}/{self._picture_key(job, '')}"
         data = json.dumps([{"prefix": prefix}, *names]).encode()
-        await self._store.put(self._bucket, self._manifest_key, data)
+        await self._store.put(self._bucket, self._manifest_key(job), data)
 
     async def answers(self, record: JobRecord) -> Answers:
         """What a job wrote, by the names of its pictures."""
@@ -179,25 +188,26 @@ class TransformFiles:
     async def clear(self, record: JobRecord, *, keep_files: bool) -> None:
         """Forgets a job whose answers were read; its pictures and answers go too.
 
-        The record goes last, so that nothing is left that nobody knows of.
+        The record goes last, so that nothing is left that nobody knows of; and only if it is still
+        this job's: another call may have read the answers too, and begun the next one.
         """
         if not keep_files:
-            for prefix in (f"{record.output_prefix}/", self._picture_key("")):
+            for prefix in (f"{record.output_prefix}/", f"{self._inputs}/{record.job}/"):
                 rows = self._store.list_keys(self._bucket, prefix)
                 await self._store.delete_many(self._bucket, [row.key async for row in rows])
-            await self._store.delete_many(self._bucket, [self._manifest_key])
-        await self._store.delete_many(self._bucket, [self._record_key])
+        now = await self.record()
+        if now is not None and now.job == record.job:
+            await self._store.delete_many(self._bucket, [self._record_key])
 
     @property
     def _record_key(self) -> str:
         return f"{self._inputs}/job.json"
 
-    @property
-    def _manifest_key(self) -> str:
-        return f"{self._inputs}/pictures.manifest"
+    def _manifest_key(self, job: str) -> str:
+        return f"{self._inputs}/{job}/pictures.manifest"
 
-    def _picture_key(self, name: str) -> str:
-        return f"{self._inputs}/pictures/{name}"
+    def _picture_key(self, job: str, name: str) -> str:
+        return f"{self._inputs}/{job}/pictures/{name}"
 
 
 def picture_name(key: FrameKey, ref: FrameRef) -> str:

@@ -10,7 +10,7 @@ from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.dataset.index import ShardRecord, load_shard_record
 from simcloud.dataset.manifest import Collected, collect_shards
 from simcloud.dataset.rundoc import RunDocuments
-from simcloud.errors import PreconditionFailed, Transient
+from simcloud.errors import Transient
 from simcloud.s3.objects import ObjectStore
 from simcloud_cli.kubernetes.jobstate import JobState, Phase, job_state, troubles
 from simcloud_cli.kubernetes.kubectl import Kubectl, Manifest
@@ -51,11 +51,10 @@ class Follower:
     _records: dict[tuple[int, str], ShardRecord] = field(default_factory=dict)
     _told: set[tuple[str, str]] = field(default_factory=set)
 
-    async def follow(self) -> JobState:
-        """Returns the Job as it was when it had ended.
+    async def follow(self) -> JobState | None:
+        """Returns the Job as it was when it had ended; None: it was deleted.
 
         Raises:
-            PreconditionFailed: it was deleted.
             Transient: cluster or S3 were out of reach for ten minutes.
         """
         since: float | None = None
@@ -69,21 +68,20 @@ class Follower:
                     raise
                 self._tell("", type(error).__name__, f"waiting: {error.message}")
             else:
+                if look is None:
+                    return None
                 since = None
                 self.line.show(look_in_words(look, self.documents), look.stored, self.documents)
                 if look.job.phase is not Phase.ACTIVE:
                     return look.job
             await asyncio.sleep(self.every_s)
 
-    async def _look(self) -> Look:
+    async def _look(self) -> Look | None:
         job = await self.kubectl.find(
             "get", "job.batch", self.name, f"--namespace={self.namespace}", "-ojson"
         )
         if job is None:
-            raise PreconditionFailed(
-                f"Job {self.name} was deleted: what is stored stays; the same command makes a new "
-                "Job for what is missing"
-            )
+            return None
         # Those that have succeeded may be many, and there is nothing to tell of them.
         pods: list[Manifest] = (
             await self.kubectl.ask(

@@ -132,6 +132,8 @@ class _Flow:
         self._kubectl = Kubectl(context=cluster.kube_context)
         self._line = LiveLine()
         self._job = ""
+        self._unsure = False
+        """Whether the cluster was asked for that Job and has not answered."""
         self._namespace = ""
 
     async def work(self, session: Session) -> Outcome | None:
@@ -257,7 +259,10 @@ class _Flow:
                 job = self._run_job(overlay, location, documents.plan, missing, attempt)
                 name = job.name
                 items = await render_run(self._kubectl, overlay, job, self._namespace)
+                # Before it is asked for: broken off here, it may be there, and bill.
+                self._job, self._unsure = name, True
                 await apply(self._kubectl, items)
+                self._unsure = False
                 self._line.say(
                     f"Job {name} in namespace {self._namespace}: {len(missing)} shards, "
                     f"{job.completions} pods, {min(job.parallelism, job.completions)} at once"
@@ -274,6 +279,11 @@ class _Flow:
         )
         ended = await follower.follow()
         self._job = ""
+        if ended is None:
+            raise PreconditionFailed(
+                f"Job {name} was deleted: what is stored stays; the same command makes a new Job "
+                "for what is missing"
+            )
         return ended
 
     def _run_job(
@@ -299,12 +309,27 @@ class _Flow:
         self, session: Session, overlay: Overlay, location: RunLocation, plan: Plan
     ) -> None:
         missing = await missing_shards(session.store, location, plan)
-        if not missing:
-            self._line.say("every shard is stored: no Job is needed")
-            return
-        job = self._run_job(overlay, location, plan, missing, 1)
-        items = await render_run(self._kubectl, overlay, job, self._namespace)
-        sys.stdout.write(as_yaml(items))
+        there = await self._job_there(location)
+        match decide(there, missing=len(missing), resume=self._cluster.resume):
+            case Nothing():
+                self._line.say("every shard is stored: no Job is needed")
+            case Attach(job=name):
+                self._line.say(f"Job {name} is at work: it would be joined, and none made")
+            case Submit(attempt=attempt):
+                job = self._run_job(overlay, location, plan, missing, attempt)
+                items = await render_run(self._kubectl, overlay, job, self._namespace)
+                sys.stdout.write(as_yaml(items))
+
+    async def _job_there(self, location: RunLocation) -> JobState | None:
+        """The run's Job for a dry run, which needs no cluster."""
+        try:
+            return await find_job(self._kubectl, self._namespace, run_label(location))
+        except SimcloudError as error:
+            self._line.say(
+                f"whether there is a Job of this run is not known ({error.message}): what follows "
+                "is for a cluster without one"
+            )
+            return None
 
     def _say_end(self, job: JobState | None, counts: Report) -> None:
         if job is not None and job.phase is Phase.FAILED:
@@ -323,5 +348,12 @@ class _Flow:
         if self._cluster.kube_context:
             where += f" --context {self._cluster.kube_context}"
         out = console(stderr=True)
-        out.print(f"Job {self._job} goes on without us; the same command joins it again")
+        if self._unsure:
+            out.print(
+                f"Job {self._job} may have been made, and goes on then; the same command joins it, "
+                f"kubectl {where} get job {self._job} shows it",
+                markup=False,
+            )
+        else:
+            out.print(f"Job {self._job} goes on without us; the same command joins it again")
         out.print(f"cancel it with: kubectl {where} delete job {self._job}", markup=False)

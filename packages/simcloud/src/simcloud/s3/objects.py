@@ -18,6 +18,7 @@ from simcloud.s3.errors import (
     Conditional,
     ConditionalConflict,
     NoSuchKey,
+    ObjectChanged,
     ObjectExists,
     Refused,
     translating,
@@ -213,8 +214,10 @@ class ObjectStore(Multipart):
                 return await self._put(
                     bucket, key, data, content_type=content_type, nonce=nonce, if_match=if_match
                 )
-            except Exception:
-                if number and (etag := await self._own_put(bucket, key, nonce)):
+            except Exception as error:
+                # At the first attempt too: the SDK's HTTP client repeats a PUT out of our sight.
+                ours = number or isinstance(error, ObjectChanged)
+                if ours and (etag := await self._own_put(bucket, key, nonce)):
                     return etag
                 raise
 
@@ -229,13 +232,14 @@ class ObjectStore(Multipart):
         """
         nonce = secrets.token_hex(8)
 
-        async def attempt(number: int) -> PutOutcome:
+        async def attempt(_: int) -> PutOutcome:
             try:
                 etag = await self._put(
                     bucket, key, data, content_type=content_type, nonce=nonce, absent=True
                 )
             except ObjectExists:
-                own = await self._own_put(bucket, key, nonce) if number else ""
+                # At the first attempt too, as above.
+                own = await self._own_put(bucket, key, nonce)
                 return PutOutcome(created=bool(own), etag=own)
             return PutOutcome(created=True, etag=etag)
 

@@ -153,6 +153,8 @@ class BatchFormer:
             try:
                 await execute(batch)
             except Exception as exc:
+                # Before anybody joins what has failed.
+                self.forget(batch)
                 batch.fail(exc)
 
         batch.task = self._background.start(carry, name="batch")

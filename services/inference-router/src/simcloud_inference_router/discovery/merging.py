@@ -31,7 +31,7 @@ class Merged:
     """Found endpoints that are left out, and written models without a target, a sentence each."""
 
 
-def merge(written: Catalog, found: Sequence[FoundTarget] = ()) -> Merged:
+def merge(written: Catalog, found: Sequence[FoundTarget] = (), *, region: str) -> Merged:
     """Adds found endpoints to a written catalogue.
 
     Each is judged for itself: one that can't be joined is left out, and told.
@@ -39,6 +39,7 @@ def merge(written: Catalog, found: Sequence[FoundTarget] = ()) -> Merged:
     Args:
         written: valid; its models may have no targets yet.
         found: in the order in which they are added.
+        region: of targets that name none; the service's own.
     """
     models = {each.name: each for each in written.models}
     of_the_catalogue = [target for model in written.models for target in model.targets]
@@ -46,7 +47,7 @@ def merge(written: Catalog, found: Sequence[FoundTarget] = ()) -> Merged:
     targets = 0
     for each in found:
         try:
-            if _is_written(each, written, of_the_catalogue):
+            if _is_written(each, written, of_the_catalogue, region):
                 continue
             models[each.model] = _joined(models.get(each.model), each, written)
             targets += not each.gone
@@ -63,15 +64,20 @@ def merge(written: Catalog, found: Sequence[FoundTarget] = ()) -> Merged:
     return Merged(written.model_copy(update={"models": served}), targets, tuple(problems))
 
 
-def _is_written(found: FoundTarget, written: Catalog, targets: Sequence[TargetEntry]) -> bool:
+def _is_written(
+    found: FoundTarget, written: Catalog, targets: Sequence[TargetEntry], region: str
+) -> bool:
     """Whether the catalogue has that endpoint itself, and says the same as the tags.
 
     Raises:
         ValueError: it says something else, or has that name for another place.
     """
     entry = found.entry
+    place = (entry.endpoint, entry.region or region)
     for target in targets:
-        if (target.endpoint, target.region) == (entry.endpoint, entry.region):
+        # Written with its region or without, it is one endpoint: as two it would get twice its
+        # share and twice what it may have in flight.
+        if (target.endpoint, target.region or region) == place:
             if not found.gone:
                 _check_agreement(found, target, written)
             return True
