@@ -21,6 +21,7 @@ from simcloud_inference_router.targets.errors import (
     bad_answer,
     connection_lost,
     no_connection,
+    oversized_answer,
     timed_out,
 )
 
@@ -82,8 +83,7 @@ class TargetPool:
             case ConnectionBroken(answering=answering):
                 return connection_lost(target, str(failure), answering=answering)
             case AnswerTooLarge():
-                problem = f"answer is larger than {self._pool.max_answer_bytes} bytes"
-                return Failure(bad_answer(target, problem))
+                return Failure(oversized_answer(target, self._pool.max_answer_bytes))
             case _:
                 return Failure(bad_answer(target, f"what it answered can't be read: {failure}"))
 
