@@ -23,10 +23,10 @@ from aiobotocore.session import get_session
 from endpoint import FLOATS, MODEL, TRITON
 from yarl import URL
 
+from simcloud.aws.sigv4 import Credentials, SigV4Signer, sha256_hex
 from simcloud.oip.service import METHODS
 from simcloud_inference_router.targets.base import Failure
-from simcloud_inference_router.targets.http_pool import open_pool
-from simcloud_inference_router.targets.sigv4 import Credentials, SigV4Signer, sha256_hex
+from simcloud_inference_router.targets.target_pool import open_target_pool
 
 KEYS: Final = Credentials("AKIDBENCH", "secret")
 INFER, STREAM = METHODS["ModelInfer"], METHODS["ModelStreamInfer"]
@@ -124,11 +124,13 @@ async def serve_sdk(url: str) -> None:
 async def call(url: str, requests: int, concurrency: int) -> None:
     """Signs and posts ``requests`` bodies of 1 KiB; prints its CPU milliseconds a call."""
     target = URL(f"{url}/endpoints/{MODEL}/invocations", encoded=True)
-    signer = SigV4Signer(region="us-east-1")
+    signer = SigV4Signer(region="us-east-1", service="sagemaker")
     body = struct.pack("<f", 1.0) * FLOATS
     left = requests
 
-    async with open_pool(connect_timeout_s=5, keepalive_s=12, max_answer_bytes=1 << 20) as pool:
+    async with open_target_pool(
+        connect_timeout_s=5, keepalive_s=12, max_answer_bytes=1 << 20
+    ) as pool:
 
         async def worker() -> None:
             nonlocal left

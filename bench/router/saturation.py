@@ -28,7 +28,7 @@ from stand import INFER_PATH, Peer, core_idle_s, endpoint, request, router
 from yarl import URL
 
 from simcloud_inference_router.targets.base import Failure
-from simcloud_inference_router.targets.http_pool import open_pool
+from simcloud_inference_router.targets.target_pool import open_target_pool
 
 SHARE: Final = 0.7
 BUSY_BAR: Final = 0.95
@@ -65,7 +65,9 @@ async def direct(peer: Peer, rate: float, seconds: float) -> Outcome:
     """The same straight to the endpoint, unsigned."""
     url = URL(f"http://127.0.0.1:{peer.port}/endpoints/{MODEL}/invocations")
     outcome, body = Outcome(), bytes(4 * FLOATS)
-    async with open_pool(connect_timeout_s=5, keepalive_s=12, max_answer_bytes=1 << 20) as pool:
+    async with open_target_pool(
+        connect_timeout_s=5, keepalive_s=12, max_answer_bytes=1 << 20
+    ) as pool:
 
         async def one(due: float) -> None:
             answer = await pool.post(target=MODEL, url=url, headers={}, body=body, timeout_s=30)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from simcloud.dataset.layout import RunLocation
-from simcloud_inference_router.targets.http_pool import HttpPool, open_pool
+from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
 from support.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 
 
@@ -25,8 +25,10 @@ async def endpoint() -> AsyncIterator[ScriptedEndpoint]:
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[HttpPool]:
+async def pool() -> AsyncIterator[TargetPool]:
     """The router's HTTP client; it holds no connection in the end."""
-    async with open_pool(connect_timeout_s=5, keepalive_s=30, max_answer_bytes=100_000) as opened:
+    async with open_target_pool(
+        connect_timeout_s=5, keepalive_s=30, max_answer_bytes=100_000
+    ) as opened:
         yield opened
     assert opened.connections == 0

@@ -121,6 +121,17 @@ async def test_a_bad_row_fails_alone(tmp_path: Path) -> None:
         det.assert_idle()
 
 
+async def test_an_answer_too_large_for_all_is_asked_for_one_by_one(tmp_path: Path) -> None:
+    def respond(invocation: Invocation) -> Reply:
+        (x,) = tensors_of(invocation)
+        return doubled(invocation) if x.shape[0] == 1 else Reply(200, bytes(17 << 20))
+
+    async with batched(tmp_path, options={"preferred_batch_size": [2], **LONG}) as det:
+        det.endpoint.respond = respond
+        assert list(await asyncio.gather(det.ask(1.0), det.ask(2.0))) == [[2.0], [4.0]]
+        assert det.sent == [2, 1, 1]
+
+
 async def test_what_the_retry_budget_does_not_pay_for_is_told_to_come_again(
     tmp_path: Path,
 ) -> None:

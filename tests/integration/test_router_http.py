@@ -11,14 +11,15 @@ from aiohttp import web
 from yarl import URL
 
 from simcloud.errors import NotReady
+from simcloud.http.pool import HttpAnswer
 from simcloud_inference_router.targets.base import Failure
-from simcloud_inference_router.targets.http_pool import HttpAnswer, HttpPool, open_pool
+from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
 from support.byte_server import HELLO, ask, on_uvloop, replying, serving
 from support.eventually import eventually
 from support.http_site import http_site
 
 
-async def test_one_connection_serves_one_request_after_another(pool: HttpPool) -> None:
+async def test_one_connection_serves_one_request_after_another(pool: TargetPool) -> None:
     async with serving(replying(HELLO[:20], HELLO[20:60], HELLO[60:])) as server:
         for number in range(3):
             answer = await ask(pool, server.url(), body=b"%d" % number, accept="text/plain")
@@ -36,7 +37,7 @@ async def test_one_connection_serves_one_request_after_another(pool: HttpPool) -
     }
 
 
-async def test_requests_at_the_same_time_have_a_connection_each(pool: HttpPool) -> None:
+async def test_requests_at_the_same_time_have_a_connection_each(pool: TargetPool) -> None:
     async with serving(replying(HELLO)) as server:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(ask(pool, server.url())) for _ in range(5)]
@@ -46,7 +47,7 @@ async def test_requests_at_the_same_time_have_a_connection_each(pool: HttpPool) 
         assert server.connections == 5
 
 
-async def test_a_large_body_and_a_large_answer_arrive_whole(pool: HttpPool) -> None:
+async def test_a_large_body_and_a_large_answer_arrive_whole(pool: TargetPool) -> None:
     large = bytes(range(256)) * 390
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(large), large)
     async with serving(replying(answer)) as server:
@@ -56,7 +57,7 @@ async def test_a_large_body_and_a_large_answer_arrive_whole(pool: HttpPool) -> N
     assert server.bodies == [large * 30]
 
 
-async def test_a_real_server_is_understood_chunks_and_all(pool: HttpPool) -> None:
+async def test_a_real_server_is_understood_chunks_and_all(pool: TargetPool) -> None:
     async def invocations(request: web.Request) -> web.StreamResponse:
         body = await request.read()
         response = web.StreamResponse(status=202, headers={"X-Size": str(len(body))})
@@ -77,7 +78,7 @@ async def test_a_real_server_is_understood_chunks_and_all(pool: HttpPool) -> Non
         assert pool.connections == 1
 
 
-async def test_an_answer_that_ends_with_its_connection_is_read_to_the_end(pool: HttpPool) -> None:
+async def test_an_answer_that_ends_with_its_connection_is_read_to_the_end(pool: TargetPool) -> None:
     async with serving(replying(b"HTTP/1.0 200 OK\r\n\r\n", b"all", close=True)) as server:
         for _ in range(2):
             answer = await ask(pool, server.url())
@@ -86,7 +87,7 @@ async def test_an_answer_that_ends_with_its_connection_is_read_to_the_end(pool: 
     assert server.connections == 2
 
 
-async def test_connection_close_is_heeded(pool: HttpPool) -> None:
+async def test_connection_close_is_heeded(pool: TargetPool) -> None:
     reply = HELLO.replace(b"content-type", b"Connection: close\r\ncontent-type")
     async with serving(replying(reply)) as server:
         for _ in range(2):
@@ -94,7 +95,7 @@ async def test_connection_close_is_heeded(pool: HttpPool) -> None:
         await eventually(lambda: server.gone == 2)
 
 
-async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(pool: HttpPool) -> None:
+async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(pool: TargetPool) -> None:
     async with serving(replying(HELLO, close=True)) as server:
         for _ in range(3):
             assert isinstance(await ask(pool, server.url()), HttpAnswer)
@@ -102,7 +103,7 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_not_used(pool: Htt
     assert server.connections == 3
 
 
-async def test_bytes_that_nobody_asked_for_end_an_idle_connection(pool: HttpPool) -> None:
+async def test_bytes_that_nobody_asked_for_end_an_idle_connection(pool: TargetPool) -> None:
     async with serving(replying(HELLO + b"HTTP/1.1 408 Request Timeout\r\n\r\n")) as server:
         for _ in range(2):
             assert isinstance(await ask(pool, server.url()), HttpAnswer)
@@ -112,7 +113,7 @@ async def test_bytes_that_nobody_asked_for_end_an_idle_connection(pool: HttpPool
 async def test_idle_connections_are_closed_in_time() -> None:
     async with (
         serving(replying(HELLO)) as server,
-        open_pool(connect_timeout_s=5, keepalive_s=0.2, max_answer_bytes=1000) as pool,
+        open_target_pool(connect_timeout_s=5, keepalive_s=0.2, max_answer_bytes=1000) as pool,
     ):
         async with asyncio.TaskGroup() as group:
             for _ in range(3):
@@ -122,7 +123,7 @@ async def test_idle_connections_are_closed_in_time() -> None:
 
 
 async def test_names_that_lead_nowhere_and_ports_that_are_closed_are_no_connection(
-    pool: HttpPool,
+    pool: TargetPool,
 ) -> None:
     async with serving(replying(HELLO)) as server:
         url = server.url()
@@ -136,7 +137,7 @@ async def test_names_that_lead_nowhere_and_ports_that_are_closed_are_no_connecti
 
 
 async def test_a_name_with_several_addresses_is_reached_at_the_one_that_answers(
-    pool: HttpPool,
+    pool: TargetPool,
 ) -> None:
     # localhost is ::1 and 127.0.0.1 on most machines; only one of them listens.
     async with serving(replying(HELLO)) as server:
@@ -154,7 +155,7 @@ def has_ipv6() -> bool:
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
-async def test_an_ipv6_address_is_reached_and_named_in_brackets(pool: HttpPool) -> None:
+async def test_an_ipv6_address_is_reached_and_named_in_brackets(pool: TargetPool) -> None:
     async with serving(replying(HELLO), host="::1") as server:
         assert isinstance(await ask(pool, server.url(host="[::1]")), HttpAnswer)
     assert f"host: [::1]:{server.port}".encode() in server.heads[0]
@@ -174,6 +175,6 @@ async def test_an_ipv6_address_is_reached_and_named_in_brackets(pool: HttpPool) 
     ],
 )
 def test_the_same_holds_on_uvloop(
-    scenario: Callable[[HttpPool], Awaitable[None]],
+    scenario: Callable[[TargetPool], Awaitable[None]],
 ) -> None:
     on_uvloop(scenario)

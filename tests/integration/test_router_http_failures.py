@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from simcloud.errors import DeadlineExceeded, NotReady, TargetError
+from simcloud.http.pool import HttpAnswer
 from simcloud_inference_router.targets.base import Failure
-from simcloud_inference_router.targets.http_pool import HttpAnswer, HttpPool, open_pool
+from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
 from support.byte_server import HELLO, Server, ask, on_uvloop, replying, serving
 from support.eventually import eventually
 
@@ -19,7 +20,7 @@ from support.eventually import eventually
     [(b"", True), (HELLO[:7], False), (HELLO[:-1], False), (b"HTTP/1.1 100 C\r\n\r\n", True)],
 )
 async def test_a_connection_that_ends_early_says_whether_the_answer_had_begun(
-    pool: HttpPool, sent: bytes, retry: bool
+    pool: TargetPool, sent: bytes, retry: bool
 ) -> None:
     async with serving(replying(sent, close=True)) as server:
         outcome = await ask(pool, server.url())
@@ -29,7 +30,7 @@ async def test_a_connection_that_ends_early_says_whether_the_answer_had_begun(
     assert "closed the connection" in outcome.error.message
 
 
-async def test_a_reset_is_a_lost_connection(pool: HttpPool) -> None:
+async def test_a_reset_is_a_lost_connection(pool: TargetPool) -> None:
     async def reset(
         server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -42,7 +43,7 @@ async def test_a_reset_is_a_lost_connection(pool: HttpPool) -> None:
     assert isinstance(outcome.error, NotReady)
 
 
-async def test_an_early_answer_counts_and_its_connection_does_not_stay(pool: HttpPool) -> None:
+async def test_an_early_answer_counts_and_its_connection_does_not_stay(pool: TargetPool) -> None:
     async def refuse(
         _server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
@@ -64,7 +65,7 @@ async def test_an_early_answer_counts_and_its_connection_does_not_stay(pool: Htt
     [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n", b"\x16\x03\x01"],
 )
 async def test_what_is_no_answer_is_the_targets_error_and_not_asked_for_again(
-    pool: HttpPool, reply: bytes
+    pool: TargetPool, reply: bytes
 ) -> None:
     async with serving(replying(reply)) as server:
         outcome = await ask(pool, server.url())
@@ -82,7 +83,7 @@ async def test_what_is_no_answer_is_the_targets_error_and_not_asked_for_again(
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n186a1\r\n" + bytes(100_001),
     ],
 )
-async def test_an_answer_above_the_limit_is_not_read_on(pool: HttpPool, reply: bytes) -> None:
+async def test_an_answer_above_the_limit_is_not_read_on(pool: TargetPool, reply: bytes) -> None:
     async with serving(replying(reply)) as server:
         outcome = await ask(pool, server.url())
         assert isinstance(outcome, Failure)
@@ -91,7 +92,7 @@ async def test_an_answer_above_the_limit_is_not_read_on(pool: HttpPool, reply: b
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n1"])
-async def test_running_out_of_time_closes_the_connection(pool: HttpPool, sent: bytes) -> None:
+async def test_running_out_of_time_closes_the_connection(pool: TargetPool, sent: bytes) -> None:
     async with serving(replying(sent)) as server:
         outcome = await ask(pool, server.url(), timeout_s=0.5)
         assert isinstance(outcome, Failure)
@@ -100,7 +101,7 @@ async def test_running_out_of_time_closes_the_connection(pool: HttpPool, sent: b
         await eventually(lambda: server.gone == 1)
 
 
-async def test_a_cancel_closes_the_connection(pool: HttpPool) -> None:
+async def test_a_cancel_closes_the_connection(pool: TargetPool) -> None:
     async with serving(replying(b"")) as server:
         asking = asyncio.ensure_future(ask(pool, server.url()))
         await eventually(lambda: len(server.bodies) == 1)
@@ -112,7 +113,7 @@ async def test_a_cancel_closes_the_connection(pool: HttpPool) -> None:
 
 async def test_closing_the_pool_ends_what_is_under_way() -> None:
     async with serving(replying(b"")) as server:
-        async with open_pool(connect_timeout_s=5, keepalive_s=5, max_answer_bytes=9) as pool:
+        async with open_target_pool(connect_timeout_s=5, keepalive_s=5, max_answer_bytes=9) as pool:
             asking = asyncio.ensure_future(ask(pool, server.url()))
             await eventually(lambda: len(server.bodies) == 1)
         asking.cancel()
@@ -121,7 +122,7 @@ async def test_closing_the_pool_ends_what_is_under_way() -> None:
         await eventually(lambda: server.gone == 1)
 
 
-async def test_a_line_break_in_a_header_is_not_sent(pool: HttpPool) -> None:
+async def test_a_line_break_in_a_header_is_not_sent(pool: TargetPool) -> None:
     async with serving(replying(HELLO)) as server:
         for value in ("a\r\nb: c", "a\nb", "a\r"):
             with pytest.raises(ValueError, match="line break"):
@@ -141,6 +142,6 @@ async def test_a_line_break_in_a_header_is_not_sent(pool: HttpPool) -> None:
     ],
 )
 def test_failures_are_the_same_on_uvloop(
-    scenario: Callable[[HttpPool], Awaitable[None]],
+    scenario: Callable[[TargetPool], Awaitable[None]],
 ) -> None:
     on_uvloop(scenario)

@@ -13,8 +13,9 @@ import pytest
 import uvloop
 
 from simcloud.errors import NotReady
+from simcloud.http.pool import HttpAnswer
 from simcloud_inference_router.targets.base import Failure
-from simcloud_inference_router.targets.http_pool import HttpAnswer, HttpPool, open_pool
+from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
 from support.byte_server import HELLO, Server, ask, replying, serving
 from support.eventually import eventually
 
@@ -51,9 +52,9 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def trusting(certificate: Path) -> AsyncIterator[HttpPool]:
+async def trusting(certificate: Path) -> AsyncIterator[TargetPool]:
     tls = ssl.create_default_context(cafile=certificate)
-    async with open_pool(
+    async with open_target_pool(
         connect_timeout_s=5, keepalive_s=5, max_answer_bytes=1 << 20, tls=tls
     ) as pool:
         yield pool
@@ -77,7 +78,7 @@ async def test_https_is_spoken_to_whom_the_certificate_names(certificate: Path) 
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(
-    certificate: Path, pool: HttpPool
+    certificate: Path, pool: TargetPool
 ) -> None:
     async with serving(replying(HELLO), tls=server_tls(certificate)) as server:
         outcome = await ask(pool, server.url("https", "localhost"))
@@ -95,7 +96,7 @@ async def test_a_handshake_that_hangs_is_ended_by_the_connect_timeout_or_a_cance
 
     async with (
         serving(silent) as server,
-        open_pool(connect_timeout_s=0.2, keepalive_s=5, max_answer_bytes=9) as pool,
+        open_target_pool(connect_timeout_s=0.2, keepalive_s=5, max_answer_bytes=9) as pool,
     ):
         outcome = await ask(pool, server.url("https"))
         assert isinstance(outcome, Failure)

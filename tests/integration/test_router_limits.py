@@ -22,7 +22,7 @@ from simcloud.oip.tensors import new
 from simcloud.rpc.status import client_errors
 from simcloud.s3.client import S3Settings
 from simcloud_inference_router.targets.base import Failure
-from simcloud_inference_router.targets.http_pool import open_pool
+from simcloud_inference_router.targets.target_pool import open_target_pool
 from support.eventually import eventually
 from support.http_site import http_site
 from support.router import RunningRouter, model, running_router, settings_for, write_catalog
@@ -193,7 +193,9 @@ def deaf_port() -> Iterator[int]:
 async def test_only_the_connect_timeout_speaks_of_the_target_not_a_callers_short_time(
     deaf_port: int, timeout_s: float, expected: type[Exception], shrink: bool
 ) -> None:
-    async with open_pool(connect_timeout_s=0.3, keepalive_s=5, max_answer_bytes=1024) as pool:
+    async with open_target_pool(
+        connect_timeout_s=0.3, keepalive_s=5, max_answer_bytes=1024
+    ) as pool:
         outcome = await pool.post(
             target="det",
             url=URL(f"http://127.0.0.1:{deaf_port}/"),

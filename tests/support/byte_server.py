@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import uvloop
 from yarl import URL
 
+from simcloud.http.pool import HttpAnswer
 from simcloud_inference_router.targets.base import Failure
-from simcloud_inference_router.targets.http_pool import HttpAnswer, HttpPool, open_pool
+from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
 
 HELLO = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
 
@@ -88,17 +89,19 @@ def replying(*pieces: bytes, close: bool = False) -> Callable[..., Awaitable[Non
 
 
 async def ask(
-    pool: HttpPool, url: URL, *, body: bytes = b"body", timeout_s: float = 10, **headers: str
+    pool: TargetPool, url: URL, *, body: bytes = b"body", timeout_s: float = 10, **headers: str
 ) -> HttpAnswer | Failure:
     """One POST."""
     return await pool.post(target="det", url=url, headers=headers, body=body, timeout_s=timeout_s)
 
 
-def on_uvloop(scenario: Callable[[HttpPool], Awaitable[None]]) -> None:
+def on_uvloop(scenario: Callable[[TargetPool], Awaitable[None]]) -> None:
     """Runs a test as services run: on uvloop."""
 
     async def run() -> None:
-        async with open_pool(connect_timeout_s=5, keepalive_s=30, max_answer_bytes=100_000) as pool:
+        async with open_target_pool(
+            connect_timeout_s=5, keepalive_s=30, max_answer_bytes=100_000
+        ) as pool:
             await scenario(pool)
         assert pool.connections == 0
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -62,12 +63,19 @@ class S3Proxy:
     refused: int = 0
     """Requests with the expired key."""
     port: int = 0
+    tls: ssl.SSLContext | None = None
+    """How it is spoken to; None: in plain HTTP."""
     _session: aiohttp.ClientSession | None = None
 
     @property
     def settings(self) -> S3Settings:
         """Of a client of the proxy."""
-        return self.upstream.model_copy(update={"endpoint_url": f"http://127.0.0.1:{self.port}"})
+        url = (
+            f"http://127.0.0.1:{self.port}"
+            if self.tls is None
+            else f"https://localhost:{self.port}"
+        )
+        return self.upstream.model_copy(update={"endpoint_url": url})
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """One request."""
@@ -193,15 +201,19 @@ class S3Proxy:
 
 @asynccontextmanager
 async def running_proxy(
-    upstream: S3Settings, *, plan: FaultPlan | None = None, ignorance: Ignorance | None = None
+    upstream: S3Settings,
+    *,
+    plan: FaultPlan | None = None,
+    ignorance: Ignorance | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[S3Proxy]:
     """A proxy that runs during the block, in this event loop, on a port of its own."""
-    proxy = S3Proxy(upstream, plan or FaultPlan(), ignorance or Ignorance())
+    proxy = S3Proxy(upstream, plan or FaultPlan(), ignorance or Ignorance(), tls=tls)
     runner = web.ServerRunner(web.Server(proxy.handle), shutdown_timeout=1.0)
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         proxy._session = session
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         proxy.port = int(runner.addresses[0][1])
         try:

@@ -138,8 +138,11 @@ class ShardSession:
                     for work in (self._admit(), self._read(), self._keep_epoch(), self._watch())
                 ]
                 committed = await self._finished
-                for task in others:
-                    task.cancel()
+                # Not in the middle of a message: gRPC goes on with it, and the next one, with the
+                # committed shard, would be one too many.
+                async with self._sending:
+                    for task in others:
+                        task.cancel()
             return committed
         except BaseException as error:
             if not isinstance(error, ShardTaken | RunIsAborted):

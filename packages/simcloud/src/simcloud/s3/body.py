@@ -42,6 +42,11 @@ class Pieces(Payload):
     def __bytes__(self) -> bytes:
         return b"".join(self._pieces)
 
+    @property
+    def pieces(self) -> tuple[Buffer, ...]:
+        """The bytes, one after another."""
+        return self._pieces
+
     # To aiohttp.
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from simcloud import __version__
+from simcloud.aws.credentials import CredentialSource, FixedCredentials, ProviderChain
+from simcloud.aws.sigv4 import Credentials
+from simcloud.clock import SYSTEM_CLOCK
+from simcloud.s3.direct import open_direct
 from simcloud.s3.requests import Encryption, ObjectLock, added, check_tags, utc_now
 
 if TYPE_CHECKING:
@@ -45,7 +49,8 @@ class S3Settings(BaseModel):
     read_timeout_s: float = Field(default=60.0, gt=0, le=3600)
     """Longest silence of a connection, seconds; Complete may be silent for a minute."""
     max_connections: int = Field(default=64, ge=1, le=4096)
-    """Connections held open; further requests wait for one."""
+    """Connections held open by the SDK, and as many by requests that go without it; further ones
+    wait."""
     unsigned_payload_over_http: bool = True
     """Over plain http, don't hash bodies with SHA-256: their signed CRC-64/NVME protects them, at a
     quarter of the CPU. Over https this is how S3 clients always work."""
@@ -103,9 +108,10 @@ class S3Settings(BaseModel):
 
 @asynccontextmanager
 async def open_client(settings: S3Settings) -> AsyncIterator[S3Client]:
-    """The raw client, closed at the end. One a process: making it costs 50 to 200 ms.
+    """The client, closed at the end. One a process: making it costs 50 to 200 ms.
 
-    Retries are ours (``simcloud.s3.objects``): the SDK's would hide what S3 said and double theirs.
+    It is the SDK's, but that the frequent requests go without it (``simcloud.s3.direct``). Retries
+    are ours (``simcloud.s3.objects``): the SDK's would hide what S3 said and double theirs.
     """
     secret = settings.secret_access_key.get_secret_value()
     token = settings.session_token.get_secret_value()
@@ -126,7 +132,19 @@ async def open_client(settings: S3Settings) -> AsyncIterator[S3Client]:
         # Before botocore checks the parameters: for every caller of the client, so that no write
         # can forget what the settings say.
         client.meta.events.register("provide-client-params.s3.*", add)
-        yield client
+        credentials: CredentialSource
+        if settings.access_key_id:
+            credentials = FixedCredentials(Credentials(settings.access_key_id, secret, token))
+        else:
+            credentials = ProviderChain(SYSTEM_CLOCK, session=session)
+        async with open_direct(
+            client,
+            settings,
+            credentials=credentials,
+            ca_bundle=session.get_config_variable("ca_bundle"),
+            clock=SYSTEM_CLOCK,
+        ) as direct:
+            yield cast("S3Client", direct)
 
 
 def _config(settings: S3Settings) -> AioConfig:

@@ -145,8 +145,8 @@ class BadCredentials(_FromS3, Unauthenticated):
 class ExpiredCredentials(_FromS3, StorageError):
     """The temporary credentials have run out.
 
-    Tried again: the SDK gets new ones before each try, where they come from a role, a web identity
-    or a process.
+    Tried again: new ones are looked up before the next try, where they come from a role, a web
+    identity or a process.
     """
 
     reason = "S3_EXPIRED_CREDENTIALS"

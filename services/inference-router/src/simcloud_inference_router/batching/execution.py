@@ -18,7 +18,7 @@ from simcloud_inference_router.codecs.base import (
 from simcloud_inference_router.dispatch import Dispatcher, RoutedModel, Sealed
 from simcloud_inference_router.invocations import canary_value, invocation_of, priority_of
 from simcloud_inference_router.targets.base import Invocation, TargetAnswer
-from simcloud_inference_router.targets.errors import bad_answer
+from simcloud_inference_router.targets.errors import OversizedAnswer, bad_answer
 from simcloud_inference_router.tensor_answers import check_size, read_answer
 
 _NOT_YET = Invocation(b"", "", "")
@@ -63,8 +63,8 @@ class Execution:
     async def run(self) -> None:
         """Asks, and gives the members their answers.
 
-        One that a target refuses as wrong (4xx) may have one bad member: each is sent by itself
-        then, paid from the retry budget.
+        One that a target refuses as wrong (4xx) may have one bad member, and one with too large
+        an answer may be too many: each is sent by itself then, paid from the retry budget.
 
         Raises:
             SimcloudError: what becomes of all members.
@@ -78,7 +78,7 @@ class Execution:
         except _Unfit:
             batch.send_apart(self._sent)
             return
-        except InvalidRequest:
+        except (InvalidRequest, OversizedAnswer):
             if not batch.trace.attempts or len(self._sent) < 2:
                 raise
             self._send_apart()

@@ -6,13 +6,16 @@ import asyncio
 import math
 import re
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from random import Random
 
 from yarl import URL
 
+from simcloud.aws.credentials import CredentialSource
 from simcloud.clock import Clock
 from simcloud.errors import NotFound, PermissionDenied, SimcloudError
+from simcloud.http.pool import HttpAnswer
 from simcloud.s3.errors import NoSuchKey, translating
 from simcloud.s3.objects import ObjectStore
 from simcloud.telemetry.logging import get_logger
@@ -26,18 +29,19 @@ from simcloud_inference_router.targets.async_places import (
     pauses,
 )
 from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
-from simcloud_inference_router.targets.credentials import CredentialSource
 from simcloud_inference_router.targets.errors import (
     bad_answer,
-    out_of_time,
     read_error,
     sagemaker_failure,
     timed_out,
     wire_text,
 )
-from simcloud_inference_router.targets.http_pool import HttpAnswer, HttpPool
-from simcloud_inference_router.targets.sagemaker import INFERENCE_ID, custom_attributes
+from simcloud_inference_router.targets.invocation_headers import (
+    SAGEMAKER_ACCEPT,
+    invocation_headers,
+)
 from simcloud_inference_router.targets.signing import RequestSigner
+from simcloud_inference_router.targets.target_pool import TargetPool
 
 CLEAN_S = 5.0
 """Seconds for deleting what a request left in S3; what stays is for the bucket's lifecycle rule."""
@@ -86,7 +90,7 @@ class AsyncTarget:
         *,
         base_url: str,
         region: str,
-        pool: HttpPool,
+        pool: TargetPool,
         store: ObjectStore,
         credentials: CredentialSource,
         clock: Clock,
@@ -148,26 +152,14 @@ class AsyncTarget:
     ) -> Submitted | Failure:
         headers = self._unsigned(invocation, stored, deadline)
         body = b"" if stored is not None else invocation.body
-        for last in (False, True):
-            signed = await self._signer.sign(headers, body, deadline=deadline)
-            if isinstance(signed, Failure):
-                return signed
+
+        async def post(signed: Mapping[str, str], left_s: float) -> Submitted | Failure:
             answer = await self._pool.post(
-                target=self.name,
-                url=self._url,
-                headers=signed.headers,
-                body=body,
-                timeout_s=signed.left_s,
+                target=self.name, url=self._url, headers=signed, body=body, timeout_s=left_s
             )
-            outcome = self._submitted(answer)
-            if (
-                last
-                or isinstance(outcome, Submitted)
-                or not outcome.refresh
-                or not await self._signer.renew(signed.credentials)
-            ):
-                return outcome
-        return out_of_time(self.name)
+            return self._submitted(answer)
+
+        return await self._signer.send(headers, body, deadline=deadline, post=post)
 
     def _submitted(self, answer: HttpAnswer | Failure) -> Submitted | Failure:
         if isinstance(answer, Failure):
@@ -288,10 +280,4 @@ class AsyncTarget:
         }
         if stored is not None:
             headers["x-amzn-sagemaker-inputlocation"] = f"s3://{stored.bucket}/{stored.key}"
-        if invocation.accept:
-            headers["x-amzn-sagemaker-accept"] = invocation.accept
-        if INFERENCE_ID.fullmatch(invocation.request_id):
-            headers["x-amzn-sagemaker-inference-id"] = invocation.request_id
-        if attributes := custom_attributes(invocation):
-            headers["x-amzn-sagemaker-custom-attributes"] = attributes
-        return headers
+        return headers | invocation_headers(invocation, accept=SAGEMAKER_ACCEPT)

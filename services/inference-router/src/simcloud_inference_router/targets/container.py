@@ -7,8 +7,8 @@ from yarl import URL
 from simcloud_inference_router.catalog import TargetEntry
 from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
 from simcloud_inference_router.targets.errors import container_failure, read_error, wire_text
-from simcloud_inference_router.targets.http_pool import HttpPool
-from simcloud_inference_router.targets.sagemaker import custom_attributes
+from simcloud_inference_router.targets.invocation_headers import ACCEPT, custom_attributes
+from simcloud_inference_router.targets.target_pool import TargetPool
 
 
 class ContainerTarget:
@@ -19,7 +19,7 @@ class ContainerTarget:
         pool: connections.
     """
 
-    def __init__(self, entry: TargetEntry, *, pool: HttpPool) -> None:
+    def __init__(self, entry: TargetEntry, *, pool: TargetPool) -> None:
         self._name = entry.name
         self._url = URL(entry.url.rstrip("/") + "/invocations", encoded=True)
         self._pool = pool
@@ -33,7 +33,7 @@ class ContainerTarget:
         """Asks once."""
         headers = {"content-type": invocation.content_type}
         if invocation.accept:
-            headers["accept"] = invocation.accept
+            headers[ACCEPT] = invocation.accept
         if attributes := custom_attributes(invocation):
             headers["x-amzn-sagemaker-custom-attributes"] = attributes
         answer = await self._pool.post(

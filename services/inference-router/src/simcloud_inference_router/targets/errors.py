@@ -227,6 +227,16 @@ def stream_failure(target: str, *, code: str, error_code: str, message: str) -> 
             )
 
 
+class OversizedAnswer(TargetError):
+    """A target's answer is larger than may be read; of a batch, each one's own may not be."""
+
+
+def oversized_answer(target: str, most_bytes: int) -> OversizedAnswer:
+    """The target answered 200 with more than is read."""
+    problem = f"target {target}: answer is larger than {most_bytes} bytes"
+    return OversizedAnswer(problem, target=target, http_status=200)
+
+
 def bad_answer(target: str, problem: str) -> TargetError:
     """The target answered 200 with something that is not an answer."""
     return TargetError(f"target {target}: {problem}", target=target, http_status=200)

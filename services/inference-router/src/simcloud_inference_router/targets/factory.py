@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
 
+from simcloud.aws.credentials import CredentialSource, FixedCredentials, ProviderChain
+from simcloud.aws.sigv4 import Credentials
 from simcloud.clock import Clock
 from simcloud.s3.client import S3Client
 from simcloud.s3.objects import ObjectStore
@@ -16,16 +18,10 @@ from simcloud_inference_router.targets.addressing import base_url
 from simcloud_inference_router.targets.async_endpoint import AsyncTarget
 from simcloud_inference_router.targets.base import Target
 from simcloud_inference_router.targets.container import ContainerTarget
-from simcloud_inference_router.targets.credentials import (
-    CredentialSource,
-    FixedCredentials,
-    ProviderChain,
-)
-from simcloud_inference_router.targets.http_pool import HttpPool, open_pool
 from simcloud_inference_router.targets.response_stream import ResponseStreamTarget
 from simcloud_inference_router.targets.sagemaker import SageMakerTarget
-from simcloud_inference_router.targets.sigv4 import Credentials
 from simcloud_inference_router.targets.stream_pool import StreamPool, open_stream_pool
+from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +29,7 @@ class TargetFactory:
     """Makes targets; from ``open_factory``, which also closes what they share."""
 
     settings: RouterSettings
-    pool: HttpPool
+    pool: TargetPool
     streams: StreamPool
     store: ObjectStore
     credentials: CredentialSource
@@ -90,7 +86,7 @@ async def open_factory(
         clock: the process's.
     """
     async with (
-        open_pool(
+        open_target_pool(
             connect_timeout_s=settings.connect_timeout_s,
             keepalive_s=settings.keepalive_idle_s,
             max_answer_bytes=settings.answer_limit,

@@ -9,11 +9,11 @@ from dataclasses import replace
 import aiohttp
 from yarl import URL
 
+from simcloud.aws.credentials import CredentialSource
 from simcloud.clock import Clock
 from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.addressing import host_header, path_of, selection
 from simcloud_inference_router.targets.base import Failure, Invocation, TakePart, TargetAnswer
-from simcloud_inference_router.targets.credentials import CredentialSource
 from simcloud_inference_router.targets.errors import (
     bad_answer,
     read_error,
@@ -26,7 +26,10 @@ from simcloud_inference_router.targets.event_stream import (
     EventStreamDecoder,
     MalformedStream,
 )
-from simcloud_inference_router.targets.sagemaker import INFERENCE_ID, custom_attributes
+from simcloud_inference_router.targets.invocation_headers import (
+    SAGEMAKER_ACCEPT,
+    invocation_headers,
+)
 from simcloud_inference_router.targets.signing import RequestSigner
 from simcloud_inference_router.targets.stream_pool import ERROR_BYTES, StreamPool, read_up_to
 
@@ -76,22 +79,14 @@ class ResponseStreamTarget:
 
     async def invoke(self, invocation: Invocation, *, timeout_s: float) -> TargetAnswer | Failure:
         """Asks once; once more when the credentials were refused and others may be had."""
+
+        async def post(headers: Mapping[str, str], left_s: float) -> TargetAnswer | Failure:
+            return await self._send(invocation, headers, left_s)
+
         deadline = self._clock.monotonic() + timeout_s
-        headers = self._unsigned(invocation)
-        signed = await self._signer.sign(headers, invocation.body, deadline=deadline)
-        if isinstance(signed, Failure):
-            return signed
-        outcome = await self._send(invocation, signed.headers, signed.left_s)
-        if (
-            isinstance(outcome, Failure)
-            and outcome.refresh
-            and await self._signer.renew(signed.credentials)
-        ):
-            signed = await self._signer.sign(headers, invocation.body, deadline=deadline)
-            if isinstance(signed, Failure):
-                return signed
-            outcome = await self._send(invocation, signed.headers, signed.left_s)
-        return outcome
+        return await self._signer.send(
+            self._unsigned(invocation), invocation.body, deadline=deadline, post=post
+        )
 
     async def _send(
         self, invocation: Invocation, headers: Mapping[str, str], timeout_s: float
@@ -159,14 +154,11 @@ class ResponseStreamTarget:
         )
 
     def _unsigned(self, invocation: Invocation) -> dict[str, str]:
-        headers = {**self._headers, "content-type": invocation.content_type}
-        if invocation.accept:
-            headers["x-amzn-sagemaker-accept"] = invocation.accept
-        if INFERENCE_ID.fullmatch(invocation.request_id):
-            headers["x-amzn-sagemaker-inference-id"] = invocation.request_id
-        if attributes := custom_attributes(invocation):
-            headers["x-amzn-sagemaker-custom-attributes"] = attributes
-        return headers
+        return {
+            **self._headers,
+            "content-type": invocation.content_type,
+            **invocation_headers(invocation, accept=SAGEMAKER_ACCEPT),
+        }
 
 
 class PartJoiner:

@@ -1,28 +1,21 @@
-"""Signs the requests of a target, with its credentials looked up and renewed in time."""
+"""Signed requests of a target, with its credentials looked up and renewed in time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias, TypeVar
 
+from simcloud.aws.credentials import CredentialSource
+from simcloud.aws.sigv4 import Credentials, SigV4Signer, hash_body
 from simcloud.clock import Clock
 from simcloud.errors import Unauthenticated
 from simcloud_inference_router.targets.base import Failure
-from simcloud_inference_router.targets.credentials import CredentialSource
 from simcloud_inference_router.targets.errors import out_of_time
-from simcloud_inference_router.targets.sagemaker import HASH_IN_THREAD_BYTES
-from simcloud_inference_router.targets.sigv4 import Credentials, SigV4Signer, sha256_hex
 
-
-@dataclass(frozen=True, slots=True)
-class Signed:
-    """Headers that may be sent, and whose they are."""
-
-    headers: Mapping[str, str]
-    credentials: Credentials
-    left_s: float
-    """Seconds until the deadline, more than 0."""
+OutcomeT = TypeVar("OutcomeT")
+SendSigned: TypeAlias = Callable[[Mapping[str, str], float], Awaitable[OutcomeT | Failure]]
+"""Sends a request once: its headers with the signature, and seconds until the deadline."""
 
 
 class RequestSigner:
@@ -42,32 +35,61 @@ class RequestSigner:
         self._name = name
         self._path = path
         self._credentials = credentials
-        self._signer = SigV4Signer(region=region)
+        self._signer = SigV4Signer(region=region, service="sagemaker")
         self._clock = clock
 
-    async def sign(
-        self, headers: Mapping[str, str], body: bytes, *, deadline: float
-    ) -> Signed | Failure:
-        """The request's headers with its signature.
+    async def send(
+        self,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        deadline: float,
+        post: SendSigned[OutcomeT],
+    ) -> OutcomeT | Failure:
+        """Signs and sends; once more when the credentials were refused and others may be had.
 
         Args:
             headers: all others, names lower case, ``host`` among them.
-            body: what will be sent.
+            body: what ``post`` sends.
             deadline: latest moment on the clock for credentials to be there.
+            post: sends it, exactly once a call.
         """
+        body_sha256 = await hash_body(body)
+        used = await self._current(deadline)
+        if isinstance(used, Failure):
+            return used
+        outcome = await self._once(headers, body_sha256, used, deadline, post)
+        if (
+            not isinstance(outcome, Failure)
+            or not outcome.refresh
+            or not await self._credentials.renew(used)
+        ):
+            return outcome
+        used = await self._current(deadline)
+        if isinstance(used, Failure):
+            return used
+        return await self._once(headers, body_sha256, used, deadline, post)
+
+    async def _current(self, deadline: float) -> Credentials | Failure:
         credentials = self._credentials.known()
-        if credentials is None:
-            try:
-                async with asyncio.timeout(deadline - self._clock.monotonic()):
-                    credentials = await self._credentials.current()
-            except Unauthenticated as exc:
-                return Failure(exc)
-            except TimeoutError:
-                return out_of_time(self._name)
-        if len(body) < HASH_IN_THREAD_BYTES:
-            body_sha256 = sha256_hex(body)
-        else:
-            body_sha256 = await asyncio.to_thread(sha256_hex, body)
+        if credentials is not None:
+            return credentials
+        try:
+            async with asyncio.timeout(deadline - self._clock.monotonic()):
+                return await self._credentials.current()
+        except Unauthenticated as exc:
+            return Failure(exc)
+        except TimeoutError:
+            return out_of_time(self._name)
+
+    async def _once(
+        self,
+        headers: Mapping[str, str],
+        body_sha256: str,
+        credentials: Credentials,
+        deadline: float,
+        post: SendSigned[OutcomeT],
+    ) -> OutcomeT | Failure:
         left_s = deadline - self._clock.monotonic()
         if left_s <= 0:
             return out_of_time(self._name)
@@ -79,8 +101,4 @@ class RequestSigner:
             body_sha256=body_sha256,
             now_s=self._clock.time(),
         )
-        return Signed({**headers, **signature}, credentials, left_s)
-
-    async def renew(self, refused: Credentials) -> bool:
-        """Forgets credentials that were refused; whether signing again may help."""
-        return await self._credentials.renew(refused)
+        return await post({**headers, **signature}, left_s)

@@ -7,12 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from simcloud_inference_router.targets.http_chunks import MAX_HEAD_BYTES, MalformedHttp
-from simcloud_inference_router.targets.http_parse import (
-    MAX_HEADERS,
-    AnswerParser,
-    AnswerTooLarge,
-)
+from simcloud.http.chunks import MAX_HEAD_BYTES
+from simcloud.http.errors import AnswerTooLarge, MalformedHttp
+from simcloud.http.parse import MAX_HEADERS, AnswerParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

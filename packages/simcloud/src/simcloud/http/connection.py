@@ -1,34 +1,32 @@
-"""One connection to a target: one request at a time, and how it ends."""
+"""One connection: one request at a time, and how it ends."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import ssl
-from collections.abc import Callable
-from typing import Final, cast
+from collections.abc import Callable, Iterator
+from typing import Final, TypeAlias, cast
 
-from simcloud_inference_router.targets.http_chunks import MalformedHttp
-from simcloud_inference_router.targets.http_parse import AnswerParser, AnswerTooLarge
+from simcloud.http.errors import (
+    AnswerTooLarge,
+    ConnectionBroken,
+    HttpFailure,
+    MalformedHttp,
+    TimeIsUp,
+)
+from simcloud.http.parse import AnswerParser
+
+Body: TypeAlias = bytes | tuple[bytes | memoryview, ...]
+"""What is sent: bytes, or pieces of bytes that are sent one after another and never joined."""
 
 _JOIN_BYTES: Final = 64 * 1024
 """Head and body are sent as one piece up to here: one system call, one TLS record. A larger body is
 not copied for that."""
 
+_WRITE_BYTES: Final = 256 * 1024
+"""Of one write of a body in pieces: what the connection does not take at once, asyncio copies."""
 
-class ConnectionBroken(Exception):
-    """The other side ended the connection, or it broke, before the answer was complete."""
-
-    def __init__(self, problem: OSError | None, *, answering: bool) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.answering = answering
-        """Whether anything of the answer had come."""
-
-
-class TimeIsUp(Exception):
-    """The answer was not complete in time."""
+_CONTINUE_S: Final = 1.0
+"""Longest wait for leave to send a body: RFC 9110, section 10.1.1, says not to wait for ever."""
 
 
 class HttpConnection(asyncio.Protocol):
@@ -40,10 +38,15 @@ class HttpConnection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_active_at",
         "_expiry",
         "_loop",
         "_on_lost",
         "_parser",
+        "_patience_s",
+        "_paused",
+        "_permit",
+        "_rest",
         "_transport",
         "_waiter",
         "idle_since",
@@ -59,6 +62,14 @@ class HttpConnection(asyncio.Protocol):
         self._parser: AnswerParser | None = None
         self._waiter: asyncio.Future[AnswerParser] | None = None
         self._expiry: asyncio.TimerHandle | None = None
+        # Of a request that may take as long as something moves: longest silence, and when
+        # something moved last. 0: the timer ends the request, whatever moves.
+        self._patience_s = 0.0
+        self._active_at = 0.0
+        # What of a body in pieces is still to be sent, and the wait for leave to begin with it.
+        self._rest: Iterator[bytes | memoryview] | None = None
+        self._permit: asyncio.TimerHandle | None = None
+        self._paused = False
         self.idle_since = 0.0
         """On the loop's clock; for the pool."""
 
@@ -69,7 +80,14 @@ class HttpConnection(asyncio.Protocol):
         return transport is not None and self._waiter is None and not transport.is_closing()
 
     def send(
-        self, head: bytes, body: bytes, *, timeout_s: float, max_answer_bytes: int
+        self,
+        head: bytes,
+        body: Body,
+        *,
+        parser: AnswerParser,
+        timeout_s: float,
+        silence: bool = False,
+        ask_first: bool = False,
     ) -> asyncio.Future[AnswerParser]:
         """Sends one request; the future has its answer, complete.
 
@@ -79,16 +97,32 @@ class HttpConnection(asyncio.Protocol):
         Args:
             head: request line and headers, with the empty line.
             body: what follows.
-            timeout_s: from now to the answer's last byte.
-            max_answer_bytes: largest body read.
+            parser: reads the answer.
+            timeout_s: from now to the answer's last byte; with ``silence`` the longest time in
+                which nothing is sent and nothing comes.
+            silence: how ``timeout_s`` is counted.
+            ask_first: the head has ``Expect: 100-continue``: pieces wait until they are wanted, so
+                that a request which is refused costs no more than its head.
         """
         transport = self._transport
         assert transport is not None, "requests are sent by connections that are usable"
-        self._parser = AnswerParser(max_body_bytes=max_answer_bytes)
+        self._parser = parser
         waiter = self._waiter = self._loop.create_future()
         # One timer of the loop and not asyncio.timeout, which costs six times as much.
         self._expiry = self._loop.call_later(timeout_s, self._expire)
-        if len(body) <= _JOIN_BYTES:
+        if silence:
+            self._patience_s = timeout_s
+            self._active_at = self._loop.time()
+        pieces = (body,) if isinstance(body, bytes) else body
+        # In one write nothing would be heard of a long body until its end, which is silence.
+        if not isinstance(body, bytes) or (silence and len(body) > _JOIN_BYTES):
+            self._rest = _writes(pieces)
+            transport.write(head)
+            if ask_first:
+                self._permit = self._loop.call_later(_CONTINUE_S, self._send_body)
+            else:
+                self._send_body()
+        elif len(body) <= _JOIN_BYTES:
             transport.write(head + body)
         else:
             transport.writelines((head, body))
@@ -107,6 +141,17 @@ class HttpConnection(asyncio.Protocol):
         # TCP's and TLS' transports are both, whatever the loop calls their classes.
         self._transport = cast("asyncio.Transport", transport)
 
+    def pause_writing(self) -> None:
+        """The connection takes no more for now."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """It takes more again."""
+        self._paused = False
+        self._active_at = self._loop.time()
+        if self._permit is None:
+            self._send_body()
+
     def data_received(self, data: bytes) -> None:
         """Bytes of the answer."""
         parser = self._parser
@@ -121,6 +166,11 @@ class HttpConnection(asyncio.Protocol):
             return
         if done:
             self._succeed(parser)
+            return
+        if self._patience_s:
+            self._active_at = self._loop.time()
+        if self._permit is not None and parser.interim:
+            self._send_body()
 
     def eof_received(self) -> None:
         """The other side sends no more; the transport closes."""
@@ -132,7 +182,23 @@ class HttpConnection(asyncio.Protocol):
         self._transport = None
         self._on_lost(self)
 
-    # How a request ends.
+    # How a request goes and ends.
+
+    def _send_body(self) -> None:
+        """As much of a body in pieces as the connection takes."""
+        if self._permit is not None:
+            self._permit.cancel()
+            self._permit = None
+        transport, rest = self._transport, self._rest
+        if transport is None or rest is None:
+            return
+        # Writing pauses this protocol from within, when the buffer is full.
+        while not self._paused and not transport.is_closing():
+            piece = next(rest, None)
+            if piece is None:
+                self._rest = None
+                return
+            transport.write(piece)
 
     def _ended(self, problem: OSError | None) -> None:
         parser = self._parser
@@ -144,20 +210,26 @@ class HttpConnection(asyncio.Protocol):
             self._fail(ConnectionBroken(problem, answering=parser.begun))
 
     def _expire(self) -> None:
+        if self._patience_s:
+            left_s = self._active_at + self._patience_s - self._loop.time()
+            if left_s > 0:
+                self._expiry = self._loop.call_later(left_s, self._expire)
+                return
         self._fail(TimeIsUp())
 
     def _succeed(self, parser: AnswerParser) -> None:
         transport = self._transport
+        unsent = self._rest is not None
         waiter = self._finish()
         # An answer to a request that was not read to its end (413, say) leaves the rest in the way.
         if transport is not None and (
-            not parser.reusable or transport.get_write_buffer_size() or waiter is None
+            unsent or not parser.reusable or transport.get_write_buffer_size() or waiter is None
         ):
             transport.abort()
         if waiter is not None:
             waiter.set_result(parser)
 
-    def _fail(self, problem: Exception) -> None:
+    def _fail(self, problem: HttpFailure) -> None:
         waiter = self._finish()
         if self._transport is not None:
             self._transport.abort()
@@ -167,24 +239,22 @@ class HttpConnection(asyncio.Protocol):
     def _finish(self) -> asyncio.Future[AnswerParser] | None:
         """Nothing is under way any more; who waited, unless they have gone."""
         waiter = self._waiter
-        self._parser = self._waiter = None
+        self._parser = self._waiter = self._rest = None
+        self._patience_s = 0.0
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
+        if self._permit is not None:
+            self._permit.cancel()
+            self._permit = None
         return None if waiter is None or waiter.done() else waiter
 
 
-def words_of(exc: OSError | None) -> str:
-    """What became of a connection, for people; None: it was closed in order."""
-    # Without the address, which is nothing that our callers need to know.
-    if exc is None:
-        return "it sent nothing more"
-    if isinstance(exc, ssl.SSLCertVerificationError):
-        return f"its certificate is not valid: {exc.verify_message}"
-    if isinstance(exc, ssl.SSLError):
-        return f"TLS: {exc.reason or type(exc).__name__}"
-    if isinstance(exc, socket.gaierror):
-        return "its name can't be resolved"
-    if exc.errno and exc.errno > 0:
-        return os.strerror(exc.errno)
-    return type(exc).__name__
+def _writes(pieces: tuple[bytes | memoryview, ...]) -> Iterator[bytes | memoryview]:
+    for piece in pieces:
+        if len(piece) <= _WRITE_BYTES:
+            yield piece
+            continue
+        view = memoryview(piece)
+        for begin in range(0, len(view), _WRITE_BYTES):
+            yield view[begin : begin + _WRITE_BYTES]

@@ -10,7 +10,7 @@ import botocore.credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simcloud_inference_router.targets.sigv4 import Credentials, SigV4Signer, sha256_hex
+from simcloud.aws.sigv4 import Credentials, SigV4Signer, sha256_hex
 
 NAMES = st.from_regex(r"x-amzn-sagemaker-[a-z]{1,12}", fullmatch=True)
 # What may stand in a header: printable ASCII, runs of blanks included.
@@ -70,7 +70,7 @@ def test_signatures_equal_botocores_on_random_requests(
     at = at.replace(tzinfo=UTC, microsecond=0)
     credentials = Credentials("AKIDEXAMPLE", secret, token)
     headers = {"host": "runtime.sagemaker.example.com", "content-type": "image/png", **extra}
-    ours = SigV4Signer(region=region).sign(
+    ours = SigV4Signer(region=region, service="sagemaker").sign(
         credentials=credentials,
         method="POST",
         path=path,
@@ -87,7 +87,7 @@ def test_signatures_equal_botocores_on_random_requests(
 
 
 def test_a_new_day_and_a_new_secret_derive_a_new_key() -> None:
-    signer = SigV4Signer(region="us-east-1")
+    signer = SigV4Signer(region="us-east-1", service="sagemaker")
 
     def signature(secret: str, now_s: float) -> str:
         added = signer.sign(

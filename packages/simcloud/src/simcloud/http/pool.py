@@ -1,4 +1,4 @@
-"""Pooled HTTP/1.1 to targets: one POST, no retries, what goes wrong translated once.
+"""Pooled HTTP/1.1: a request sent exactly once, and its whole answer.
 
 Own code in place of a general client, whose request and answer objects, redirects, cookies and
 decompression cost a routed request more than all its routing.
@@ -16,24 +16,9 @@ from typing import NamedTuple
 import aiohappyeyeballs
 from yarl import URL
 
-from simcloud_inference_router.targets.base import Failure
-from simcloud_inference_router.targets.errors import (
-    bad_answer,
-    connection_lost,
-    no_connection,
-    timed_out,
-)
-from simcloud_inference_router.targets.http_chunks import MalformedHttp
-from simcloud_inference_router.targets.http_connection import (
-    ConnectionBroken,
-    HttpConnection,
-    TimeIsUp,
-    words_of,
-)
-from simcloud_inference_router.targets.http_parse import AnswerTooLarge
-
-MAX_PLACES = 1024
-"""Addresses that are remembered; a catalogue has a few."""
+from simcloud.http.connection import Body, HttpConnection
+from simcloud.http.errors import NotConnected, TimeIsUp, words_of
+from simcloud.http.parse import AnswerParser
 
 # RFC 8305, section 5: how long one address family has before the other is tried beside it.
 _NEXT_ADDRESS_S = 0.25
@@ -47,24 +32,30 @@ class HttpAnswer(NamedTuple):
     body: bytes
 
 
-class _Place:
-    """One scheme, host and port: its idle connections, the last used first."""
+class Place:
+    """One scheme, host and port, with its idle connections, the last used first.
 
-    __slots__ = ("host", "idle", "port", "sweep", "tls")
+    From ``HttpPool.place``, and for that pool alone.
+    """
+
+    __slots__ = ("authority", "host", "idle", "port", "sweep", "tls")
 
     def __init__(self, url: URL) -> None:
         if url.scheme not in {"http", "https"} or not url.raw_host or not url.port:
             raise ValueError(f"{url} is no http or https address with a host")
         self.host, self.port, self.tls = url.raw_host, url.port, url.scheme == "https"
+        port = "" if url.is_default_port() else f":{url.port}"
+        self.authority = f"{url.host_subcomponent}{port}"
+        """As it stands in a request's Host."""
         # A dict for its order and its quick removal.
         self.idle: dict[HttpConnection, None] = {}
         self.sweep: asyncio.TimerHandle | None = None
 
 
 class HttpPool:
-    """Kept-alive connections to all targets of the process.
+    """Kept-alive connections to all servers that a part of the process talks to.
 
-    Made by ``open_pool``, which also closes it. How many requests run at once is the limiters'
+    Made by ``open_pool``, which also closes it. How many requests run at once is the callers'
     business; the pool itself never queues. A request takes the connection that was used last, so
     that what a peak has opened grows idle and is closed.
     """
@@ -82,10 +73,8 @@ class HttpPool:
         self._max_answer_bytes = max_answer_bytes
         self._tls = tls
         self._loop = asyncio.get_running_loop()
-        self._places: dict[tuple[str, str, int], _Place] = {}
-        # By address, with its request line: what a target sends every time.
-        self._known: dict[URL, tuple[_Place, str]] = {}
-        self._open: dict[HttpConnection, _Place] = {}
+        self._places: dict[tuple[bool, str, int], Place] = {}
+        self._open: dict[HttpConnection, Place] = {}
         self._all_gone = asyncio.Event()
 
     @property
@@ -93,54 +82,74 @@ class HttpPool:
         """Connections that are open, idle or not."""
         return len(self._open)
 
-    async def post(
-        self,
-        *,
-        target: str,
-        url: URL,
-        headers: Mapping[str, str],
-        body: bytes,
-        timeout_s: float,
-    ) -> HttpAnswer | Failure:
-        """Sends one request, exactly once.
+    @property
+    def max_answer_bytes(self) -> int:
+        """Largest answer read."""
+        return self._max_answer_bytes
 
-        A cancel or a timeout closes the connection. An answer above ``max_answer_bytes``, or one
-        that is no HTTP/1.1, is a failure of the target.
-
-        Args:
-            target: name for messages.
-            url: where to; must be encoded already.
-            headers: all headers but Content-Length and, unless it is to be another one, Host.
-            body: what to send.
-            timeout_s: from now to the last byte of the answer.
+    def place(self, url: URL) -> Place:
+        """Where requests to an address go.
 
         Raises:
+            ValueError: it is no http or https address.
+        """
+        made = Place(url)
+        return self._places.setdefault((made.tls, made.host, made.port), made)
+
+    async def request(
+        self,
+        place: Place,
+        *,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: Body,
+        timeout_s: float,
+        silence: bool = False,
+    ) -> HttpAnswer:
+        """Sends one request, exactly once.
+
+        A cancel or a failure closes the connection.
+
+        Args:
+            place: where to.
+            method: in upper case.
+            target: path and query, encoded.
+            headers: all headers, names in lower case; Host and Content-Length may be left out. With
+                ``Expect: 100-continue`` a body in pieces is sent when the server wants it.
+            body: what to send.
+            timeout_s: from now to the last byte of the answer; with ``silence`` the longest time in
+                which nothing is sent and nothing comes, once connected.
+            silence: how ``timeout_s`` is counted.
+
+        Raises:
+            NotConnected: nothing was sent.
+            ConnectionBroken: it broke before the answer was complete.
+            TimeIsUp: so.
+            AnswerTooLarge: the answer is above ``max_answer_bytes``.
+            MalformedHttp: the answer is no HTTP/1.1.
             ValueError: a header has a line break in it.
         """
-        place, request_line = self._known.get(url) or self._know(url)
-        head = _head(request_line, headers, len(body))
+        head = _head(place, method, target, headers, body)
         connection: HttpConnection | None = None
         try:
             connection = _idle(place)
             left_s = timeout_s
             if connection is None:
                 deadline = self._loop.time() + timeout_s
-                made = await self._connect(place, target, timeout_s)
-                if isinstance(made, Failure):
-                    return made
-                connection, left_s = made, deadline - self._loop.time()
+                connection = await self._connect(place, timeout_s)
+                if not silence:
+                    left_s = deadline - self._loop.time()
             answer = await connection.send(
-                head, body, timeout_s=left_s, max_answer_bytes=self._max_answer_bytes
+                head,
+                body,
+                parser=AnswerParser(
+                    max_body_bytes=self._max_answer_bytes, no_body=method == "HEAD"
+                ),
+                timeout_s=left_s,
+                silence=silence,
+                ask_first="expect" in headers,
             )
-        except TimeIsUp:
-            return timed_out(target, timeout_s)
-        except ConnectionBroken as broken:
-            return connection_lost(target, words_of(broken.problem), answering=broken.answering)
-        except AnswerTooLarge:
-            problem = f"answer is larger than {self._max_answer_bytes} bytes"
-            return Failure(bad_answer(target, problem))
-        except MalformedHttp as problem:
-            return Failure(bad_answer(target, f"what it answered can't be read: {problem}"))
         except asyncio.CancelledError:
             if connection is not None:
                 connection.abort()
@@ -163,39 +172,30 @@ class HttpPool:
         if self._open:
             await self._all_gone.wait()
 
-    def _know(self, url: URL) -> tuple[_Place, str]:
-        if len(self._known) >= MAX_PLACES:
-            self._known.clear()
-        made = _Place(url)
-        place = self._places.setdefault((url.scheme, made.host, made.port), made)
-        port = "" if url.is_default_port() else f":{url.port}"
-        known = (place, f"POST {url.raw_path_qs} HTTP/1.1\r\nhost: {url.host_subcomponent}{port}")
-        self._known[url] = known
-        return known
-
-    async def _connect(
-        self, place: _Place, target: str, timeout_s: float
-    ) -> HttpConnection | Failure:
+    async def _connect(self, place: Place, timeout_s: float) -> HttpConnection:
         # When the caller's time ends before a connection must stand, running out of it says nothing
-        # about the target.
+        # about the server.
         patient = self._connect_timeout_s < timeout_s
         try:
             async with asyncio.timeout(self._connect_timeout_s if patient else timeout_s):
                 return await self._open_connection(place)
         except TimeoutError:
             if patient:
-                return no_connection(target, f"not connected within {self._connect_timeout_s:g} s")
-            return timed_out(target, timeout_s)
+                problem = f"not connected within {self._connect_timeout_s:g} s"
+                raise NotConnected(problem) from None
+            raise TimeIsUp from None
         except OSError as exc:
-            return no_connection(target, words_of(exc))
+            raise NotConnected(words_of(exc)) from exc
 
-    async def _open_connection(self, place: _Place) -> HttpConnection:
+    async def _open_connection(self, place: Place) -> HttpConnection:
         # Looked up for every connection: addresses of AWS' services change, their names don't.
         found = await self._loop.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
         sock = await aiohappyeyeballs.start_connection(
             found, happy_eyeballs_delay=_NEXT_ADDRESS_S, interleave=1
         )
         try:
+            # A peer that has vanished without a word is noticed in the end.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             _, connection = await self._loop.create_connection(
                 lambda: HttpConnection(self._loop, self._lost),
                 sock=sock,
@@ -209,7 +209,7 @@ class HttpPool:
         self._all_gone.clear()
         return connection
 
-    def _keep(self, place: _Place, connection: HttpConnection) -> None:
+    def _keep(self, place: Place, connection: HttpConnection) -> None:
         connection.idle_since = self._loop.time()
         place.idle[connection] = None
         if self._keepalive_s <= 0:
@@ -217,7 +217,7 @@ class HttpPool:
         elif place.sweep is None:
             place.sweep = self._loop.call_later(self._keepalive_s, self._sweep, place)
 
-    def _sweep(self, place: _Place) -> None:
+    def _sweep(self, place: Place) -> None:
         """Closes what has been idle for too long; comes again while there is any."""
         place.sweep = None
         now = self._loop.time()
@@ -246,7 +246,7 @@ async def open_pool(
     max_answer_bytes: int,
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[HttpPool]:
-    """The process's pool, closed on exit.
+    """A pool, closed on exit.
 
     Args:
         connect_timeout_s: seconds for name resolution, TCP and TLS.
@@ -270,7 +270,7 @@ async def open_pool(
         await pool.close()
 
 
-def _idle(place: _Place) -> HttpConnection | None:
+def _idle(place: Place) -> HttpConnection | None:
     idle = place.idle
     while idle:
         connection, _ = idle.popitem()
@@ -279,13 +279,18 @@ def _idle(place: _Place) -> HttpConnection | None:
     return None
 
 
-def _head(request_line: str, headers: Mapping[str, str], length: int) -> bytes:
-    if "host" in headers:
-        request_line = request_line[: request_line.index("\r\n")]
-    lines = [f"\r\n{name}: {value}" for name, value in headers.items()]
-    head = f"{request_line}{''.join(lines)}\r\ncontent-length: {length}\r\n\r\n"
+def _head(place: Place, method: str, target: str, headers: Mapping[str, str], body: Body) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1"]
+    if "host" not in headers:
+        lines.append(f"host: {place.authority}")
+    lines.extend([f"{name}: {value}" for name, value in headers.items()])
+    # RFC 9110, section 8.6: a method that means a body says its length, also when it has none.
+    if "content-length" not in headers and (body or method in {"POST", "PUT"}):
+        size = len(body) if isinstance(body, bytes) else sum(map(len, body))
+        lines.append(f"content-length: {size}")
+    head = "\r\n".join(lines) + "\r\n\r\n"
     # As many line ends as lines: a value with one of its own would be a header of its own.
-    breaks = request_line.count("\r\n") + len(lines) + 3
+    breaks = len(lines) + 1
     if head.count("\n") != breaks or head.count("\r") != breaks:
-        raise ValueError("a header of a request to a target has a line break in it")
+        raise ValueError("a header of a request has a line break in it")
     return head.encode()

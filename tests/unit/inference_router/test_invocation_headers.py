@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simcloud_inference_router.targets.base import Invocation
-from simcloud_inference_router.targets.sagemaker import MAX_ATTRIBUTES, custom_attributes
+from simcloud_inference_router.targets.invocation_headers import MAX_ATTRIBUTES, custom_attributes
 
 
 def invocation(*attributes: tuple[str, str]) -> Invocation:

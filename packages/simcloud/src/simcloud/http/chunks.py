@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from simcloud.http.errors import MalformedHttp
+
 MAX_HEAD_BYTES = 64 * 1024
 """Status line and headers, or trailers, of one answer."""
 
 # RFC 9112, section 7.1: a chunk's size; extensions mean nothing to us. 15 digits fit into 60 bits.
 _CHUNK_SIZE = re.compile(rb"0*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?")
 _MAX_CHUNK_LINE = 4096
-
-
-class MalformedHttp(Exception):
-    """What came is no answer of HTTP/1.1; the message says what is wrong with it."""
 
 
 class ChunkReader:

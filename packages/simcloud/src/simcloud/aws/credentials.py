@@ -6,22 +6,22 @@ import asyncio
 from typing import Protocol
 
 from aiobotocore.credentials import AioCredentials, AioRefreshableCredentials
-from aiobotocore.session import get_session
+from aiobotocore.session import AioSession, get_session
 
+from simcloud.aws.sigv4 import Credentials
 from simcloud.clock import Clock
 from simcloud.errors import Unauthenticated
 from simcloud.telemetry.logging import get_logger
-from simcloud_inference_router.targets.sigv4 import Credentials
 
 RENEW_EVERY_S = 10.0
 """Shortest time between two new look-ups because credentials were refused: an endpoint that refuses
 good ones (a policy, a clock that is wrong) must not make every request ask the metadata service."""
 
 _NONE_FOUND = (
-    "the router has no AWS credentials: give the process a role (EKS Pod Identity, IRSA, instance "
+    "there are no AWS credentials here: give the process a role (EKS Pod Identity, IRSA, instance "
     "profile), or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 )
-_NOT_HAD = "the router could not get AWS credentials; its log says why"
+_NOT_HAD = "AWS credentials could not be had; the log of the process says why"
 
 _log = get_logger(__name__)
 
@@ -77,10 +77,13 @@ class ProviderChain:
 
     Args:
         clock: for ``RENEW_EVERY_S``.
+        session: whose chain is asked first, so that its clients and this have the same credentials
+            and refresh them once; None: one of its own.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, session: AioSession | None = None) -> None:
         self._clock = clock
+        self._session = session
         self._found: AioCredentials | None = None
         self._last: Credentials | None = None
         self._renewed_at = float("-inf")
@@ -131,7 +134,9 @@ class ProviderChain:
     async def _look_up(self) -> AioCredentials:
         async with self._lock:
             if self._found is None:
-                self._found = await get_session().get_credentials()
+                # A session remembers what it found: looking anew takes a new one.
+                session, self._session = self._session or get_session(), None
+                self._found = await session.get_credentials()
             if self._found is None:
                 raise Unauthenticated(_NONE_FOUND)
             return self._found

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from simcloud.aws.credentials import RENEW_EVERY_S, ProviderChain
+from simcloud.aws.sigv4 import Credentials
 from simcloud.errors import Unauthenticated
-from simcloud_inference_router.targets.credentials import RENEW_EVERY_S, ProviderChain
-from simcloud_inference_router.targets.sigv4 import Credentials
 from support.clock import ManualClock
 
 

@@ -1,9 +1,9 @@
 """Answers of HTTP/1.1 out of bytes as they come, in whatever pieces; pure.
 
-What a client that only posts needs of RFC 9112, and strictly: whatever could be read in two ways is
-refused, since the next answer on the same connection would begin at the wrong byte. Own code and
-not llhttp's Python binding: that calls back for each header and each piece, where a ``find`` and a
-``split`` read a whole head.
+What a client that knows what it has asked for needs of RFC 9112, and strictly: whatever could be
+read in two ways is refused, since the next answer on the same connection would begin at the wrong
+byte. Own code and not llhttp's Python binding: that calls back for each header and each piece,
+where a ``find`` and a ``split`` read a whole head.
 """
 
 from __future__ import annotations
@@ -11,11 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from simcloud_inference_router.targets.http_chunks import (
-    MAX_HEAD_BYTES,
-    ChunkReader,
-    MalformedHttp,
-)
+from simcloud.http.chunks import MAX_HEAD_BYTES, ChunkReader
+from simcloud.http.errors import AnswerTooLarge, MalformedHttp
 
 MAX_HEADERS = 256
 MAX_INTERIM = 16
@@ -26,20 +23,17 @@ _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _CODE = re.compile(rb"[1-9][0-9]{2}(?= |\r|$)")
 # RFC 9110, section 5.6.2: what the name of a header is made of.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What SageMaker's runtime and most servers send, as they write it: looked up and not looked at.
+# What SageMaker's runtime, S3 and most servers send, as they write it: looked up and not looked at.
 _KNOWN_NAMES = {
     name: name.lower()
     for name in (
-        "Connection", "Content-Length", "Content-Type", "Date", "Server", "Transfer-Encoding",
+        "Connection", "Content-Length", "Content-Type", "Date", "ETag", "Etag", "Last-Modified",
+        "Server", "Transfer-Encoding",
         "connection", "content-length", "content-type", "date", "server", "transfer-encoding",
         "x-Amzn-Invoked-Production-Variant", "x-amzn-Invoked-Production-Variant",
-        "x-amzn-RequestId", "x-amzn-requestid",
+        "x-amzn-RequestId", "x-amzn-requestid", "x-amz-id-2", "x-amz-request-id",
     )
 }  # fmt: skip
-
-
-class AnswerTooLarge(Exception):
-    """The answer's body is larger than it may be."""
 
 
 class AnswerParser:
@@ -47,6 +41,7 @@ class AnswerParser:
 
     Args:
         max_body_bytes: largest body; chunks are counted without their framing.
+        no_body: whether the answer ends with its head, whatever that says: one to HEAD.
     """
 
     __slots__ = (
@@ -56,6 +51,7 @@ class AnswerParser:
         "_interim",
         "_left",
         "_max_body_bytes",
+        "_no_body",
         "done",
         "headers",
         "pieces",
@@ -63,8 +59,9 @@ class AnswerParser:
         "status",
     )
 
-    def __init__(self, *, max_body_bytes: int) -> None:
+    def __init__(self, *, max_body_bytes: int, no_body: bool = False) -> None:
         self._max_body_bytes = max_body_bytes
+        self._no_body = no_body
         self._head_bytes = bytearray()
         self._interim = 0
         self._body_size = 0
@@ -86,6 +83,11 @@ class AnswerParser:
     def begun(self) -> bool:
         """Whether anything of the answer has come; interim ones (1xx) don't count."""
         return self.status > 0 or bool(self._head_bytes)
+
+    @property
+    def interim(self) -> bool:
+        """Whether an interim answer has come: 100 says that the body is wanted."""
+        return self._interim > 0
 
     def feed(self, data: bytes) -> bool:
         """Takes the next bytes, at least one; whether the answer is complete now.
@@ -177,7 +179,7 @@ class AnswerParser:
         """How the body ends: RFC 9112, section 6.3."""
         length = headers.get("content-length")
         coding = headers.get("transfer-encoding")
-        if status in {204, 304}:
+        if self._no_body or status in {204, 304}:
             return
         if coding is not None:
             # Both together is how answers are smuggled; other codings were not asked for (no TE).

@@ -1,0 +1,184 @@
+"""Requests that go without the SDK are the SDK's own: no network, its request is caught."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSRequest
+
+from simcloud.aws.sigv4 import Credentials, SigV4Signer
+from simcloud.s3.body import Pieces
+from simcloud.s3.client import S3Settings, open_client
+from simcloud.s3.direct import Address, address_of, signed_headers
+from simcloud.s3.objects import ObjectStore
+from simcloud.s3.wire import Operation, WireRequest, is_plain_bucket, path_of
+
+KEYS = {"access_key_id": "AKIA", "secret_access_key": "secret"}
+KEY = "team/run 1/shards/ü+~*()'!.tar"
+SDKS_OWN = re.compile(r"amz-sdk-|user-agent|expect$")
+
+Call = Callable[[ObjectStore, str], Awaitable[object]]
+
+
+async def put(store: ObjectStore, key: str) -> object:
+    return await store.put("renders", key, b"bytes", if_match='"etag"')
+
+
+async def put_if_absent(store: ObjectStore, key: str) -> object:
+    return await store.put_if_absent("renders", key, b"bytes")
+
+
+async def part(store: ObjectStore, key: str) -> object:
+    data = Pieces([b"bytes" * 2000, b"more"])
+    return await store.upload_part(
+        "renders", key, upload_id="u/+=~ 1", number=10_000, data=data, crc64nvme=1
+    )
+
+
+async def head(store: ObjectStore, key: str) -> object:
+    return await store.head("renders", key)
+
+
+async def read(store: ObjectStore, key: str) -> object:
+    return await store.get("renders", key)
+
+
+async def read_range(store: ObjectStore, key: str) -> object:
+    return await store.get("renders", key, start=7, length=9, if_match='"etag"')
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the SDK made of a call."""
+
+    arguments: dict[str, Any]
+    request: AWSRequest
+    operation: Operation
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Names in lower case, without what the SDK says of itself."""
+        found = {
+            name.lower(): value.decode() if isinstance(value, bytes) else str(value)
+            for name, value in self.request.headers.items()
+        }
+        return {name: value for name, value in found.items() if not SDKS_OWN.match(name)}
+
+
+class _CaughtError(Exception):
+    pass
+
+
+async def seen(call: Call, settings: dict[str, object], *, key: str = KEY) -> Seen:
+    found: list[Any] = []
+
+    def note(params: dict[str, Any], model: Any, **_: object) -> None:
+        found[:] = [dict(params), model]
+
+    def catch(request: AWSRequest, **_: object) -> None:
+        found.append(request)
+        raise _CaughtError
+
+    async with open_client(S3Settings.model_validate({**KEYS, **settings})) as client:
+        client.meta.events.register_last("provide-client-params.s3.*", note)
+        client.meta.events.register_last("request-created.s3", catch)
+        with pytest.raises(_CaughtError):
+            await call(ObjectStore(client), key)
+    arguments, model, request = found
+    return Seen(arguments, request, Operation(model))
+
+
+def ours(sdk: Seen, address: Address, request: WireRequest) -> dict[str, str]:
+    """Our headers for the same call, at the same second, of the same body."""
+    theirs = sdk.headers
+    token = theirs.get("x-amz-security-token", "")
+    at = datetime.strptime(theirs["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    headers = signed_headers(
+        request,
+        address=address,
+        key=sdk.arguments["Key"],
+        payload=theirs["x-amz-content-sha256"],
+        signer=SigV4Signer(region=address.region, service="s3"),
+        credentials=Credentials("AKIA", "secret", token),
+        now_s=at.timestamp(),
+    )
+    return {name: value for name, value in headers.items() if not SDKS_OWN.match(name)}
+
+
+SETTINGS: list[dict[str, object]] = [
+    {},
+    {"region": "eu-central-1", "session_token": "token/+="},
+    {"region": "eu-central-1", "dual_stack": True},
+    {"region": "us-gov-west-1", "fips": True},
+    {"region": "cn-north-1"},
+    {"accelerate": True},
+    {"path_style": True, "region": "eu-west-1"},
+    {"endpoint_url": "http://127.0.0.1:8333", "path_style": True},
+    {"endpoint_url": "http://127.0.0.1:8333", "path_style": True,
+     "unsigned_payload_over_http": False},
+    {"endpoint_url": "https://s3.example.com:9000"},
+    {"encryption": "aws:kms", "kms_key_id": "alias/renders", "bucket_key": True},
+    {"storage_class": "STANDARD_IA", "tags": {"cost centre": "a+b", "x": ""}},
+    {"object_lock": {"mode": "GOVERNANCE", "retain_days": 3, "legal_hold": True}},
+    {"expected_bucket_owner": "123456789012", "requester_pays": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda row: ",".join(row) or "plain")
+async def test_a_direct_request_is_the_sdks_own_signature_and_all(
+    settings: dict[str, object],
+) -> None:
+    for call in (put, put_if_absent, part, head, read, read_range):
+        sdk = await seen(call, settings)
+        address = address_of(sdk.request, KEY)
+        assert address is not None
+        request = sdk.operation.request(sdk.arguments)
+        assert request is not None
+        headers = ours(sdk, address, request)
+        url, _, query = str(sdk.request.url).partition("?")
+        assert url == f"{address.url}{address.prefix}{path_of(KEY)}"
+        assert sorted(query.split("&")) == request.query.split("&")
+        assert request.method == sdk.request.method
+        authority = headers.pop("host")
+        assert url.startswith(f"{address.scheme}://{authority}/")
+        assert headers == {name: text for name, text in sdk.headers.items() if name != "host"}
+
+
+@pytest.mark.parametrize(
+    "key", ["a", "a//b", "./a/../b", "a%20b", "a b", "\u65e5\u672c", "a?b#c", "a&b=c;d"]
+)
+async def test_odd_keys_are_signed_as_they_are(key: str) -> None:
+    sdk = await seen(head, {"endpoint_url": "http://127.0.0.1:8333", "path_style": True}, key=key)
+    address = address_of(sdk.request, key)
+    assert address == Address("http", "127.0.0.1:8333", "/renders/", "us-east-1")
+    request = sdk.operation.request(sdk.arguments)
+    assert request is not None
+    assert ours(sdk, address, request)["authorization"] == sdk.headers["authorization"]
+
+
+async def test_what_is_not_plain_stays_with_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    sdk = await seen(put, {})
+    for member, value in (
+        ("SSECustomerKey", "secret"),
+        ("Metadata", {"name": "\u00fc"}),
+        ("Metadata", {"name": "two  blanks"}),
+        ("ContentType", "a\r\nb: c"),
+        ("Body", Pieces),
+    ):
+        assert sdk.operation.request({**sdk.arguments, member: value}) is None
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    assert address_of(sdk.request, KEY) is None
+    monkeypatch.setenv("NO_PROXY", "amazonaws.com")
+    assert address_of(sdk.request, KEY) is not None
+    sdk.request.headers["x-amz-s3session-token"] = "of a directory bucket"
+    assert address_of(sdk.request, KEY) is None
+
+
+def test_an_arn_is_no_bucket_to_go_to_directly() -> None:
+    assert is_plain_bucket("renders.example-1")
+    assert not is_plain_bucket("arn:aws:s3:eu-west-1:123456789012:accesspoint/renders")
