@@ -32,7 +32,7 @@ async def test_a_list_without_end_is_told_and_no_part_of_it_passes_for_all(paper
     for _ in range(100):
         paper.answers("sagemaker", "ListTags", None, {"Tags": [], "NextToken": "more"})
     request = Request(service="sagemaker", operation="ListTags", parameters=asked)
-    with pytest.raises(PreconditionFailed, match="ListTags of .* more than 100 pages"):
+    with pytest.raises(PreconditionFailed, match=r"ListTags of .* more than 100 pages"):
         await Aws(AwsPlace()).rows(request, "Tags")
 
 

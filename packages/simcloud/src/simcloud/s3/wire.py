@@ -116,8 +116,9 @@ class StoredBody:
     async def read(self, size: int | None = None) -> bytes:
         """The next ``size`` bytes, or all that are left."""
         begin = self._position
-        whole = size is None or size < 0
-        end = len(self._data) if whole else min(begin + size, len(self._data))
+        end = len(self._data)
+        if size is not None and size >= 0:
+            end = min(begin + size, end)
         self._position = end
         return self._data[begin:end]
 
