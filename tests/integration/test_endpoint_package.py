@@ -130,8 +130,12 @@ def by_inference_toolkit(unpacked: Path) -> object:
 def test_the_archive_holds_the_model_and_nothing_else_of_the_weights(made: Made) -> None:
     names = sorted(path.name for path in made.unpacked.iterdir())
     assert names == ["coco80.txt", "code", "models.toml", "nanodet_g_416.onnx"]
-    code = {path.name for path in (made.unpacked / "code").iterdir()}
+    # The archive's own names: whoever ran the unpacked code left its bytecode there.
+    with tarfile.open(made.folder / "model.tar.gz") as tar:
+        inside = [name.split("/") for name in tar.getnames()]
+    code = {name[1] for name in inside if name[0] == "code" and len(name) > 1}
     assert code == {"inference.py", "requirements.txt", "simcloud_model_container"}
+    assert not any("__pycache__" in name for name in inside)
 
 
 def test_it_lies_in_s3_under_its_digest_with_what_is_known_of_it(
