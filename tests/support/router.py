@@ -19,13 +19,10 @@ from simcloud.oip.tensors import new
 from simcloud.rpc.channel import connect
 from simcloud.rpc.server import running_server
 from simcloud.rpc.status import client_errors
-from simcloud_inference_router.admin import RouterAdmin
-from simcloud_inference_router.build import open_router
-from simcloud_inference_router.catalog import read_catalog
-from simcloud_inference_router.discovery.aws import aws_endpoints
-from simcloud_inference_router.reload import CatalogReloader, watched_catalog
+from simcloud_inference_router.reload import CatalogReloader
 from simcloud_inference_router.router import Router
-from simcloud_inference_router.services import descriptor_pools, services
+from simcloud_inference_router.services import descriptor_pools
+from simcloud_inference_router.serving import opened_router
 from simcloud_inference_router.settings import RouterSettings, SageMakerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -96,35 +93,25 @@ async def running_router(settings: RouterSettings) -> AsyncIterator[RunningRoute
     Args:
         settings: ``settings_for`` gives the usual ones.
     """
-    path, poll_s = settings.catalog, settings.catalog_poll_s
-    read = read_catalog(path)
     async with (
-        open_router(settings, read.taken()) as router,
-        watched_catalog(
-            router,
-            path=path,
-            read=read,
-            poll_s=poll_s,
-            region=settings.region,
-            endpoints=aws_endpoints(settings),
-        ) as reloader,
+        opened_router(settings) as opened,
         running_server(
             settings,
-            services=services(router, admin=RouterAdmin(reloader, admins=settings.admins)),
+            services=opened.services,
             name="inference-router",
             extra_pools=descriptor_pools(),
-            on_drain=router.drain.begin,
+            on_drain=opened.router.drain.begin,
         ) as server,
         connect(server.address) as channel,
     ):
         yield RunningRouter(
             address=server.address,
-            router=router,
+            router=opened.router,
             channel=channel,
             client=RouterClient(channel),
             oip=Stub(channel),
             admin=RouterAdminClient(channel),
-            reloader=reloader,
+            reloader=opened.reloader,
         )
 
 
