@@ -71,7 +71,7 @@ async def test_a_stream_that_opens_and_breaks_again_and_again_is_given_up(
     async with uploader_client(settings, wrap=wrapping(plan)) as (client, _):
         await client.create_run(location, spec=SPEC, plan=PLAN)
         with pytest.raises(StorageError, match="UploadPart"):
-            await send_shard(client, location, SHARD, reconnect_for_s=1.0)
+            await send_shard(client, location, SHARD, reconnect_for_s=2.0)
 
 
 async def test_frames_larger_than_the_budget_are_refused_for_good(

@@ -96,6 +96,10 @@ class _Reopen(Exception):
         self.cause = cause
 
 
+class _Broke(_Reopen):
+    """The stream broke and nothing says why."""
+
+
 class _Idle(Exception):
     """The uploader ended a stream on which nothing had come for its idle time-out."""
 
@@ -229,6 +233,7 @@ class ShardUpload:
         attempt = 0
         loop = asyncio.get_running_loop()
         failing_since: float | None = None
+        told: SimcloudError | None = None
         while True:
             self._stream_open = False
             durable_before, began = self._durable_before, loop.time()
@@ -244,7 +249,7 @@ class ShardUpload:
                     # A task group whose child fails while it is cancelled raises the child's error
                     # in place of the cancel (CPython 3.11, TaskGroup.__aexit__): not lost here.
                     raise asyncio.CancelledError from reopen
-                error: SimcloudError = reopen.cause
+                broke, error = isinstance(reopen, _Broke), reopen.cause
             except SimcloudError as fatal:
                 await self._fail(fatal)
                 return
@@ -252,12 +257,14 @@ class ShardUpload:
             # or a long life, counts as an end of the trouble.
             lived = self._stream_open and loop.time() - began > self._reconnect_for_s
             if lived or self._durable_before > durable_before:
-                attempt, failing_since = 0, None
+                attempt, failing_since, told = 0, None, None
+            # What the uploader said of this trouble says more than that a stream broke once again.
+            told = told if broke else error
             failing_since = failing_since or loop.time()
             after = error.retry_after_s if isinstance(error, Transient) else None
             delay_s = self._backoff.delay_s(attempt, self._rng, retry_after_s=after)
             if loop.time() + delay_s > failing_since + self._reconnect_for_s:
-                await self._fail(error)
+                await self._fail(told or error)
                 return
             attempt += 1
             self.reconnects += 1
@@ -329,7 +336,7 @@ class ShardUpload:
         # its status is known ("Internal error from Core"): INTERNAL, without our details.
         told = any(key == DETAILS_KEY for key, _ in error.trailing_metadata() or ())
         if error.code() is grpc.StatusCode.INTERNAL and not told:
-            return _Reopen(NotReady(f"the stream broke: {error.details()}"))
+            return _Broke(NotReady(f"the stream broke: {error.details()}"))
         return ours
 
     def _open_message(self) -> uploader_pb2.UploadShardRequest:
