@@ -26,6 +26,7 @@ from simcloud.s3.errors import (
     NoSuchUpload,
     ObjectChanged,
     RangeBeyondEnd,
+    ServerFailed,
 )
 from simcloud.s3.faults import Fault, FaultKind, plan_of
 from simcloud.s3.objects import ObjectStore, Part, open_store
@@ -115,7 +116,18 @@ async def test_a_bucket_that_the_sdk_has_been_to_is_gone_to_without_it(
                 data=b"a",
                 crc64nvme=checksums.crc64nvme(b"a"),
             )
-    assert made == ["HeadObject", "CreateMultipartUpload", "CompleteMultipartUpload"]
+        abandoned = await store.create_multipart(bucket, "a b/+", metadata={}, content_type="a/b")
+        assert await store.list_parts(bucket, "a b/+", upload_id=abandoned) == []
+        await store.abort_multipart(bucket, "a b/+", upload_id=abandoned)
+        with pytest.raises(NoSuchUpload):
+            await store.list_parts(bucket, "a b/+", upload_id=abandoned)
+        found = {row.key: row async for row in store.list_keys(bucket, "")}
+        folders = [name async for name in store.list_folders(bucket, "run 1/")]
+    assert made == ["HeadObject"]
+    assert set(found) == {KEY, "epoch.json"}
+    assert (found[KEY].size_bytes, found[KEY].etag) == (len(data), info.etag)
+    assert found[KEY].last_modified == info.last_modified
+    assert folders == [KEY.split("/")[1]]
     assert (info.size_bytes, info.crc64nvme) == (len(data), checksums.crc64nvme(data))
     assert info.metadata == {"simcloud-writer": "run/0/1"}
     assert (tail.data, tail.info.size_bytes) == (data[-9:], len(data))
@@ -171,7 +183,7 @@ async def test_over_tls_the_authorities_are_those_of_the_sdk(
             await store.put(bucket, "first", b"bytes")
             data = await send(store, bucket, 5 * MIB, 10)
             assert (await store.get_tail(bucket, KEY, 20)).data == data[-20:]
-    assert made == ["PutObject", "CreateMultipartUpload", "CompleteMultipartUpload"]
+    assert made == ["PutObject"]
 
 
 async def test_a_lost_or_refused_direct_request_is_tried_again_as_any_other(
@@ -194,7 +206,7 @@ async def test_a_lost_or_refused_direct_request_is_tried_again_as_any_other(
         assert etag == (await store.head(bucket, "epoch.json")).etag
         await send(store, bucket, 5 * MIB, 10)
         assert not proxy.plan.unspent()
-    assert made == ["PutObject", "CreateMultipartUpload", "CompleteMultipartUpload"]
+    assert made == ["PutObject"]
 
 
 async def test_an_error_behind_a_status_of_200_is_an_error(
@@ -215,6 +227,39 @@ async def test_an_error_behind_a_status_of_200_is_an_error(
         data = await send(store, bucket, 5 * MIB, 10)
         assert (await store.get_tail(bucket, KEY, 20)).data == data[-20:]
         assert not proxy.plan.unspent()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "<?xml version='1.0'?><CompleteMultipartUploadResult><ETag>",
+        "<?xml version='1.0'?>" + " " * 4000 + "<Error><Code>InternalError</Code></Error>",
+        "no XML",
+    ],
+)
+async def test_a_200_of_complete_that_is_no_result_says_nothing_of_the_object(body: str) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "POST":
+            return web.Response(text=body, content_type="application/xml")
+        return web.Response(headers={"etag": '"e"', "last-modified": DATE, "date": DATE})
+
+    async with http_site(answer) as url:
+        settings = S3Settings(
+            endpoint_url=url, access_key_id="a", secret_access_key=SecretStr("b"), path_style=True
+        )
+        async with watched(settings) as (store, made):
+            await store.put("renders", "key", b"")
+            with pytest.raises(ServerFailed):
+                await store.complete_multipart(
+                    "renders",
+                    "key",
+                    upload_id="id",
+                    parts=[Part(number=1, size_bytes=1, etag='"e"', crc64nvme=1)],
+                    size_bytes=1,
+                    crc64nvme=1,
+                )
+    assert made == ["PutObject"]
 
 
 async def test_a_range_too_large_to_hold_is_asked_for_once(

@@ -15,8 +15,8 @@ from simcloud.aws.sigv4 import Credentials, SigV4Signer
 from simcloud.s3.body import Pieces
 from simcloud.s3.client import S3Settings, open_client
 from simcloud.s3.direct import Address, address_of, signed_headers
-from simcloud.s3.objects import ObjectStore
-from simcloud.s3.wire import Operation, WireRequest, is_plain_bucket, path_of
+from simcloud.s3.objects import ObjectStore, Part
+from simcloud.s3.wire import Operation, WireRequest, is_plain_bucket
 
 KEYS = {"access_key_id": "AKIA", "secret_access_key": "secret"}
 KEY = "team/run 1/shards/ü+~*()'!.tar"
@@ -50,6 +50,44 @@ async def read(store: ObjectStore, key: str) -> object:
 
 async def read_range(store: ObjectStore, key: str) -> object:
     return await store.get("renders", key, start=7, length=9, if_match='"etag"')
+
+
+async def create(store: ObjectStore, key: str) -> object:
+    metadata = {"simcloud-writer": "run/000000/1"}
+    return await store.create_multipart("renders", key, metadata=metadata, content_type="a/b")
+
+
+async def complete(store: ObjectStore, key: str) -> object:
+    parts = [
+        Part(number=1, size_bytes=5, etag='"a&<b>"', crc64nvme=1),
+        Part(number=2, size_bytes=4, etag='"c"', crc64nvme=None),
+    ]
+    return await store.complete_multipart(
+        "renders", key, upload_id="u/+=~ 1", parts=parts, size_bytes=9, crc64nvme=2
+    )
+
+
+async def abort(store: ObjectStore, key: str) -> object:
+    await store.abort_multipart("renders", key, upload_id="u/+=~ 1")
+    return None
+
+
+async def list_parts(store: ObjectStore, key: str) -> object:
+    return await store.list_parts("renders", key, upload_id="u/+=~ 1")
+
+
+async def list_keys(store: ObjectStore, key: str) -> object:
+    return [row async for row in store.list_keys("renders", key, start_after=key)]
+
+
+async def list_folders(store: ObjectStore, key: str) -> object:
+    return [name async for name in store.list_folders("renders", "")]
+
+
+CALLS: tuple[Call, ...] = (
+    put, put_if_absent, part, head, read, read_range, create, complete, abort, list_parts,
+    list_keys, list_folders,
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -101,7 +139,7 @@ def ours(sdk: Seen, address: Address, request: WireRequest) -> dict[str, str]:
     headers = signed_headers(
         request,
         address=address,
-        key=sdk.arguments["Key"],
+        key=sdk.arguments.get("Key", ""),
         payload=theirs["x-amz-content-sha256"],
         signer=SigV4Signer(region=address.region, service="s3"),
         credentials=Credentials("AKIA", "secret", token),
@@ -133,16 +171,21 @@ SETTINGS: list[dict[str, object]] = [
 async def test_a_direct_request_is_the_sdks_own_signature_and_all(
     settings: dict[str, object],
 ) -> None:
-    for call in (put, put_if_absent, part, head, read, read_range):
+    address = address_of((await seen(head, settings)).request, KEY)
+    assert address is not None
+    for call in CALLS:
         sdk = await seen(call, settings)
-        address = address_of(sdk.request, KEY)
-        assert address is not None
+        key = sdk.arguments.get("Key", "")
+        assert address_of(sdk.request, key) == address or not key
         request = sdk.operation.request(sdk.arguments)
         assert request is not None
         headers = ours(sdk, address, request)
         url, _, query = str(sdk.request.url).partition("?")
-        assert url == f"{address.url}{address.prefix}{path_of(KEY)}"
-        assert sorted(query.split("&")) == request.query.split("&")
+        assert url == f"{address.url}{address.path(key)}"
+        assert sorted(query.replace("uploads", "uploads=").split("&")) == request.query.split("&")
+        if call is complete:
+            written: Any = sdk.request.body
+            assert request.body == written
         assert request.method == sdk.request.method
         authority = headers.pop("host")
         assert url.startswith(f"{address.scheme}://{authority}/")

@@ -1,4 +1,4 @@
-"""The frequent requests of an upload without the SDK, which takes ten times as long for each.
+"""The requests of an upload without the SDK, which takes four times as long for each.
 
 Where a bucket is, and how its requests are signed, is never worked out here: the SDK's own first
 request to it shows that, whatever endpoints, accounts and settings had a part in it. What is not
@@ -49,8 +49,18 @@ from simcloud.s3.wire import Operation, WireRequest, is_plain_bucket, path_of
 if TYPE_CHECKING:
     from simcloud.s3.client import S3Client, S3Settings
 
-OPERATIONS: Final = ("GetObject", "HeadObject", "PutObject", "UploadPart")
-"""What a shard needs for each of its parts, and what documents and records are read by."""
+OPERATIONS: Final = (
+    "AbortMultipartUpload",
+    "CompleteMultipartUpload",
+    "CreateMultipartUpload",
+    "GetObject",
+    "HeadObject",
+    "ListObjectsV2",
+    "ListParts",
+    "PutObject",
+    "UploadPart",
+)
+"""All that a shard needs."""
 
 ANSWER_BYTES: Final = 8 << 20
 """Largest object, or range of one, that is read without the SDK: it is held whole."""
@@ -80,6 +90,12 @@ class Address:
     def url(self) -> str:
         """Scheme and authority."""
         return f"{self.scheme}://{self.authority}"
+
+    def path(self, key: str) -> str:
+        """Where an object is, encoded; of no key, the bucket."""
+        if key:
+            return self.prefix + path_of(key)
+        return self.prefix.rstrip("/") or "/"
 
 
 def address_of(request: AWSRequest, key: str) -> Address | None:
@@ -128,7 +144,7 @@ def signed_headers(
     headers |= signer.sign(
         credentials=credentials,
         method=request.method,
-        path=address.prefix + path_of(key),
+        path=address.path(key),
         query=request.query,
         headers=headers,
         body_sha256=payload,
@@ -180,6 +196,22 @@ class DirectClient:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sdk, name)
 
+    async def abort_multipart_upload(self, **arguments: Any) -> Any:
+        """S3's AbortMultipartUpload."""
+        return await self._call("AbortMultipartUpload", self._sdk.abort_multipart_upload, arguments)
+
+    async def complete_multipart_upload(self, **arguments: Any) -> Any:
+        """S3's CompleteMultipartUpload."""
+        return await self._call(
+            "CompleteMultipartUpload", self._sdk.complete_multipart_upload, arguments
+        )
+
+    async def create_multipart_upload(self, **arguments: Any) -> Any:
+        """S3's CreateMultipartUpload."""
+        return await self._call(
+            "CreateMultipartUpload", self._sdk.create_multipart_upload, arguments
+        )
+
     async def get_object(self, **arguments: Any) -> Any:
         """S3's GetObject."""
         return await self._call("GetObject", self._sdk.get_object, arguments)
@@ -187,6 +219,14 @@ class DirectClient:
     async def head_object(self, **arguments: Any) -> Any:
         """S3's HeadObject."""
         return await self._call("HeadObject", self._sdk.head_object, arguments)
+
+    async def list_objects_v2(self, **arguments: Any) -> Any:
+        """S3's ListObjectsV2."""
+        return await self._call("ListObjectsV2", self._sdk.list_objects_v2, arguments)
+
+    async def list_parts(self, **arguments: Any) -> Any:
+        """S3's ListParts."""
+        return await self._call("ListParts", self._sdk.list_parts, arguments)
 
     async def put_object(self, **arguments: Any) -> Any:
         """S3's PutObject."""
@@ -199,11 +239,12 @@ class DirectClient:
     async def _call(
         self, name: str, by_sdk: Callable[..., Awaitable[Any]], arguments: dict[str, Any]
     ) -> Any:
-        bucket, key = arguments["Bucket"], arguments["Key"]
-        known = self._buckets.get(bucket)
         operation = self._operations[name]
+        bucket, key = arguments["Bucket"], arguments.get("Key", "")
+        known = self._buckets.get(bucket)
         request = None
-        if known is not None and key and not _is_long(arguments.get("Range", "")):
+        meant = bool(key) or not operation.of_key
+        if known is not None and meant and not _is_long(arguments.get("Range", "")):
             more = added(self._settings, operation.model, arguments, now=utc_now())
             request = operation.request({**arguments, **more})
         if known is None or request is None:
@@ -249,7 +290,7 @@ class DirectClient:
                 credentials=credentials,
                 now_s=self._clock.time(),
             )
-            path = address.prefix + path_of(key)
+            path = address.path(key)
             try:
                 return await self._pool.request(
                     place,
@@ -269,10 +310,11 @@ class DirectClient:
     async def _payload(self, request: WireRequest, *, tls: bool) -> str:
         """What the signature says of the body.
 
-        Over TLS nothing, where the body has a checksum: that is signed, and S3 compares it. Over
-        plain HTTP the same as long as the settings allow it.
+        Over TLS nothing, where the body has a checksum: that is signed, and S3 compares it. (The
+        checksum of a Complete is the object's, not its body's.) Over plain HTTP the same as long as
+        the settings allow it.
         """
-        checked = "x-amz-checksum-crc64nvme" in request.headers
+        checked = request.method == "PUT" and "x-amz-checksum-crc64nvme" in request.headers
         unsigned = checked if tls else self._settings.unsigned_payload_over_http
         if unsigned:
             return UNSIGNED_PAYLOAD

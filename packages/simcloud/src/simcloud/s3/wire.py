@@ -1,7 +1,8 @@
-"""S3's requests without bodies of XML, and the answers to them, by botocore's own model. Pure.
+"""S3's requests, and the answers to them, by botocore's own model. Pure.
 
 Which parameter stands in which header or query field, and what of an answer is which result, is
-read from the model: nothing of that is written down a second time here.
+read from the model; bodies of XML are written and read by botocore itself: nothing of that is
+written down a second time here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from urllib.parse import quote
 
 from botocore.awsrequest import HeadersDict
 from botocore.exceptions import ClientError
-from botocore.parsers import create_parser
+from botocore.handlers import decode_list_object_v2
+from botocore.parsers import ResponseParserError, create_parser
+from botocore.serialize import create_serializer
 
 from simcloud.http.connection import Body
 from simcloud.http.pool import HttpAnswer
@@ -25,16 +28,24 @@ from simcloud.s3.body import Pieces
 
 SPOKEN: Final = frozenset(
     {
-        "Body", "Bucket", "BucketKeyEnabled", "ChecksumCRC64NVME", "ChecksumMode", "ContentLength",
-        "ContentType", "ExpectedBucketOwner", "IfMatch", "IfNoneMatch", "Key", "Metadata",
-        "ObjectLockLegalHoldStatus", "ObjectLockMode", "ObjectLockRetainUntilDate", "PartNumber",
-        "Range", "RequestPayer", "SSEKMSKeyId", "ServerSideEncryption", "StorageClass", "Tagging",
-        "UploadId",
+        "Body", "Bucket", "BucketKeyEnabled", "ChecksumAlgorithm", "ChecksumCRC64NVME",
+        "ChecksumMode", "ChecksumType", "ContentLength", "ContentType", "ContinuationToken",
+        "Delimiter", "EncodingType", "ExpectedBucketOwner", "IfMatch", "IfNoneMatch", "Key",
+        "Metadata", "MpuObjectSize", "MultipartUpload", "ObjectLockLegalHoldStatus",
+        "ObjectLockMode", "ObjectLockRetainUntilDate", "PartNumber", "PartNumberMarker", "Prefix",
+        "Range", "RequestPayer", "SSEKMSKeyId", "ServerSideEncryption", "StartAfter",
+        "StorageClass", "Tagging", "UploadId",
     }
 )  # fmt: skip
 """Parameters that mean to the SDK what the model says; on others it has code of its own."""
 
 _META: Final = "x-amz-meta-"
+_LIST: Final = "ListObjectsV2"
+# Both keep nothing between two calls.
+_PARSER: Final = create_parser("rest-xml")
+_SERIALIZER: Final = create_serializer("rest-xml")
+# The beginning of a document whose root is Error, after what S3 sends to keep a connection open.
+_ERROR: Final = re.compile(rb"\s*(?:<\?xml[^>]*\?>)?\s*<Error[\s>]")
 # Visible ASCII with single blanks within: what stands in a header, and in its signature, as it is.
 _PLAIN: Final = re.compile(r"(?! )(?:[\x21-\x7e]| (?! |\Z))*")
 # Names of buckets, of the old kind too; neither an ARN nor an alias of an access point.
@@ -134,17 +145,30 @@ class Operation:
         self.model = model
         self.name: str = model.name
         self._method: str = model.http["method"]
+        self.of_key: bool = "{Key" in model.http["requestUri"]
+        """Whether it is about an object, or about its bucket."""
+        # What says which operation it is where the method does not.
+        _, _, named = model.http["requestUri"].partition("?")
+        self._named = [part if "=" in part else f"{part}=" for part in named.split("&") if part]
         # Of an answer's body: the member that is given to the caller, if any.
         self._payload: str = model.output_shape.serialization.get("payload", "")
+        # Of a request's body: the member that the SDK writes as XML, if any.
+        self._document: str = ""
+        sent = model.input_shape.serialization.get("payload", "")
+        if sent and model.input_shape.members[sent].type_name == "structure":
+            self._document = sent
+        # A parameter by which the SDK computes a checksum of the body.
+        computes = (model.http_checksum or {}).get("requestAlgorithmMember")
         self._inputs = {
             member: _Field.of(member, shape)
             for member, shape in model.input_shape.members.items()
-            if member in SPOKEN
+            if member in SPOKEN and member != computes
         }
-        outputs = (_Field.of(member, shape) for member, shape in model.output_shape.members.items())
+        outputs = [_Field.of(member, shape) for member, shape in model.output_shape.members.items()]
         self._outputs = {
             field.name.lower(): field for field in outputs if field.location == "header"
         }
+        self._answers_xml = not self._payload and any(not field.location for field in outputs)
 
     def request(self, arguments: Mapping[str, Any]) -> WireRequest | None:
         """The request of a call; None when the SDK must make it.
@@ -160,8 +184,11 @@ class Operation:
 
     def _request(self, arguments: Mapping[str, Any]) -> WireRequest | None:
         headers: dict[str, str] = {}
-        query: list[str] = []
+        query = list(self._named)
         body: Body | None = b""
+        if self.name == _LIST:
+            # As the SDK asks: XML can't say every key.
+            arguments = {"EncodingType": "url", **arguments}
         for member, value in arguments.items():
             field = self._inputs.get(member)
             if field is None:
@@ -178,13 +205,27 @@ class Operation:
                     text = quote(field.text(value), safe="-_.~")
                     query.append(f"{quote(field.name, safe='-_.~')}={text}")
                 case _:
-                    body = _body(value)
+                    body = self._xml(arguments) if member == self._document else _body(value)
+        return self._checked(headers, query, body)
+
+    def _checked(
+        self, headers: dict[str, str], query: list[str], body: Body | None
+    ) -> WireRequest | None:
         if body is None or not all(map(_PLAIN.fullmatch, (*headers, *headers.values()))):
             return None
         if isinstance(body, tuple):
             # What is refused then costs no more than its head; the SDK asks too.
             headers["expect"] = "100-continue"
         return WireRequest(self._method, "&".join(sorted(query)), headers, body)
+
+    def _xml(self, arguments: Mapping[str, Any]) -> bytes:
+        """The body by botocore.
+
+        Raises:
+            TypeError: the parameters are not the model's.
+        """
+        written = _SERIALIZER.serialize_to_request(dict(arguments), self.model)
+        return cast("bytes", written["body"])
 
     def result(self, answer: HttpAnswer) -> dict[str, Any]:
         """What the SDK would return for an answer of 2xx.
@@ -194,9 +235,13 @@ class Operation:
         """
         if answer.status >= 300:
             raise self.error(answer)
-        if not self._payload and _is_error(answer.body):
+        if not self._payload and (
+            _is_error(answer.body) or (self._answers_xml and not answer.body)
+        ):
             # What went wrong after the status was sent; the SDK takes it so too.
             raise self.error(answer._replace(status=500))
+        if self._answers_xml:
+            return self._read(answer)
         result: dict[str, Any] = {"ResponseMetadata": _metadata(answer)}
         metadata = {}
         for name, text in answer.headers.items():
@@ -212,17 +257,32 @@ class Operation:
             result[self._payload] = StoredBody(answer.body)
         return result
 
+    def _read(self, answer: HttpAnswer) -> dict[str, Any]:
+        """What stands in an answer's XML and in its headers."""
+        try:
+            parsed = self._parse(answer)
+        except ResponseParserError:
+            # Cut short: it may have been done, as with no answer at all.
+            raise self.error(answer._replace(status=500)) from None
+        if self.name == _LIST:
+            decode_list_object_v2(parsed, {"encoding_type_auto_set": True})
+        return parsed
+
+    def _parse(self, answer: HttpAnswer) -> dict[str, Any]:
+        parsed = _PARSER.parse(
+            {
+                "status_code": answer.status,
+                "headers": HeadersDict(answer.headers),
+                "body": answer.body,
+            },
+            self.model.output_shape,
+        )
+        return cast("dict[str, Any]", parsed)
+
     def error(self, answer: HttpAnswer) -> ClientError:
         """What the SDK would raise for an answer that is none of 2xx."""
         if answer.body:
-            parsed = create_parser("rest-xml").parse(
-                {
-                    "status_code": answer.status,
-                    "headers": HeadersDict(answer.headers),
-                    "body": answer.body,
-                },
-                self.model.output_shape,
-            )
+            parsed = self._parse(answer)
         else:
             words = responses.get(answer.status, "")
             parsed = {
@@ -233,7 +293,9 @@ class Operation:
 
 
 def _is_error(body: bytes) -> bool:
-    return bool(body) and (b"<Error" in body[:1024] or not body.lstrip().startswith(b"<"))
+    if not body:
+        return False
+    return _ERROR.match(body) is not None or not body.lstrip().startswith(b"<")
 
 
 def path_of(key: str) -> str:
