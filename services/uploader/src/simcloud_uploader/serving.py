@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from simcloud.rpc.server import RunningServer, Service, running_server, serve
 from simcloud.s3.client import S3Client
 from simcloud_uploader.core import Uploader, open_uploader
+from simcloud_uploader.memory import keep_freed_memory
 from simcloud_uploader.service import FULL_NAME, UploaderServicer, add_to_server
 from simcloud_uploader.settings import UploaderSettings
 
@@ -25,6 +26,7 @@ def uploader_service(uploader: Uploader, settings: UploaderSettings) -> Service:
 
 async def serve_uploader(settings: UploaderSettings) -> None:
     """Serves until SIGTERM; every stream then leaves a checkpoint and its epoch is released."""
+    keep_freed_memory(settings.budget_bytes)
     async with open_uploader(settings) as uploader:
         await serve(
             settings,
