@@ -6,11 +6,11 @@ stream ends that stream and nothing else: the durable prefix stays.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from simcloud.annotators import ANNOTATORS, ENCODINGS, EncodingInfo
 from simcloud.dataset.frames import MAX_CHUNK_BYTES, member_stem
-from simcloud.dataset.record import FrameRecord, record_from_json
+from simcloud.dataset.record import LayerRecord, RecordHead, record_head
 from simcloud.dataset.tar import FramePieces, LayerPieces
 from simcloud.errors import Corruption, InvalidRequest
 from simcloud.s3.checksums import Buffer, crc64nvme
@@ -19,6 +19,7 @@ from simcloud.spec.plan import Plan, ShardFrames
 
 MAX_RECORD_BYTES = 4 << 20
 """Of a frame's json member (frame.proto)."""
+_LAYER_FIELDS = tuple(item.name for item in fields(LayerRecord))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ class FrameReceiver:
 
     def _check_record(self, start: FrameStart) -> None:
         try:
-            record = record_from_json(start.record)
+            record = record_head(start.record)
         except Corruption as error:
             raise InvalidRequest("frame.record", error.message) from error
         expected = self._expected
@@ -217,12 +218,12 @@ class FrameReceiver:
                 raise InvalidRequest(
                     f"frame.record.{name}", f"{self._name()}: expected {wanted!r}, found {found!r}"
                 )
-        if record.quarantine is not None and (start.layers or record.layers):
+        if record.quarantined and (start.layers or record.layers):
             raise InvalidRequest("frame.layers", f"{self._name()} is quarantined: it has no layers")
-        if record.quarantine is None:
+        if not record.quarantined:
             self._check_layers(start, record)
 
-    def _check_layers(self, start: FrameStart, record: FrameRecord) -> None:
+    def _check_layers(self, start: FrameStart, record: RecordHead) -> None:
         wanted = [(name, info.extension, info.media_type) for name, info in self._layers]
         found = [(item.annotator, item.extension, item.media_type) for item in start.layers]
         if wanted != found:
@@ -240,10 +241,7 @@ class FrameReceiver:
             )
             for item in start.layers
         ]
-        recorded = [
-            (item.annotator, item.member, item.media_type, item.size_bytes, item.crc64nvme)
-            for item in record.layers
-        ]
+        recorded = [tuple(item[name] for name in _LAYER_FIELDS) for item in record.layers]
         if claimed != recorded:
             raise InvalidRequest(
                 "frame.record.layers",

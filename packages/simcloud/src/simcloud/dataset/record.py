@@ -8,8 +8,9 @@ index) within one render fingerprint: no times, no host names.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import cast
+from collections.abc import Collection
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, cast
 
 from simcloud.errors import Corruption
 from simcloud.spec.canonical import canonical_bytes
@@ -141,6 +142,92 @@ class FrameRecord:
                 if not item[name]:
                     del item[name]
         return canonical_bytes({"version": RECORD_VERSION, **plain})
+
+
+@dataclass(frozen=True, slots=True)
+class RecordHead:
+    """Of a record, what says which frame it is of, and what came with it."""
+
+    frame: object
+    camera: object
+    split: object
+    spec_digest: object
+    fingerprint: object
+    layers: list[dict[str, object]]
+    """Fields of ``LayerRecord``."""
+    quarantined: bool
+
+
+def record_head(data: bytes) -> RecordHead:
+    """Looks through a record whose frame passes by.
+
+    All that ``record_from_json`` refuses is refused. No objects are made of the labels: that costs
+    as much as reading them.
+
+    Raises:
+        Corruption: not a record, or of another version.
+    """
+    try:
+        raw = json.loads(data)
+        version = raw["version"]
+        if version == RECORD_VERSION:
+            _check_fields(raw)
+            return RecordHead(
+                frame=raw["frame"],
+                camera=raw["camera"],
+                split=raw["split"],
+                spec_digest=raw["spec_digest"],
+                fingerprint=raw["fingerprint"],
+                layers=raw["layers"],
+                quarantined=bool(raw["quarantine"]),
+            )
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Corruption(f"frame record can't be read: {error}") from error
+    raise Corruption(f"frame record is not of version {RECORD_VERSION}")
+
+
+class _Fields:
+    """Names that a plain object must and may have to become one of a class."""
+
+    def __init__(self, kind: type[Any], *, always: Collection[str] = ()) -> None:
+        self._kind = kind.__name__
+        self._allowed = frozenset(item.name for item in fields(kind)) | {*always}
+        self._required = frozenset(
+            item.name
+            for item in fields(kind)
+            if item.default is MISSING and item.default_factory is MISSING
+        ) | {*always}
+
+    def check(self, plain: dict[str, object]) -> None:
+        """Returns when it has them.
+
+        Raises:
+            TypeError: it has not.
+        """
+        if not self._required <= plain.keys() <= self._allowed:
+            odd = sorted(self._required - plain.keys() or plain.keys() - self._allowed)
+            raise TypeError(f"{self._kind}: {odd[0]!r} is missing or unknown")
+
+
+_VIEW = _Fields(CameraRecord)
+_OBJECT = _Fields(ObjectRecord)
+_LAYER = _Fields(LayerRecord)
+_QUARANTINE = _Fields(Quarantine)
+_RECORD = _Fields(FrameRecord, always=("version", "objects", "layers", "quarantine"))
+
+
+def _check_fields(raw: dict[str, Any]) -> None:
+    _RECORD.check(raw)
+    view = raw["view"]
+    _VIEW.check(view)
+    if not isinstance(view["cam2world"], list | None):
+        raise TypeError("cam2world is no matrix")
+    for item in raw["objects"]:
+        _OBJECT.check(item)
+    for item in raw["layers"]:
+        _LAYER.check(item)
+    if raw["quarantine"]:
+        _QUARANTINE.check(raw["quarantine"])
 
 
 def record_from_json(data: bytes) -> FrameRecord:

@@ -217,18 +217,30 @@ def member_header(name: str, size: int) -> bytes:
         raise InvalidRequest("frame.layers", f"{name}: {size} bytes; 1 byte to 8 GiB can be stored")
     if not name.isascii() or len(name) > _MAX_NAME_BYTES:
         raise InvalidRequest("frame.layers", f"member name {name!r} is not 1 to 100 ASCII bytes")
+    digits = b"%011o" % size
+    # The fields that never change are summed once; the checksum counts its own as spaces.
+    total = _FIXED_SUM + sum(name.encode()) + sum(digits)
+    header = _FIXED.copy()
+    header[0 : len(name)] = name.encode()
+    header[124:135] = digits
+    header[148:156] = b"%06o\0 " % total
+    return bytes(header)
+
+
+def _fixed_fields() -> bytearray:
     header = bytearray(BLOCK)
-    header[0 : len(name)] = name.encode("ascii")
     header[100:108] = b"0000644\0"  # mode
     header[108:116] = b"0000000\0"  # uid
     header[116:124] = b"0000000\0"  # gid
-    header[124:136] = b"%011o\0" % size
     header[136:148] = b"00000000000\0"  # mtime
-    header[148:156] = b"        "  # the checksum counts its own field as spaces
+    header[148:156] = b"        "  # the checksum
     header[156:157] = b"0"  # regular file
     header[257:265] = b"ustar\x0000"
-    header[148:156] = b"%06o\0 " % sum(header)
-    return bytes(header)
+    return header
+
+
+_FIXED = _fixed_fields()
+_FIXED_SUM = sum(_FIXED)
 
 
 def _ordered(layers: tuple[LayerPieces, ...]) -> list[LayerPieces]:
