@@ -14,7 +14,7 @@ from simcloud.s3.objects import ObjectStore
 from simcloud.spec.plan import Plan
 from support.dataset_frames import SPEC, make_frame, put_shard
 from support.s3_server import S3Server
-from support.uploading import small_settings, uploader_client
+from support.uploading import send_shard, small_settings, uploader_client
 
 PLAN = Plan(frames=6, frames_per_shard=1)
 
@@ -62,6 +62,22 @@ async def test_following_a_run_costs_its_new_shards_and_not_those_looked_at_befo
         assert page.runs == (replace(published.summary, quarantined_by_rule={}),)
         # one of the listings is that of the runs
         assert requests_of(calls) == {"list_objects_v2": 2, "head_object": 2}
+
+
+async def test_opening_a_shard_reads_no_document_again_and_writes_none_that_is_there(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    calls = FaultPlan()
+    settings = small_settings(s3_server.settings)
+    async with uploader_client(settings, wrap=wrapping(calls)) as (client, _):
+        await client.create_run(location, spec=SPEC, plan=PLAN)
+        await send_shard(client, location, PLAN.shard(0), make=make)
+        calls.calls.clear()
+        await send_shard(client, location, PLAN.shard(2), make=make)
+    read = [key for operation, key in calls.calls if operation == "get_object"]
+    written = [key for operation, key in calls.calls if operation == "put_object"]
+    assert read == [location.index_key(2), location.fingerprint_key]
+    assert written == [location.epoch_key(2, 1), location.index_key(2)]
 
 
 async def test_what_was_purged_and_made_anew_is_looked_at_anew(

@@ -55,6 +55,16 @@ class Committer:
             record = await self._write_index(run, frames, rows=None, tar=None)
         return replace(_committed(location, record), already_committed=True)
 
+    async def committed_since(
+        self, run: RunDocuments, frames: ShardFrames
+    ) -> CommittedShard | None:
+        """As ``committed``, when that has just found nothing: asks for the tar alone.
+
+        An index is written after its tar, so one that came meanwhile has brought a tar.
+        """
+        tar = await self._store.find(run.location.bucket, run.location.shard_key(frames.shard))
+        return None if tar is None else await self.committed(run, frames)
+
     async def commit(
         self,
         run: RunDocuments,

@@ -18,6 +18,7 @@ from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import RetryPolicy
 from simcloud_uploader.capable import ServerCheck
 from simcloud_uploader.commit import Committer
+from simcloud_uploader.documents import Documents
 from simcloud_uploader.facts import Facts
 from simcloud_uploader.live import LiveStreams, ShardKey
 from simcloud_uploader.messages import OpenRequest, Request
@@ -55,7 +56,8 @@ class Uploader:
         self.instance = secrets.token_hex(8)
         self.budget = ByteBudget(settings.budget_bytes, name="uploader")
         self.live = LiveStreams(patience_s=settings.cleanup_s)
-        self.runs = Runs(store, Summaries(store, Facts(settings.facts_bytes)))
+        facts = Facts(settings.facts_bytes)
+        self.runs = Runs(store, Summaries(store, facts))
         self._sweeper = Sweeper(
             store, upload_ttl_s=settings.upload_ttl_s, stale_after_s=settings.stale_after_s
         )
@@ -87,6 +89,7 @@ class Uploader:
             settings=settings,
             budget=self.budget,
             committer=committer,
+            documents=Documents(store, facts),
             instance=self.instance,
         )
 

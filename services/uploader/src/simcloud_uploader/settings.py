@@ -21,7 +21,7 @@ class UploaderSettings(ServerSettings):
     """Buckets and prefixes that callers may name."""
     budget_bytes: int = Field(default=512 * MIB, ge=1)
     """Memory for frames and parts of all streams together. A stream is given credit when one part
-    and its largest frame fit."""
+    and its largest frame fit. What parts leave, the process keeps for the next ones."""
     part_size_bytes: int = Field(default=16 * MIB, ge=1)
     """Size at which a part ends at the next frame's end; larger where a shard would have more parts
     than S3 allows. Larger parts are fewer requests and fewer resume points."""

@@ -10,7 +10,7 @@ from typing import cast
 from simcloud.client._wire import CommittedShard
 from simcloud.concurrency import ByteBudget, run_cleanup
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.rundoc import RunDocuments, is_aborted, is_still_there, load_run
+from simcloud.dataset.rundoc import RunDocuments, is_aborted, is_still_there
 from simcloud.dataset.runs import RunIsAborted
 from simcloud.errors import (
     FramesTooLarge,
@@ -19,10 +19,12 @@ from simcloud.errors import (
     PreconditionFailed,
     SimcloudError,
 )
+from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_bytes
 from simcloud.telemetry.logging import get_logger
 from simcloud_uploader.commit import Committer
+from simcloud_uploader.documents import Documents
 from simcloud_uploader.messages import OpenRequest
 from simcloud_uploader.ownership import Applicant, Ownership, claim
 from simcloud_uploader.parts import PartLimits, choose_part_size
@@ -56,6 +58,7 @@ class ShardOpener:
         settings: the uploader's.
         budget: the process's.
         committer: finds what is committed already.
+        documents: of the runs.
         instance: name of this process, unlike any other's.
     """
 
@@ -66,12 +69,14 @@ class ShardOpener:
         settings: UploaderSettings,
         budget: ByteBudget,
         committer: Committer,
+        documents: Documents,
         instance: str,
     ) -> None:
         self._store = store
         self._settings = settings
         self._budget = budget
         self._committer = committer
+        self._documents = documents
         self._instance = instance
 
     async def look(self, request: OpenRequest) -> RunDocuments | CommittedShard:
@@ -82,7 +87,7 @@ class ShardOpener:
             InvalidRequest: the shard is not in the plan.
             PreconditionFailed: aborted, or another spec.
         """
-        run = await load_run(self._store, request.location)
+        run = await self._documents.load(request.location)
         if await is_aborted(self._store, request.location):
             raise RunIsAborted(f"{request.location} was aborted")
         if request.spec_digest != run.spec_digest:
@@ -136,7 +141,7 @@ class ShardOpener:
                 raise RunIsAborted(f"{request.location} was aborted")
             if not await is_still_there(self._store, run):
                 raise RunIsAborted(f"{request.location} was aborted and purged")
-            committed = await self._committer.committed(run, request.frames)
+            committed = await self._committer.committed_since(run, request.frames)
             self._check_room(request, ownership.document.part_size_bytes)
         except BaseException as error:
             if isinstance(error, RunIsAborted):
@@ -209,14 +214,18 @@ async def pinned_fingerprint(store: ObjectStore, location: RunLocation, fingerpr
     The first to open a shard writes it beside the epochs with ``If-None-Match``, so that two
     workers that begin a run together agree.
     """
-    key = location.fingerprint_key
+    # Read first: of all shards of a run only the first has something to write.
+    with suppress(NoSuchKey):
+        return await _fingerprint_at(store, location)
     outcome = await store.put_if_absent(
-        location.bucket, key, canonical_bytes({"fingerprint": fingerprint})
+        location.bucket, location.fingerprint_key, canonical_bytes({"fingerprint": fingerprint})
     )
-    if outcome.created:
-        return fingerprint
-    document = cast("dict[str, str]", json.loads((await store.get(location.bucket, key)).data))
-    return document["fingerprint"]
+    return fingerprint if outcome.created else await _fingerprint_at(store, location)
+
+
+async def _fingerprint_at(store: ObjectStore, location: RunLocation) -> str:
+    body = await store.get(location.bucket, location.fingerprint_key)
+    return cast("dict[str, str]", json.loads(body.data))["fingerprint"]
 
 
 def _check_planned(request: OpenRequest, run: RunDocuments) -> None:

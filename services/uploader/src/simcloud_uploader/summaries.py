@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from simcloud.client._wire import RunState, RunSummary
 from simcloud.dataset.index import ShardRecord, read_shard_record
@@ -19,29 +19,16 @@ from simcloud.dataset.manifest import (
     manifest_of,
     quarantined_rows,
 )
-from simcloud.dataset.rundoc import (
-    RunDocuments,
-    SpecOfRun,
-    documents_of,
-    is_aborted,
-    newest_of,
-    no_plan,
-    no_such_run,
-    plan_of,
-    spec_of,
-)
+from simcloud.dataset.rundoc import RunDocuments, is_aborted, no_such_run
 from simcloud.s3.objects import Body, ObjectInfo, ObjectStore
 from simcloud.s3.retrying import for_each
-from simcloud.spec.plan import Plan, ShardFrames
+from simcloud.spec.plan import ShardFrames
+from simcloud_uploader.documents import SMALL, Documents
 from simcloud_uploader.facts import Fact, Facts
 
 MAX_MISSING = 1000
 """Shards of ``RunSummary.missing`` (dataset.proto)."""
 _AT_ONCE = 4
-# Bytes of Python objects, by tracemalloc, rounded up: a record takes 1.4 KiB, a spec 17 times its
-# JSON.
-_SMALL = 2048
-_OF_A_SPEC = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +73,7 @@ class Summaries:
     def __init__(self, store: ObjectStore, facts: Facts) -> None:
         self._store = store
         self._facts = facts
+        self._documents = Documents(store, facts)
 
     async def look(
         self, location: RunLocation, *, spec: ObjectInfo | None = None, rules: bool = True
@@ -106,7 +94,7 @@ class Summaries:
         if found is None:
             raise no_such_run(location)
         generations = await self._generations(location)
-        documents = await self._documents(location, found, generations)
+        documents = await self._documents.of(location, found, generations.plans)
         return await self._summary(documents, generations, rules=rules), documents
 
     async def summary(self, documents: RunDocuments) -> RunSummary:
@@ -128,30 +116,6 @@ class Summaries:
             elif row.key > location.plans_prefix and not row.key.startswith(location.plans_prefix):
                 break
         return found
-
-    async def _documents(
-        self, location: RunLocation, info: ObjectInfo, generations: Generations
-    ) -> RunDocuments:
-        generation = newest_of(location, generations.plans)
-        if not generation:
-            raise no_plan(location)
-        bucket = location.bucket
-
-        async def read_spec() -> Fact[SpecOfRun]:
-            body = await self._store.get(bucket, location.spec_key)
-            size = _SMALL + _OF_A_SPEC * len(body.data)
-            return Fact(spec_of(location, body), body.info.etag, size)
-
-        async def read_plan() -> Fact[Plan]:
-            body = await self._store.get(bucket, location.plan_key(generation))
-            return Fact(plan_of(location, body), body.info.etag, _SMALL)
-
-        spec = await self._facts.of(SpecOfRun, (bucket, location.spec_key, info.etag), read_spec)
-        at = (bucket, location.plan_key(generation), generations.plans[generation])
-        plan = await self._facts.of(Plan, at, read_plan)
-        # the same bytes may have been written anew after a purge
-        spec = replace(spec, created_at=info.last_modified)
-        return documents_of(location, spec, plan, generation)
 
     async def _summary(
         self, documents: RunDocuments, generations: Generations, *, rules: bool
@@ -189,7 +153,7 @@ class Summaries:
 
         async def read() -> Fact[_Counts]:
             body = await self._store.get(location.bucket, key)
-            return Fact(_counts_of(location, body), body.info.etag, _SMALL)
+            return Fact(_counts_of(location, body), body.info.etag, SMALL)
 
         return await self._facts.of(_Counts, (location.bucket, key, etag), read)
 
@@ -221,7 +185,7 @@ class Summaries:
     async def _record(self, location: RunLocation, shard: int, etag: str) -> ShardRecord:
         async def read() -> Fact[ShardRecord]:
             record, found = await read_shard_record(self._store, location, shard)
-            return Fact(record, found, _SMALL + sum(map(sys.getsizeof, record.fingerprints)))
+            return Fact(record, found, SMALL + sum(map(sys.getsizeof, record.fingerprints)))
 
         return await self._facts.of(
             ShardRecord, (location.bucket, location.index_key(shard), etag), read
@@ -234,7 +198,7 @@ class Summaries:
             async def read() -> Fact[_Rules]:
                 body = await self._store.get(location.bucket, key)
                 counts = by_rule(quarantined_rows(body.data))
-                return Fact(_Rules(counts), body.info.etag, _SMALL)
+                return Fact(_Rules(counts), body.info.etag, SMALL)
 
             return await self._facts.of(_Rules, (location.bucket, key, indexes[shard]), read)
 

@@ -219,9 +219,14 @@ def no_plan(location: RunLocation) -> NotFound:
 
 
 def documents_of(
-    location: RunLocation, spec: SpecOfRun, plan: Plan, generation: int
+    location: RunLocation,
+    spec: SpecOfRun,
+    plan: Plan,
+    generation: int,
+    *,
+    plan_json: bytes = b"",
 ) -> RunDocuments:
-    """A run's documents together."""
+    """A run's documents together; ``plan_json`` is the plan's RFC 8785 JSON, where it is known."""
     return RunDocuments(
         location=location,
         spec=spec.spec,
@@ -230,7 +235,7 @@ def documents_of(
         provenance=spec.provenance,
         created_at=spec.created_at,
         plan=plan,
-        plan_json=canonical_json(plan),
+        plan_json=plan_json or canonical_json(plan),
         generation=generation,
     )
 
