@@ -93,6 +93,15 @@ def url_advice(url: str) -> str:
     return "URLs inside a stage are not fetched: put the file beside it and name it relatively"
 
 
+def of_renderers_library(named: str) -> bool:
+    """Whether a path means a material module of the renderer's own library: ``OmniPBR.mdl``.
+
+    What Omniverse writes into nearly every stage, and what lies in no scene: MDL looks for a path
+    without ``./`` below its search path, of which the modules of Kit's own are a part.
+    """
+    return named.endswith(".mdl") and not named.startswith((".", "/")) and ":" not in named
+
+
 def _check_layers(stage: Any, root: Path) -> None:
     for layer in stage.GetUsedLayers():
         if layer.anonymous:
