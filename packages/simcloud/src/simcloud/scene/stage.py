@@ -87,8 +87,9 @@ def url_advice(url: str) -> str:
     """What to do about a URL where a file is expected."""
     if url.startswith("omniverse:"):
         return (
-            "omniverse:// paths can be opened by the Isaac backend alone: collect the asset into "
-            "a folder with Omniverse's Collect tool and name it by a relative path"
+            "omniverse:// addresses are reached by Isaac Sim alone: copy the scene into a folder "
+            "with `python -m simcloud_generator.backends.isaac.collect` or Omniverse's Collect "
+            "tool, and name that"
         )
     return "URLs inside a stage are not fetched: put the file beside it and name it relatively"
 
