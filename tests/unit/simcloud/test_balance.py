@@ -115,7 +115,7 @@ def test_objects_get_assets_of_their_class_by_weight() -> None:
     assert abs(assets["sofa"] / 512 - 0.75) < 4 * (0.75 * 0.25 / 512) ** 0.5
 
 
-@pytest.mark.parametrize("first", [0, 256, 1000, 1777])
+@pytest.mark.parametrize("first", [0, 1777])
 def test_groups_share_a_balance_by_counts_that_are_drawn_together(first: int) -> None:
     """As the docs say: beds along walls and chairs elsewhere, one bed to three chairs."""
     rows = {"name": "classes", "columns": ["beds", "chairs"], "rows": [[1, 0], [0, 1]]}
