@@ -268,7 +268,7 @@ def test_the_cluster_is_what_the_manifests_name(everything: Plan) -> None:
         ]
         assert len(found) == 2
         assert all(".private[" in address for address in found)
-    # What the manifests of overlays/eks ask of a cluster: policies that are enforced, roles, metrics.
+    # What overlays/eks asks of a cluster: policies that are enforced, roles, metrics.
     addons = {each["addon_name"] for each in everything.of("aws_eks_addon").values()}
     assert {"vpc-cni", "eks-pod-identity-agent", "coredns", "metrics-server"} <= addons
     cluster = everything.one("aws_eks_cluster")
