@@ -111,6 +111,13 @@ CASES: dict[str, Case] = {
             of("list_multipart_uploads", FaultKind.SHORT_PAGES, times=1000),
         )
     ),
+    "answers that end in their middle": Case(
+        (
+            of("list_objects_v2", FaultKind.HALF_ANSWER, times=2),
+            of(CREATE, FaultKind.HALF_ANSWER),
+            of(COMPLETE, FaultKind.HALF_ANSWER),
+        )
+    ),
     "credentials that expire": Case((of(PART, code="ExpiredToken", status=400, times=2),)),
     "a slow line": Case((of(PART, FaultKind.THROTTLED, bytes_per_s=8 << 20, times=3),)),
     "a full disk for a moment": Case(
@@ -131,7 +138,7 @@ async def upload(s3: S3Settings, location: RunLocation, **settings: object) -> C
     """Creates the run, sends its one shard, publishes."""
     async with single_error(), uploader_client(small_settings(s3, **settings)) as (client, _):
         await client.create_run(location, spec=SPEC, plan=PLAN)
-        committed = await send_shard(client, location, SHARD, make=made, reconnect_for_s=1.0)
+        committed = await send_shard(client, location, SHARD, make=made)
         published = await client.publish_run(location)
     assert published.summary.state is RunState.PUBLISHED
     assert published.summary.stored_frames == 10

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from simcloud.http.connection import Body
-from simcloud.http.errors import ConnectionBroken, TimeIsUp
+from simcloud.http.errors import ConnectionBroken, NotConnected, PoolClosed, TimeIsUp
 from simcloud.http.pool import HttpAnswer, HttpPool, open_pool
 from support.byte_server import HELLO, Server, replying, serving
 from support.eventually import eventually
@@ -110,10 +110,10 @@ async def test_as_long_as_something_moves_a_request_may_take_its_time(pool: Http
         await server.request(reader)
         for byte in HELLO:
             writer.write(bytes([byte]))
-            await pause(0.02)
+            await pause(0.05)
 
     async with serving(answer) as server:
-        assert (await put(pool, server, PIECES, timeout_s=1)).body == b"hello"
+        assert (await put(pool, server, PIECES, timeout_s=3)).body == b"hello"
 
 
 @pytest.mark.parametrize("body", [bytes(64 * MIB), (bytes(64 * MIB),)])
@@ -123,16 +123,18 @@ async def test_a_long_body_may_take_its_time_too(pool: HttpPool, body: Body) -> 
         left = 64 * MIB
         while left:
             left -= len(await reader.readexactly(MIB))
-            await pause(0.03)
+            await pause(0.05)
         writer.write(HELLO)
 
     async with serving(answer) as server:
-        assert (await put(pool, server, body, timeout_s=1)).body == b"hello"
+        assert (await put(pool, server, body, timeout_s=3)).body == b"hello"
 
 
 @pytest.mark.parametrize("sent", [b"", HELLO[:20]])
 async def test_silence_ends_a_request(pool: HttpPool, sent: bytes) -> None:
-    async with serving(silent_after(sent)) as server:
+    async with serving(silent_after(HELLO, sent)) as server:
+        # On a connection that stands: none of the short time is spent on making one.
+        await put(pool, server, PIECES)
         with pytest.raises(TimeIsUp):
             await put(pool, server, PIECES, timeout_s=0.2)
         await eventually(lambda: (server.gone, pool.connections) == (1, 0))
@@ -175,12 +177,29 @@ async def test_a_cancel_within_a_body_closes_the_connection(pool: HttpPool) -> N
         await eventually(lambda: (server.gone, pool.connections) == (1, 0))
 
 
-def silent_after(sent: bytes) -> Callable[..., Awaitable[None]]:
-    """Reads a request, answers with this, and says no more."""
+async def test_closing_the_pool_ends_what_is_under_way_and_what_comes_after() -> None:
+    async with (
+        serving(silent_after(b"HTTP/1.1 200 OK\r\n")) as server,
+        open_pool(connect_timeout_s=5, keepalive_s=30, max_answer_bytes=MIB) as pool,
+    ):
+        asking = [asyncio.ensure_future(put(pool, server, b"")) for _ in range(3)]
+        await eventually(lambda: len(server.bodies) == 3)
+        await pool.close()
+        for request in asking:
+            with pytest.raises(PoolClosed, match="this side closed the connection"):
+                await request
+        with pytest.raises(NotConnected, match="pool of connections is closed"):
+            await put(pool, server, b"")
+        assert pool.connections == 0
+
+
+def silent_after(*sent: bytes) -> Callable[..., Awaitable[None]]:
+    """Reads a request for each of these and answers it so, and says no more."""
 
     async def answer(server: Server, reader: Reader, writer: Writer) -> None:
-        await server.request(reader)
-        writer.write(sent)
+        for each in sent:
+            await server.request(reader)
+            writer.write(each)
         await reader.read()
 
     return answer

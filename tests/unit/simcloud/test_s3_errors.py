@@ -12,6 +12,7 @@ from botocore.exceptions import (
     ParamValidationError,
     ReadTimeoutError,
 )
+from botocore.parsers import ResponseParserError
 
 from simcloud.errors import SimcloudError
 from simcloud.s3 import errors
@@ -52,6 +53,7 @@ def answer(code: str, status: int) -> ClientError:
         ("403", 403, errors.AccessDenied, grpc.StatusCode.PERMISSION_DENIED),
         ("SignatureDoesNotMatch", 403, errors.BadCredentials, grpc.StatusCode.UNAUTHENTICATED),
         ("ExpiredToken", 400, errors.ExpiredCredentials, grpc.StatusCode.UNAVAILABLE),
+        ("400", 400, errors.ExpiredCredentials, grpc.StatusCode.UNAVAILABLE),
         ("NotImplemented", 501, errors.Refused, grpc.StatusCode.FAILED_PRECONDITION),
         ("SlowDown", 503, errors.SlowDown, grpc.StatusCode.UNAVAILABLE),
         ("TooManyRequests", 429, errors.SlowDown, grpc.StatusCode.UNAVAILABLE),
@@ -112,6 +114,7 @@ def test_404_of_a_bucket_without_words_is_the_bucket() -> None:
         aiohttp.ClientPayloadError("cut"),
         ConnectionResetError(),
         TimeoutError(),
+        ResponseParserError("no element found"),
     ],
 )
 def test_a_broken_or_silent_connection_is_no_answer(raised: Exception) -> None:
