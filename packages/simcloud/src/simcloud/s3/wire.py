@@ -19,7 +19,7 @@ from urllib.parse import quote
 from botocore.awsrequest import HeadersDict
 from botocore.exceptions import ClientError
 from botocore.handlers import decode_list_object_v2
-from botocore.parsers import ResponseParserError, create_parser
+from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 
 from simcloud.http.connection import Body
@@ -232,6 +232,7 @@ class Operation:
 
         Raises:
             ClientError: it is an error.
+            ResponseParserError: its XML was cut short.
         """
         if answer.status >= 300:
             raise self.error(answer)
@@ -258,12 +259,12 @@ class Operation:
         return result
 
     def _read(self, answer: HttpAnswer) -> dict[str, Any]:
-        """What stands in an answer's XML and in its headers."""
-        try:
-            parsed = self._parse(answer)
-        except ResponseParserError:
-            # Cut short: it may have been done, as with no answer at all.
-            raise self.error(answer._replace(status=500)) from None
+        """What stands in an answer's XML and in its headers.
+
+        Raises:
+            ResponseParserError: it was cut short.
+        """
+        parsed = self._parse(answer)
         if self.name == _LIST:
             decode_list_object_v2(parsed, {"encoding_type_auto_set": True})
         return parsed
