@@ -305,6 +305,9 @@ def _counts_to_wire(model: RoutedModel) -> infer_pb2.ModelCounts:
         retry_budget_exhausted=counts.budget_exhausted,
         canary_requests=model.canary.requests if model.canary is not None else 0,
         shadow=_shadow_to_wire(model.shadow) if model.shadow is not None else None,
+        executions=counts.executions,
+        batched_requests=counts.batched,
+        batches_sent_apart=counts.batches_apart,
     )
 
 
