@@ -66,9 +66,10 @@ clean: ## Removes the demo's data and what tools have cached; keeps the virtual 
 
 # --- checking, in the order of speed and of likely failure ---------------------------------------
 
+# In the order of names: the files that take minutes (e2e, fault) begin first and none is last alone.
 .PHONY: test
 test: setup ## Every test that needs no Docker, a file a process, JOBS of them at once
-	$(BIN)/python -m pytest tests --ignore tests/docker --ignore tests/slurm -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest tests --ignore tests/docker --ignore tests/slurm -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: test-docker
 test-docker: $(INSTALLED) ## The images and the compose stack; brings an engine where none runs

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from simcloud_cli.endpoints.transform_request import TransformSettings
+from simcloud_inference_router.discovery.options import MODEL_TAG
 from support.terraform_iam import (
     Statement,
     actions_of,
@@ -39,6 +40,10 @@ def test_a_wildcard_would_be_found() -> None:
         ("ec2:RunInstances", f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/*"),
     ):
         assert objections(Statement("some", (action,), (resource,), {})), (action, resource)
+    endpoints = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:endpoint/*"
+    untagged = {"Null": {"aws:ResourceTag/simcloud:model": "true"}}
+    for condition in (untagged, {"StringEquals": {"aws:RequestedRegion": "us-east-1"}}):
+        assert objections(Statement("some", ("sagemaker:InvokeEndpoint",), (endpoints,), condition))
 
 
 def test_every_exception_is_used(everything: Plan) -> None:
@@ -75,6 +80,7 @@ def test_each_role_does_what_its_service_does_and_no_more(everything: Plan) -> N
         "generator": {"s3:GetObject", "s3:ListBucket"} | key,
         "inference-router": asking
         | {"s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject"}
+        | DISCOVERY
         | key,
         "sagemaker": pulling
         | logging
@@ -132,13 +138,53 @@ def test_roles_are_bound_to_their_prefixes_and_endpoints(everything: Plan) -> No
         "sagemaker": {"async/in/*", "async/out/*"},
         "webapp": {"uploads/*", "async/in/*", "async/out/*"},
     }
-    assert endpoints == {
-        role: {"simcloud-steady"} for role in ("inference-router", "webapp", "github")
-    }
+    assert endpoints.pop("inference-router") == {"simcloud-steady", "*"}
+    assert endpoints == {role: {"simcloud-steady"} for role in ("webapp", "github")}
     for each in statements_of(everything):
         if each.actions == ("s3:ListBucket",):
             # Not only StringLike: GetObject of what is not there would then be a 403.
             assert set(each.condition) == {"StringLikeIfExists"}
+
+
+DISCOVERY = {"sagemaker:ListEndpoints", "tag:GetResources"}
+
+
+def test_the_router_looks_for_endpoints_only_where_that_is_asked_for(
+    defaults: Plan, everything: Plan, zero: Plan
+) -> None:
+    for plan in (defaults, zero):
+        assert not DISCOVERY & actions_of(plan)["inference-router"]
+        assert not any(
+            resource.endswith(":endpoint/*")
+            for each in statements_of(plan)
+            for resource in each.resources
+        )
+    looking, asking = (
+        each
+        for each in statements_of(everything)
+        if each.role == "inference-router" and each.resources[0].endswith("*")
+        if each.resources[0].split(":")[2:3] != ["s3"]
+    )
+    assert set(looking.actions) == DISCOVERY
+    assert looking.condition == {"StringEquals": {"aws:RequestedRegion": "us-east-1"}}
+    assert asking.actions == ("sagemaker:InvokeEndpoint",)
+    assert asking.condition == {"Null": {f"aws:ResourceTag/{MODEL_TAG}": "false"}}
+
+
+def test_logs_of_transform_jobs_have_a_place_and_an_end(defaults: Plan) -> None:
+    group = "/aws/sagemaker/TransformJobs"
+    made = defaults.of("aws_cloudwatch_log_group").values()
+    (days,) = [each["retention_in_days"] for each in made if each["name"] == group]
+    assert days == 30
+    writing = {
+        action
+        for each in statements_of(defaults)
+        if each.role == "sagemaker"
+        for action in each.actions
+        for resource in each.resources
+        if resource.endswith((f":log-group:{group}", f":log-group:{group}:log-stream:*"))
+    }
+    assert writing == {"logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"}
 
 
 def test_batch_transform_needs_no_asynchronous_endpoint(defaults: Plan) -> None:

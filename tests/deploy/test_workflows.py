@@ -204,7 +204,13 @@ def test_an_endpoint_is_made_by_options_that_the_command_has_once_its_plan_was_a
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", step["run"])) <= known
     assert "--plan " in asked["plan"]["run"]
     assert "--plan " not in asked["deploy"]["run"]
-    assert asked["plan"]["env"] == asked["deploy"]["env"]
+    # The same options, and what they came to when somebody approved it.
+    approved = {"APPROVED": "${{ needs.plan.outputs.digest }}"}
+    assert asked["plan"]["env"] | approved == asked["deploy"]["env"]
+    assert '--plan-digest "${APPROVED:?' in asked["deploy"]["run"]
+    assert found["plan"]["outputs"] == {"digest": "${{ steps.plan.outputs.digest }}"}
+    waits = [re.findall(r"--wait-minutes \d+", step["run"]) for step in asked.values()]
+    assert waits[0] == waits[1] != []
     assert found["deploy"]["needs"] == "plan"
     assert found["deploy"]["environment"] == "production"
 

@@ -131,7 +131,7 @@ async def upload(s3: S3Settings, location: RunLocation, **settings: object) -> C
     """Creates the run, sends its one shard, publishes."""
     async with single_error(), uploader_client(small_settings(s3, **settings)) as (client, _):
         await client.create_run(location, spec=SPEC, plan=PLAN)
-        committed = await send_shard(client, location, SHARD, make=made, reconnect_for_s=1.0)
+        committed = await send_shard(client, location, SHARD, make=made)
         published = await client.publish_run(location)
     assert published.summary.state is RunState.PUBLISHED
     assert published.summary.stored_frames == 10

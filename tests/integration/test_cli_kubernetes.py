@@ -181,6 +181,13 @@ async def test_a_failed_job_is_told_and_only_what_it_left_is_made_again(
             line = await told_line(first, "can't be pulled")
             assert "nowhere/simcloud-generator:dev of generator can't be pulled" in line
             (job,) = site.api.of("jobs.batch")
+            # Who is told at once what is wrong need not wait for it; the Job stays.
+            code, _, err = await site.simcloud(*site.run(overlay, "--stuck-minutes=0"))
+            assert code == ExitCode.FAILURE, err
+            ended = next(line for line in err.splitlines() if "could start" in line)
+            assert "can't be pulled: correct `images:`" in ended
+            assert "the same command joins it again" in err
+            assert site.api.of("jobs.batch") == [job]
             site.cluster.fail(job, "BackoffLimitExceeded")
             assert "BackoffLimitExceeded" in await told_line(first, "failed:")
             await told_line(first, "missing: 3 frames of shard 0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import pickle
 import subprocess
 import sys
@@ -222,6 +223,29 @@ async def test_the_workers_of_a_data_loader_share_their_part(
     assert sorted(seen) == sorted(STORED)
 
 
+async def test_where_torch_is_loaded_a_stream_is_of_the_kind_that_its_loader_iterates(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DataLoader asks isinstance(dataset, IterableDataset) and indexes whatever is not one."""
+    stream = FrameStream(source, shuffle="frames", seed=3, part=1, parts=2)
+    assert stream.__class__ is FrameStream
+    loaders = ModuleType("torch.utils.data")
+    kind = type("IterableDataset", (), {})  # torch is not installed here
+    monkeypatch.setattr(loaders, "IterableDataset", kind, raising=False)
+    monkeypatch.setattr(loaders, "get_worker_info", lambda: None, raising=False)
+    monkeypatch.setitem(sys.modules, "torch.utils.data", loaders)
+    expected = await asyncio.to_thread(keys_of, stream)
+    # as a worker gets it, forked or spawned; an epoch later than the first
+    for same in (stream, copy.copy(stream), pickle.loads(pickle.dumps(stream))):
+        assert isinstance(same, kind)
+        assert isinstance(same, FrameStream)
+        same.epoch = 0
+        assert await asyncio.to_thread(keys_of, same) == expected
+        assert same.epoch == 1
+        same.close()
+    assert not isinstance(FrameDataset(source), kind)
+
+
 async def test_a_condition_on_sampled_parameters_selects_frames(source: Source) -> None:
     where = "\"params.chair.count\" = 2 AND camera = 'right'"
     chosen = FrameDataset(replace(source, filter=Filter(where=where), annotators=("rgb",)))
@@ -283,3 +307,21 @@ async def test_an_iteration_that_is_left_leaves_nothing_behind(source: Source) -
     assert await asyncio.to_thread(left) == STORED[0]
     assert await asyncio.to_thread(lambda: stream.state_dict()["taken"]) == 1
     await asyncio.to_thread(stream.close)
+
+
+async def test_closing_ends_what_is_still_iterated_and_complains_of_nothing(
+    source: Source, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = FrameStream(replace(source, ahead=ReadAhead(block_bytes=4000)))
+
+    def closed() -> tuple[Key, Key]:
+        iterator = iter(stream)
+        first = key(next(iterator))
+        stream.close()
+        again = key(next(iter(stream)))  # opened anew, where it stood
+        stream.close()
+        return first, again
+
+    assert await asyncio.to_thread(closed) == (STORED[0], STORED[1])
+    # of generators that could not be ended, the loop tells its log alone
+    assert [record for record in caplog.records if record.name == "asyncio"] == []

@@ -2,46 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import random
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from simcloud.errors import (
-    Conflict,
-    DeadlineExceeded,
     InvalidRequest,
     PermissionDenied,
     PreconditionFailed,
 )
 from simcloud_cli.app import app
-from simcloud_cli.endpoints.aws import Aws, AwsPlace
-from simcloud_cli.endpoints.deploy import carry_out, plan_deployment
-from simcloud_cli.endpoints.deployment import (
-    Deployment,
-    component_specification,
-    config_request,
-    model_request,
-    name_of,
-)
-from simcloud_cli.endpoints.ownership import ENDPOINT_TAG
-from simcloud_cli.endpoints.update import Update, deployment_config
-from simcloud_cli.endpoints.waiting import Patience
+from simcloud_cli.endpoints.asleep import ASLEEP_TAG
 from support.aws_stubs import ANY, REGION, PaperAws, arn, paper_aws
-from support.clock import ManualClock
-
-ROLE = arn("role/endpoints", service="iam").replace(f":{REGION}:", "::")
-IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/model-container:1"
-NOW = datetime(2026, 11, 21, tzinfo=UTC)
-TAGS = [{"Key": ENDPOINT_TAG, "Value": "detector"}]
-SM = "sagemaker"
-REALTIME = ("--instance-type", "ml.c6i.large")
+from support.paper_deployment import (
+    IMAGE,
+    REALTIME,
+    ROLE,
+    SM,
+    TAGS,
+    deployment,
+    has_endpoint,
+    has_model_and_config,
+    has_not,
+    invoke,
+    makes_endpoint,
+    makes_model_and_config,
+    names,
+    succeeded,
+    there_is_nothing,
+)
+from support.paper_endpoints import lists_configs
 
 
 @pytest.fixture
@@ -51,125 +44,10 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[PaperAws]:
         yield paper
 
 
-def deployment(**more: Any) -> Deployment:
-    fields = {"name": "detector", "kind": "realtime", "role": ROLE, "image": IMAGE, **more}
-    if fields["kind"] != "serverless":
-        fields.setdefault("instance_type", "ml.c6i.large")
-    return Deployment.model_validate(fields)
-
-
-def names(d: Deployment) -> tuple[str, str]:
-    """The names of its model and of its configuration."""
-    model = name_of(model_request(d))
-    return model, name_of(config_request(d, model))
-
-
-def invoke(*options: str) -> Result:
-    command = ["endpoint", "deploy", "detector", "--role", ROLE, "--image", IMAGE, "--json"]
-    return CliRunner().invoke(app, [*command, *options])
-
-
-def succeeded(result: Result) -> dict[str, Any]:
-    assert result.exception is None, result.exception
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
-
-
-def has_not(aws: PaperAws, *operations: str) -> None:
-    for operation in operations:
-        aws.refuses(SM, operation, "ValidationException", 'Could not find "arn:aws:x".')
-
-
-def has_model_and_config(aws: PaperAws, d: Deployment) -> None:
-    model, config = names(d)
-    aws.answers(
-        SM,
-        "DescribeModel",
-        {"ModelName": model},
-        {"ModelName": model, "ModelArn": arn(f"model/{model}"), "CreationTime": NOW},
-    )
-    has_config(aws, config)
-
-
-def has_config(aws: PaperAws, config: str, *, instances: int = 1) -> None:
-    aws.answers(
-        SM,
-        "DescribeEndpointConfig",
-        {"EndpointConfigName": config},
-        {
-            "EndpointConfigName": config,
-            "EndpointConfigArn": arn(f"endpoint-config/{config}"),
-            "ProductionVariants": [
-                {"VariantName": "AllTraffic", "InitialInstanceCount": instances}
-            ],
-            "CreationTime": NOW,
-        },
-    )
-
-
-def has_endpoint(aws: PaperAws, status: str, config: str, **more: Any) -> None:
-    aws.answers(
-        SM,
-        "DescribeEndpoint",
-        {"EndpointName": "detector"},
-        {
-            "EndpointName": "detector",
-            "EndpointArn": arn("endpoint/detector"),
-            "EndpointConfigName": config,
-            "EndpointStatus": status,
-            "CreationTime": NOW,
-            "LastModifiedTime": NOW,
-            **more,
-        },
-    )
-
-
-def has_component(aws: PaperAws, status: str, specification: dict[str, object]) -> None:
-    aws.answers(
-        SM,
-        "DescribeInferenceComponent",
-        {"InferenceComponentName": "detector"},
-        {
-            "InferenceComponentName": "detector",
-            "InferenceComponentArn": arn("inference-component/detector"),
-            "EndpointName": "detector",
-            "EndpointArn": arn("endpoint/detector"),
-            "InferenceComponentStatus": status,
-            "Specification": specification,
-            "CreationTime": NOW,
-            "LastModifiedTime": NOW,
-        },
-    )
-
-
-def makes_model_and_config(aws: PaperAws, d: Deployment) -> None:
-    model, config = names(d)
-    aws.answers(SM, "CreateModel", model_request(d).parameters, {"ModelArn": arn(f"model/{model}")})
-    aws.answers(
-        SM,
-        "CreateEndpointConfig",
-        config_request(d, model).parameters,
-        {"EndpointConfigArn": arn(f"endpoint-config/{config}")},
-    )
-
-
-def makes_endpoint(aws: PaperAws, config: str) -> None:
-    aws.answers(
-        SM,
-        "CreateEndpoint",
-        {"EndpointName": "detector", "EndpointConfigName": config, "Tags": TAGS},
-        {"EndpointArn": arn("endpoint/detector")},
-    )
-
-
-def is_ours(aws: PaperAws, resource: str) -> None:
-    aws.answers(SM, "ListTags", {"ResourceArn": arn(resource)}, {"Tags": TAGS})
-
-
 def test_a_new_endpoint_is_three_requests(aws: PaperAws) -> None:
     d = deployment(capture="s3://bucket/capture", capture_percent=20)
     _, config = names(d)
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint")
+    there_is_nothing(aws)
     aws.answers(
         SM,
         "CreateModel",
@@ -239,7 +117,7 @@ def test_a_second_run_changes_nothing_and_says_so(aws: PaperAws) -> None:
 
 
 def test_a_plan_reads_alone_and_prints_what_would_be_asked(aws: PaperAws) -> None:
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint")
+    there_is_nothing(aws)
     options = ("--kind", "serverless", "--memory-mb", "3072", "--plan")
     found = succeeded(invoke(*options))
     assert [request["operation"] for request in found["plan"]] == [
@@ -253,108 +131,19 @@ def test_a_plan_reads_alone_and_prints_what_would_be_asked(aws: PaperAws) -> Non
 
 
 def test_a_plan_for_people_ends_with_what_bills(aws: PaperAws) -> None:
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint")
+    there_is_nothing(aws)
     options = ["--role", ROLE, "--image", IMAGE, "--instance-type", "ml.g5.xlarge", "--plan"]
     result = CliRunner().invoke(app, ["endpoint", "deploy", "detector", *options])
     assert result.exception is None, result.exception
     assert "sagemaker CreateEndpoint\n" in result.stdout
-    assert "$1.41 an hour" in result.stdout.splitlines()[-1]
-
-
-@pytest.mark.parametrize("strategy", ["blue-green", "rolling"])
-def test_another_image_is_an_update_with_alarms_that_keeps_the_count(
-    aws: PaperAws, strategy: str
-) -> None:
-    d = deployment()
-    _, config = names(d)
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig")
-    has_endpoint(aws, "InService", "before")
-    is_ours(aws, "endpoint/detector")
-    has_config(aws, "before", instances=1)
-    makes_model_and_config(aws, d)
-    way = Update.model_validate({"strategy": strategy, "alarms": ("detector-5xx",)})
-    aws.answers(
-        SM,
-        "UpdateEndpoint",
-        {
-            "EndpointName": "detector",
-            "EndpointConfigName": config,
-            "DeploymentConfig": deployment_config(way),
-            "RetainAllVariantProperties": True,
-            "ExcludeRetainedVariantProperties": [
-                {"VariantPropertyType": "DesiredWeight"},
-                {"VariantPropertyType": "DataCaptureConfig"},
-            ],
-        },
-        {"EndpointArn": arn("endpoint/detector")},
-    )
-    has_endpoint(aws, "InService", config)
-    has_endpoint(aws, "InService", config)
-    found = succeeded(invoke(*REALTIME, "--update", strategy, "--alarm", "detector-5xx"))
-    assert found["requests"][-1] == "UpdateEndpoint endpoint/detector"
-
-
-def test_another_count_of_instances_is_taken(aws: PaperAws) -> None:
-    d = deployment(instances=3)
-    _, config = names(d)
-    has_model_and_config(aws, d)
-    has_endpoint(aws, "InService", "before")
-    is_ours(aws, "endpoint/detector")
-    has_config(aws, "before", instances=1)
-    aws.answers(
-        SM,
-        "UpdateEndpoint",
-        {
-            "EndpointName": "detector",
-            "EndpointConfigName": config,
-            "DeploymentConfig": deployment_config(Update()),
-        },
-        {"EndpointArn": arn("endpoint/detector")},
-    )
-    has_endpoint(aws, "Updating", "before")
-    assert succeeded(invoke(*REALTIME, "--instances", "3", "--wait-minutes", "0"))["changed"]
-
-
-def test_an_endpoint_of_somebody_else_is_left_alone(aws: PaperAws) -> None:
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig")
-    has_endpoint(aws, "InService", "before")
-    aws.answers(SM, "ListTags", {"ResourceArn": arn("endpoint/detector")}, {"Tags": []})
-    result = invoke(*REALTIME)
-    assert isinstance(result.exception, PreconditionFailed)
-    assert "not made by" in result.exception.message
-
-
-def test_a_change_that_runs_is_waited_for_first(aws: PaperAws) -> None:
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig")
-    has_endpoint(aws, "Updating", "before")
-    result = invoke(*REALTIME)
-    assert isinstance(result.exception, Conflict)
-    assert "Updating" in result.exception.message
-
-
-def test_a_failed_endpoint_is_to_be_deleted_first(aws: PaperAws) -> None:
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig")
-    has_endpoint(aws, "Failed", "before", FailureReason="did not pass the ping health check")
-    result = invoke(*REALTIME)
-    assert isinstance(result.exception, PreconditionFailed)
-    assert "GET /ping" in result.exception.message
-    assert "simcloud endpoint delete detector" in result.exception.message
-
-
-def test_an_update_that_went_back_is_a_failure_with_its_reason(aws: PaperAws) -> None:
-    d = deployment()
-    has_model_and_config(aws, d)
-    _, config = names(d)
-    has_endpoint(aws, "Updating", "old", PendingDeploymentSummary={"EndpointConfigName": config})
-    has_endpoint(aws, "InService", "old", FailureReason="Alarm detector-5xx was triggered")
-    result = invoke(*REALTIME)
-    assert isinstance(result.exception, PreconditionFailed)
-    assert "went back to old" in result.exception.message
-    assert "an alarm sounded" in result.exception.message
+    *_, digest, bills = result.stdout.splitlines()
+    # The workflow that waits for an approval takes it from there.
+    assert re.fullmatch(r"plan digest: [0-9a-f]{64}", digest)
+    assert "$1.41 an hour" in bills
 
 
 def test_a_missing_permission_is_named_with_its_statement(aws: PaperAws) -> None:
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint")
+    there_is_nothing(aws)
     aws.refuses(
         SM,
         "CreateModel",
@@ -372,7 +161,7 @@ def test_a_missing_permission_is_named_with_its_statement(aws: PaperAws) -> None
 def test_an_asynchronous_endpoint_has_its_place_in_s3(aws: PaperAws) -> None:
     d = deployment(kind="async", async_output="s3://bucket/answers")
     _, config = names(d)
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint")
+    there_is_nothing(aws)
     makes_model_and_config(aws, d)
     makes_endpoint(aws, config)
     has_endpoint(aws, "InService", config)
@@ -380,76 +169,6 @@ def test_an_asynchronous_endpoint_has_its_place_in_s3(aws: PaperAws) -> None:
     options = ("--kind", "async", "--async-output", "s3://bucket/answers")
     found = succeeded(invoke(*REALTIME, *options))
     assert found["target"]["input_prefix"] == "bucket/answers/requests"
-
-
-COMPONENT = ("--kind", "component", "--instances", "0", *REALTIME)
-
-
-def test_a_component_comes_after_its_endpoint(aws: PaperAws) -> None:
-    d = deployment(kind="component", instances=0)
-    model, config = names(d)
-    specification = component_specification(d, model)
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint")
-    makes_model_and_config(aws, d)
-    makes_endpoint(aws, config)
-    has_endpoint(aws, "InService", config)
-    aws.answers(
-        SM,
-        "CreateInferenceComponent",
-        {
-            "InferenceComponentName": "detector",
-            "EndpointName": "detector",
-            "VariantName": "AllTraffic",
-            "Specification": specification,
-            "RuntimeConfig": {"CopyCount": 1},
-            "Tags": TAGS,
-        },
-        {"InferenceComponentArn": arn("inference-component/detector")},
-    )
-    has_component(aws, "InService", specification)
-    has_endpoint(aws, "InService", config)
-    found = succeeded(invoke(*COMPONENT))
-    assert found["target"]["component"] == "detector"
-
-
-def test_another_model_of_a_component_is_a_rolling_update(aws: PaperAws) -> None:
-    d = deployment(kind="component", instances=0)
-    model, config = names(d)
-    wanted = component_specification(d, model)
-    has_model_and_config(aws, d)
-    has_endpoint(aws, "InService", config)
-    has_component(aws, "InService", {**wanted, "ModelName": "before"})
-    is_ours(aws, "inference-component/detector")
-    has_endpoint(aws, "InService", config)
-    aws.answers(
-        SM,
-        "UpdateInferenceComponent",
-        {
-            "InferenceComponentName": "detector",
-            "Specification": wanted,
-            "DeploymentConfig": {
-                "RollingUpdatePolicy": {
-                    "MaximumBatchSize": {"Type": "CAPACITY_PERCENT", "Value": 10},
-                    "WaitIntervalInSeconds": 600,
-                },
-                "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "a"}]},
-            },
-        },
-        {"InferenceComponentArn": arn("inference-component/detector")},
-    )
-    has_component(aws, "InService", wanted)
-    has_endpoint(aws, "InService", config)
-    assert succeeded(invoke(*COMPONENT, "--alarm", "a"))["changed"]
-
-
-def test_a_component_as_it_shall_be_is_left_alone(aws: PaperAws) -> None:
-    d = deployment(kind="component", instances=0)
-    model, config = names(d)
-    has_model_and_config(aws, d)
-    has_endpoint(aws, "InService", config)
-    has_component(aws, "InService", component_specification(d, model))
-    has_endpoint(aws, "InService", config)
-    assert succeeded(invoke(*COMPONENT))["changed"] is False
 
 
 @pytest.mark.parametrize(
@@ -473,66 +192,6 @@ def test_wrong_options_are_refused_before_anything_is_asked(
     assert words in result.exception.message
 
 
-def patience(clock: ManualClock, told: list[str]) -> Patience:
-    async def sleep(seconds: float) -> None:
-        clock.advance(seconds)
-
-    return Patience(limit_s=100, clock=clock, sleep=sleep, say=told.append, rng=random.Random(1))
-
-
-async def test_the_wait_tells_each_step_and_ends(aws: PaperAws) -> None:
-    d = deployment()
-    _, config = names(d)
-    has_not(aws, "DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint")
-    makes_model_and_config(aws, d)
-    makes_endpoint(aws, config)
-    has_endpoint(aws, "Creating", config)
-    baking = [{"VariantName": "AllTraffic", "VariantStatus": [{"Status": "Baking"}]}]
-    has_endpoint(aws, "Updating", config, ProductionVariants=baking)
-    has_endpoint(aws, "InService", config)
-    has_endpoint(aws, "InService", config)
-    paper = Aws(AwsPlace())
-    told: list[str] = []
-    plan = await plan_deployment(paper, d, Update())
-    await carry_out(paper, d, plan, patience(ManualClock(), told))
-    assert [line.split(",")[0] for line in told] == [
-        "endpoint detector: Creating",
-        "endpoint detector: Updating (Baking)",
-        "endpoint detector: InService",
-    ]
-
-
-async def test_the_wait_is_bounded(aws: PaperAws) -> None:
-    d = deployment()
-    _, config = names(d)
-    has_model_and_config(aws, d)
-    has_endpoint(aws, "Creating", config)
-    has_endpoint(aws, "Creating", config)
-    paper = Aws(AwsPlace())
-    plan = await plan_deployment(paper, d, Update())
-    assert plan.under_way
-    with pytest.raises(DeadlineExceeded, match="still Creating"):
-        await carry_out(paper, d, plan, Patience(limit_s=0, clock=ManualClock()))
-
-
-async def test_breaking_off_the_wait_says_what_goes_on(aws: PaperAws) -> None:
-    d = deployment()
-    _, config = names(d)
-    has_model_and_config(aws, d)
-    has_endpoint(aws, "Creating", config)
-    has_endpoint(aws, "Creating", config)
-    paper = Aws(AwsPlace())
-    told: list[str] = []
-    plan = await plan_deployment(paper, d, Update())
-
-    async def broken_off(_: float) -> None:
-        raise asyncio.CancelledError
-
-    with pytest.raises(asyncio.CancelledError):
-        await carry_out(paper, d, plan, Patience(sleep=broken_off, say=told.append))
-    assert "simcloud endpoint delete detector" in told[-1]
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -548,28 +207,90 @@ def test_discovery_needs_a_model_that_is_known_and_no_catalogue(
     assert words in result.exception.message
 
 
-def test_without_waiting_the_component_is_left_for_the_next_run(aws: PaperAws) -> None:
-    d = deployment(kind="component", instances=0)
+ASLEEP = [*TAGS, {"Key": ASLEEP_TAG, "Value": "AllTraffic=2:1:4:8"}]
+
+
+def test_an_endpoint_deployed_while_it_sleeps_no_longer_sleeps_with_what_it_was(
+    aws: PaperAws,
+) -> None:
+    d = deployment()
     _, config = names(d)
     has_not(aws, "DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint")
+    lists_configs(aws, {"detector-older": ASLEEP, "detector-oldest": TAGS})
     makes_model_and_config(aws, d)
     makes_endpoint(aws, config)
+    older = arn("endpoint-config/detector-older")
+    aws.answers(SM, "DeleteTags", {"ResourceArn": older, "TagKeys": [ASLEEP_TAG]}, {})
     has_endpoint(aws, "Creating", config)
-    found = succeeded(invoke(*COMPONENT, "--wait-minutes", "0"))
-    assert "inference component" in found["left"][0]
+    found = succeeded(invoke(*REALTIME, "--wait-minutes", "0"))
+    assert found["requests"][-1] == f"DeleteTags {older}"
+    assert found["left"] == []
+
+
+def test_the_configuration_that_it_slept_with_keeps_what_wake_gives_back(aws: PaperAws) -> None:
+    d = deployment()
+    _, config = names(d)
     has_model_and_config(aws, d)
-    has_endpoint(aws, "InService", config)
-    has_not(aws, "DescribeInferenceComponent")
-    aws.answers(
-        SM,
-        "CreateInferenceComponent",
-        None,
-        {"InferenceComponentArn": arn("inference-component/detector")},
-    )
-    has_endpoint(aws, "InService", config)
-    found = succeeded(invoke(*COMPONENT, "--wait-minutes", "0"))
-    assert found["requests"] == ["CreateInferenceComponent inference-component/detector"]
-    assert found["left"] == [
-        "its copies stay one until `simcloud endpoint scale detector --min 0 --max 1` lets them "
-        "follow the requests"
-    ]
+    has_not(aws, "DescribeEndpoint")
+    lists_configs(aws, {config: ASLEEP})
+    found = succeeded(invoke(*REALTIME, "--plan"))
+    assert [request["operation"] for request in found["plan"]] == ["CreateEndpoint"]
+
+
+def test_who_may_not_look_for_a_sleep_deploys_and_is_told(aws: PaperAws) -> None:
+    d = deployment()
+    has_model_and_config(aws, d)
+    has_not(aws, "DescribeEndpoint")
+    aws.refuses(SM, "ListEndpointConfigs", "AccessDeniedException", "not authorized")
+    found = succeeded(invoke(*REALTIME, "--plan"))
+    assert [request["operation"] for request in found["plan"]] == ["CreateEndpoint"]
+    assert "whether it slept with another configuration is not known" in found["left"][0]
+
+
+def plan_digest(aws: PaperAws, *options: str) -> str:
+    """Of a plan of an endpoint that is not there."""
+    there_is_nothing(aws)
+    return str(succeeded(invoke(*REALTIME, "--plan", *options))["plan_digest"])
+
+
+def test_an_approved_plan_is_what_is_asked(aws: PaperAws) -> None:
+    digest = plan_digest(aws)
+    assert plan_digest(aws) == digest
+    d = deployment()
+    there_is_nothing(aws)
+    makes_model_and_config(aws, d)
+    makes_endpoint(aws, names(d)[1])
+    has_endpoint(aws, "Creating", names(d)[1])
+    found = succeeded(invoke(*REALTIME, "--wait-minutes", "0", "--plan-digest", digest))
+    assert found["changed"] is True
+
+
+def test_what_nobody_approved_is_not_asked(aws: PaperAws) -> None:
+    digest = plan_digest(aws)
+    # Other options, and an account that changed since.
+    there_is_nothing(aws)
+    changed = invoke(*REALTIME, "--instances", "2", "--plan-digest", digest)
+    has_model_and_config(aws, deployment())
+    has_not(aws, "DescribeEndpoint")
+    lists_configs(aws, {})
+    moved = invoke(*REALTIME, "--plan-digest", digest)
+    for refused in (changed, moved):
+        assert isinstance(refused.exception, PreconditionFailed), refused.exception
+        assert f"not the approved {digest[:16]}" in refused.exception.message
+        assert "approve that" in refused.exception.message
+    assert not any(name.startswith("Create") for _, name, _ in aws.sent)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--plan-digest", "abc"), "64 hex digits"),
+        (("--plan-digest", "0" * 64, "--plan"), "--plan"),
+    ],
+)
+def test_a_digest_that_is_none_is_refused(
+    aws: PaperAws, options: tuple[str, ...], words: str
+) -> None:
+    result = invoke(*REALTIME, *options)
+    assert isinstance(result.exception, InvalidRequest), result.exception
+    assert words in result.exception.message

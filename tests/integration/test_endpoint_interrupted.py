@@ -16,7 +16,8 @@ from support.aws_stubs import REGION, arn
 from support.eventually import eventually
 from support.http_site import http_site
 
-MAKES = {
+ANSWERS: dict[str, dict[str, object]] = {
+    "ListEndpointConfigs": {"EndpointConfigs": []},
     "CreateModel": {"ModelArn": arn("model/x")},
     "CreateEndpointConfig": {"EndpointConfigArn": arn("endpoint-config/x")},
     "CreateEndpoint": {"EndpointArn": arn("endpoint/detector")},
@@ -34,9 +35,9 @@ class Account:
         operation = request.headers["X-Amz-Target"].removeprefix("SageMaker.")
         parameters = json.loads(await request.read())
         self.asked.append(operation)
-        if operation in MAKES:
+        if operation in ANSWERS:
             self._config = parameters.get("EndpointConfigName", self._config)
-            return self._json(MAKES[operation])
+            return self._json(ANSWERS[operation])
         if operation == "DescribeEndpoint" and "CreateEndpoint" in self.asked:
             seen = {
                 "EndpointName": "detector",

@@ -169,6 +169,7 @@ def test_deploy_knows_the_model_of_an_archive_in_s3(
         with paper_aws(monkeypatch) as aws:
             for operation in ("DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint"):
                 aws.refuses("sagemaker", operation, "ValidationException", "Could not find x")
+            aws.answers("sagemaker", "ListEndpointConfigs", None, {"EndpointConfigs": []})
             result = CliRunner().invoke(app, [*command, *source])
             assert result.exception is None, result.exception
         found = json.loads(result.stdout)
@@ -246,6 +247,7 @@ def test_a_router_that_looks_for_endpoints_finds_it_by_its_tags(
     with paper_aws(monkeypatch) as aws:
         for operation in ("DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint"):
             aws.refuses("sagemaker", operation, "ValidationException", "Could not find x")
+        aws.answers("sagemaker", "ListEndpointConfigs", None, {"EndpointConfigs": []})
         for operation, answer in (
             ("CreateModel", {"ModelArn": arn("model/x")}),
             ("CreateEndpointConfig", {"EndpointConfigArn": arn("endpoint-config/x")}),

@@ -93,7 +93,7 @@ async def test_an_endpoint_that_routers_find_is_not_updated_to_another_model(
 async def test_another_image_of_the_same_model_is_an_update_as_before(aws: PaperAws) -> None:
     serves_another(aws, NEW, looks=2)
     paper = Aws(AwsPlace())
-    document = await planned(paper, deployment(), asked(), None)
+    document = (await planned(paper, deployment(), asked(), None)).document
     assert operations(document) == ["CreateModel", "CreateEndpointConfig", "UpdateEndpoint"]
     assert document["left"] == []
 
@@ -107,7 +107,7 @@ async def test_an_update_that_nobody_waits_for_is_tagged_by_the_next_run(aws: Pa
     assert not tagged
     assert "once its update has ended" in left[0]
     serves_another(aws, "", looks=2)
-    document = await planned(paper, deployment(), asked(), None)
+    document = (await planned(paper, deployment(), asked(), None)).document
     assert "AddTags" not in operations(document)
     assert document["left"] == left
 
@@ -115,7 +115,7 @@ async def test_an_update_that_nobody_waits_for_is_tagged_by_the_next_run(aws: Pa
     aws.answers(SM, "AddTags", None, {"Tags": []})
     assert await tag(paper, THERE, asked(waits=True), plan) == (True, [])
     serves_another(aws, "", looks=2)
-    document = await planned(paper, deployment(), asked(waits=True), None)
+    document = (await planned(paper, deployment(), asked(waits=True), None)).document
     assert operations(document)[-2:] == ["UpdateEndpoint", "AddTags"]
 
 
@@ -141,6 +141,7 @@ def test_a_plan_has_the_tags_and_hides_values_from_those_who_read_it(
     said = []
     for options in ([], ["--json"]):
         lacks(aws, "DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint")
+        aws.answers(SM, "ListEndpointConfigs", None, {"EndpointConfigs": []})
         result = CliRunner().invoke(app, [*command, *options])
         assert result.exception is None, result.exception
         said.append(result.stdout)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from simcloud.errors import PreconditionFailed
 from simcloud_cli.app import app
 from support.aws_stubs import ANY, PaperAws, arn, paper_aws
+from support.paper_endpoints import lists_configs
 
 ROLE = "arn:aws:iam::123456789012:role/endpoints"
 VERSION = arn("model-package/detectors/1")
@@ -59,6 +60,7 @@ def has_no_endpoint(aws: PaperAws) -> None:
     missing = 'Could not find "arn:aws:x".'
     for operation in ("DescribeModel", "DescribeEndpointConfig", "DescribeEndpoint"):
         aws.refuses(SM, operation, "ValidationException", missing)
+    lists_configs(aws, {})
 
 
 def lists(aws: PaperAws, *rows: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 
 from simcloud.http.connection import Body
-from simcloud.http.errors import ConnectionBroken, TimeIsUp
+from simcloud.http.errors import ConnectionBroken, NotConnected, PoolClosed, TimeIsUp
 from simcloud.http.pool import HttpAnswer, HttpPool, open_pool
 from support.byte_server import HELLO, Server, replying, serving
 from support.eventually import eventually
@@ -173,6 +173,22 @@ async def test_a_cancel_within_a_body_closes_the_connection(pool: HttpPool) -> N
         with pytest.raises(asyncio.CancelledError):
             await asking
         await eventually(lambda: (server.gone, pool.connections) == (1, 0))
+
+
+async def test_closing_the_pool_ends_what_is_under_way_and_what_comes_after() -> None:
+    async with (
+        serving(silent_after(b"HTTP/1.1 200 OK\r\n")) as server,
+        open_pool(connect_timeout_s=5, keepalive_s=30, max_answer_bytes=MIB) as pool,
+    ):
+        asking = [asyncio.ensure_future(put(pool, server, b"")) for _ in range(3)]
+        await eventually(lambda: len(server.bodies) == 3)
+        await pool.close()
+        for request in asking:
+            with pytest.raises(PoolClosed, match="this side closed the connection"):
+                await request
+        with pytest.raises(NotConnected, match="pool of connections is closed"):
+            await put(pool, server, b"")
+        assert pool.connections == 0
 
 
 def silent_after(sent: bytes) -> Callable[..., Awaitable[None]]:

@@ -101,12 +101,16 @@ async def test_a_handshake_that_hangs_is_ended_by_the_connect_timeout_or_a_cance
         outcome = await ask(pool, server.url("https"))
         assert isinstance(outcome, Failure)
         assert "not connected within 0.2 s" in outcome.error.message
-        asking = asyncio.ensure_future(ask(pool, server.url("https")))
-        await eventually(lambda: server.connections == 2)
+    async with (
+        serving(silent) as server,
+        open_target_pool(connect_timeout_s=60, keepalive_s=5, max_answer_bytes=9) as pool,
+    ):
+        asking = asyncio.ensure_future(ask(pool, server.url("https"), timeout_s=90))
+        await eventually(lambda: server.connections == 1)
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        await eventually(lambda: server.gone == 2)
+        await eventually(lambda: server.gone == 1)
 
 
 # Services run on uvloop, whose TLS is its own.

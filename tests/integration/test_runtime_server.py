@@ -47,7 +47,8 @@ async def test_a_unary_call_without_deadline_has_the_servers() -> None:
 async def test_a_callers_deadline_cancels_the_method() -> None:
     async with serving_runtime() as (runtime, _, channel):
         with pytest.raises(DeadlineExceeded), client_errors():
-            await call_unary(channel, "Wait", timeout_s=0.5)
+            # Time enough to arrive there on a busy machine: else nothing is cancelled.
+            await call_unary(channel, "Wait", timeout_s=3)
         await eventually(lambda: runtime.cancelled == 1)
 
 
@@ -64,10 +65,10 @@ async def test_a_caller_that_goes_away_cancels_the_method() -> None:
 
 async def test_what_is_left_of_a_deadline_is_given_on() -> None:
     async with serving_runtime() as (_, _, channel):
-        left, given = (await call_unary(channel, "Deadline", timeout_s=1.5)).decode().split()
+        left, given = (await call_unary(channel, "Deadline", timeout_s=30)).decode().split()
         # gRPC converts between clocks, which costs some milliseconds.
-        assert 1 < float(given) < float(left) < 1.6
-        assert (await call_unary(channel, "Deadline")).decode() == "None 2"
+        assert 15 < float(given) < float(left) < 30.1
+        assert (await call_unary(channel, "Deadline")).decode() == "None 60"
 
 
 async def test_an_unknown_method_is_unimplemented_and_names_no_metric() -> None:

@@ -22,6 +22,7 @@ from simcloud.telemetry import metrics
 from simcloud.v1 import uploader_pb2, uploader_pb2_grpc
 from simcloud_uploader.metrics import PART_RETRIES, UPLOAD_LIMIT
 from simcloud_uploader.serving import running_uploader
+from support.clock import ManualClock
 from support.dataset_frames import FINGERPRINT, LAYERS, SPEC, SPEC_DIGEST, make_frame, make_layer
 from support.eventually import eventually
 from support.s3_proxy import running_proxy
@@ -165,8 +166,10 @@ async def test_a_silent_streams_memory_goes_to_who_waits_and_waiting_is_not_sile
     s3_server: S3Server, location: RunLocation
 ) -> None:
     settings = small_settings(s3_server.settings, budget_bytes=UNIT, idle_timeout_s=2.0)
+    # Time passes once the other waits, however long S3 took over that, and then no more.
+    clock = ManualClock()
     async with (
-        running_uploader(settings) as (uploader, running),
+        running_uploader(settings, clock=clock) as (uploader, running),
         connect(running.address) as channel,
     ):
         client = UploaderClient(channel)
@@ -183,6 +186,7 @@ async def test_a_silent_streams_memory_goes_to_who_waits_and_waiting_is_not_sile
             max_frame_bytes=MAX_FRAME_BYTES,
         ) as waits:
             await eventually(lambda: uploader.budget.waiting == 1)
+            clock.advance(2.5)
             with pytest.raises(grpc.aio.AioRpcError) as told:
                 await silent.read()
             assert told.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -97,7 +97,8 @@ async def test_of_writers_that_race_for_a_shard_one_wins_and_the_others_are_told
 async def test_a_living_owner_is_not_taken_over_however_slow_its_frames_are(
     s3_server: S3Server, store: ObjectStore, location: RunLocation
 ) -> None:
-    settings = small_settings(s3_server.settings, stale_after_s=1.5)
+    # It writes its epoch every 1.3 s: a machine that is busy for the rest has not ended its life.
+    settings = small_settings(s3_server.settings, stale_after_s=4.0)
     async with (
         uploader_client(settings) as (one, _),
         uploader_client(settings) as (other, _),
@@ -110,7 +111,7 @@ async def test_a_living_owner_is_not_taken_over_however_slow_its_frames_are(
             async def refreshed() -> bool:
                 seen = await newest_epoch(store, location, 0)
                 assert seen is not None
-                return (seen.last_modified - first.last_modified).total_seconds() > 3
+                return (seen.last_modified - first.last_modified).total_seconds() > 5
 
             await until(refreshed)
             with pytest.raises(Conflict) as told:

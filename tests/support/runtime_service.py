@@ -50,7 +50,7 @@ class Runtime:
         return request
 
     async def _deadline(self, request: bytes, context: Any) -> bytes:
-        return f"{remaining_s(context)} {timeout_from(context, at_most_s=2)}".encode()
+        return f"{remaining_s(context)} {timeout_from(context, at_most_s=60)}".encode()
 
     async def _count(self, request: bytes, context: Any) -> AsyncIterator[bytes]:
         """Counts until it is told to drain, then says so as its last message."""

@@ -35,6 +35,9 @@ class EmptyScene:
     def prim_extent_m(self, path: str) -> tuple[Vector3, Vector3]:
         raise InvalidRequest("prim", f"no prim {path}")
 
+    def blind_camera(self, path: str) -> str | None:
+        return None
+
     def scene_camera(self, path: str) -> SceneCamera:
         raise InvalidRequest("cameras", f"no camera {path}")
 

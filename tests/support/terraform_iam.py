@@ -16,6 +16,7 @@ _PREFIX = re.compile(r"^arn:[a-z-]+:s3:::[a-z0-9-]+(/[A-Za-z0-9._-]+)+/\*$")
 """Objects below a named prefix of a named bucket: how S3 writes a folder."""
 
 _IDS = re.compile(r"^arn:[a-z-]+:(ec2|iam):[a-z0-9-]*:\d*:[a-z-]+/\*$")
+_TAGGED = re.compile(r"^arn:[a-z-]+:sagemaker:[a-z0-9-]+:\d{12}:endpoint/\*$")
 _PUBLIC = re.compile(r"^arn:[a-z-]+:ssm:[a-z0-9-]+::parameter/aws/service/\*$")
 _STREAMS = re.compile(
     r"^arn:[a-z-]+:logs:[a-z0-9-]+:\d{12}:log-group:/[A-Za-z0-9/_-]+:log-stream:\*$"
@@ -43,7 +44,13 @@ class Explained:
 explained: Final = Explained(
     frozenset(
         action
-        for group in ("no_resource_level", "ids_of_aws", "read_only_ids", "log_streams")
+        for group in (
+            "no_resource_level",
+            "tagged_resources",
+            "ids_of_aws",
+            "read_only_ids",
+            "log_streams",
+        )
         for action in _EXCEPTIONS[group]
     ),
     frozenset(_EXCEPTIONS["managed_policies"]),
@@ -114,6 +121,8 @@ def _explained(action: str, resource: str, condition: dict[str, Any]) -> bool:
         return action in _EXCEPTIONS["no_resource_level"]
     if _PREFIX.match(resource):
         return action.startswith("s3:")
+    if _TAGGED.match(resource):
+        return action in _EXCEPTIONS["tagged_resources"] and _by_tag(condition)
     if _STREAMS.match(resource):
         return action in _EXCEPTIONS["log_streams"]
     if _PUBLIC.match(resource):
@@ -122,3 +131,12 @@ def _explained(action: str, resource: str, condition: dict[str, Any]) -> bool:
         bound = action in _EXCEPTIONS["ids_of_aws"] and bool(condition)
         return bound or action in _EXCEPTIONS["read_only_ids"]
     return False
+
+
+def _by_tag(condition: dict[str, Any]) -> bool:
+    """Whether what is meant must carry a tag: `Null … false`, or a tag's value."""
+    return any(
+        key.startswith("aws:ResourceTag/") and (operator != "Null" or value == "false")
+        for operator, keys in condition.items()
+        for key, value in keys.items()
+    )

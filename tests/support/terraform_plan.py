@@ -56,6 +56,7 @@ EVERYTHING: dict[str, Any] = {
     "cluster_enabled": True,
     "cluster_admins": [f"arn:aws:iam::{ACCOUNT}:role/platform"],
     "stop_idle_endpoints": True,
+    "router_discovery": True,
     "endpoints": {
         "steady": {
             "mode": "real-time",

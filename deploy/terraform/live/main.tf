@@ -26,9 +26,12 @@ locals {
     },
     # SageMaker would make it at the first line, and keep it for ever.
     { for key, item in local.named : "endpoint-${key}" => "/aws/sagemaker/Endpoints/${item.endpoint}" },
+    { for key in ["transform-jobs"] : key => local.transform_log_group if var.transform_log_group },
     { for key in ["cluster"] : key => "/aws/eks/${var.name}/cluster" if var.cluster_enabled },
   )
-  topics = "arn:${var.partition}:sns:${var.region}:${var.account_id}"
+  # SageMaker's name for it, the same in every stack of the account.
+  transform_log_group = "/aws/sagemaker/TransformJobs"
+  topics              = "arn:${var.partition}:sns:${var.region}:${var.account_id}"
 }
 
 module "identity" {
@@ -52,6 +55,8 @@ module "identity" {
   github_environment  = var.github_environment
   github_provider_arn = var.github_provider_arn
   log_group_prefix    = "/${var.name}"
+  transform_log_group = local.transform_log_group
+  router_discovery    = var.router_discovery
 }
 
 module "storage" {

@@ -243,6 +243,20 @@ variable "log_retention_days" {
   nullable    = false
 }
 
+variable "transform_log_group" {
+  description = "Whether the log group of Batch Transform jobs, /aws/sagemaker/TransformJobs, is made. An account has one: false in a second stack, or where a job has run before."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "router_discovery" {
+  description = "Whether the router may look for endpoints by their tags and ask any that has the tag simcloud:model: then it may list all endpoints of the account and region. Else it knows this stack's by name."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "alert_emails" {
   description = "Who is told of alarms and of the budget; AWS sends each a link to confirm."
   type        = set(string)

@@ -15,7 +15,9 @@ from simcloud_cli.kubernetes.gpunodes import judge
 from simcloud_cli.kubernetes.jobstate import JobState, Phase, job_state, newest, troubles
 from simcloud_cli.kubernetes.kubectl import refusal
 from simcloud_cli.kubernetes.manifests import RunJob, nameable, run_label
+from simcloud_cli.kubernetes.standstill import Standstill, kept_from_starting
 from simcloud_cli.kubernetes.submit import Attach, Nothing, Submit, decide
+from support.clock import ManualClock
 
 Manifest = dict[str, Any]
 
@@ -165,6 +167,65 @@ def test_of_pods_at_work_nothing_is_told() -> None:
     running = {"phase": "Running", "containerStatuses": [{"name": "run", "state": {"running": {}}}]}
     pod = {"metadata": {"name": "a"}, "spec": {"containers": []}, "status": running}
     assert list(troubles([pod])) == []
+
+
+RUNNING: Manifest = {"phase": "Running"}
+STARTING: Manifest = {
+    "phase": "Pending",
+    "containerStatuses": [{"name": "run", "state": {"waiting": {"reason": "ContainerCreating"}}}],
+}
+NO_IMAGE: Manifest = {"phase": "Pending", **waiting("ImagePullBackOff")}
+NO_SECRET: Manifest = {"phase": "Pending", **waiting("CreateContainerConfigError", "no secret")}
+NO_NODE = unschedulable("0/3: 3 Insufficient cpu")
+
+
+def pods(*statuses: Manifest) -> list[Manifest]:
+    spec = {"containers": [{"name": "run"}]}
+    return [
+        {"metadata": {"name": f"pod-{index}"}, "spec": spec, "status": status}
+        for index, status in enumerate(statuses)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "stuck"),
+    [
+        ((NO_IMAGE, NO_SECRET, NO_NODE), 3),
+        ((NO_IMAGE, terminated(1)), 1),
+        ((), 0),
+        ((NO_NODE, RUNNING), None),
+        ((NO_NODE, STARTING), None),
+        ((terminated(1), STARTING), None),
+    ],
+)
+def test_a_job_stands_still_when_no_pod_of_it_can_start(
+    statuses: tuple[Manifest, ...], stuck: int | None
+) -> None:
+    found = kept_from_starting(pods(*statuses))
+    assert (None if found is None else len(found)) == stuck
+
+
+def test_a_standstill_is_told_after_its_patience_and_a_pod_that_starts_ends_it() -> None:
+    clock = ManualClock()
+    watch = Standstill(patience_s=900, clock=clock)
+    active = state(Phase.ACTIVE)
+    for statuses in ([NO_IMAGE, NO_NODE], [NO_IMAGE, NO_NODE], [STARTING], [NO_NODE]):
+        watch.check(active, pods(*statuses))
+        clock.advance(800)
+    suspended = job_state({**job(3), "spec": {"completions": 4, "suspend": True}})
+    clock.advance(800)
+    watch.check(suspended, [])
+    watch.check(active, pods(NO_IMAGE, NO_NODE))
+    clock.advance(900)
+    with pytest.raises(PreconditionFailed) as told:
+        watch.check(active, pods(NO_IMAGE, NO_NODE))
+    message = told.value.message
+    assert "no pod of Job showroom-3 could start for 15 min: pod pod-0" in message
+    assert "can't be pulled" in message
+    assert "(and 1 more)" in message
+    assert "\n" not in message
+    with pytest.raises(PreconditionFailed, match="there is none"):
+        watch.check(active, [])
 
 
 def location(run: str) -> RunLocation:

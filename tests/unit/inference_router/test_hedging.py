@@ -162,9 +162,19 @@ async def test_a_timeout_around_a_race_still_works() -> None:
     async with open_background() as background:
         second = Attempt()
         race = Race(second.run, background=background)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
+
+        async def race_until_the_second_runs() -> None:
+            async with asyncio.timeout(None) as patience, asyncio.TaskGroup() as tasks:
+
+                async def time_is_up() -> None:
+                    await second.begun.wait()
+                    patience.reschedule(asyncio.get_running_loop().time())
+
+                tasks.create_task(time_is_up())
                 await race.run(Attempt().run_first(), delay_s=0.0)
+
+        with pytest.raises(TimeoutError):
+            await race_until_the_second_runs()
         await settle()
         assert second.cancelled
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from aiobotocore.credentials import AioCredentials
+from aiobotocore.session import AioSession
+from botocore.credentials import ReadOnlyCredentials
 
 from simcloud.aws.credentials import RENEW_EVERY_S, ProviderChain
 from simcloud.aws.sigv4 import Credentials
@@ -60,3 +64,49 @@ async def test_no_credentials_and_a_broken_provider_are_unauthenticated_without_
     with pytest.raises(Unauthenticated) as caught:
         await ProviderChain(ManualClock()).current()
     assert "/nowhere" not in caught.value.message
+
+
+class Slow(AioCredentials):
+    """Credentials that wait to be read until they may."""
+
+    def __init__(self) -> None:
+        super().__init__("old", "secret")
+        self.asked, self.may = asyncio.Event(), asyncio.Event()
+
+    # aiobotocore's own override is a coroutine; its parent's types say otherwise.
+    async def get_frozen_credentials(self) -> ReadOnlyCredentials:  # type: ignore[override]
+        self.asked.set()
+        await self.may.wait()
+        return await super().get_frozen_credentials()
+
+
+class Finds(AioSession):
+    """A session whose chain ends at once."""
+
+    def __init__(self, found: AioCredentials) -> None:
+        super().__init__()
+        self._there = found
+
+    async def get_credentials(self) -> AioCredentials:  # type: ignore[override]  # as above
+        return self._there
+
+
+async def test_what_was_refused_while_it_was_read_is_not_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "new")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    slow = Slow()
+    chain = ProviderChain(ManualClock(), session=Finds(slow))
+    slow.may.set()
+    old = await chain.current()
+    slow.asked.clear()
+    slow.may.clear()
+    # Read once more, as before each refresh, while another request is refused with them.
+    reading = asyncio.ensure_future(chain.current())
+    await slow.asked.wait()
+    assert await chain.renew(old)
+    slow.may.set()
+    assert (await reading).access_key_id == "old"
+    assert chain.known() is None
+    assert (await chain.current()).access_key_id == "new"

@@ -89,9 +89,31 @@ def test_each_material_may_draw_for_itself_whatever_the_others_are() -> None:
     found = frame_of(change)
     values = {one.material: one.finish for one in found.materials}
     assert len(set(values.values())) == 3
-    assert found.values == {}
+    assert found.values == {
+        f"material.m0.{path}.roughness": finish.roughness
+        for path, finish in values.items()
+        if finish is not None
+    }
     (alone,) = frame_of(change | {"of": [WOOD]}).materials
     assert alone.finish == values[WOOD]
+
+
+def test_what_each_material_drew_is_a_column_of_its_own() -> None:
+    """So that results can be sliced by it: numbers, colours and the picture that was taken."""
+    change = {
+        "of": [WOOD, OAK],
+        "each": True,
+        "tint": [SHARE, 1, SHARE],
+        "texture": {"choice": ["woods/a.png", "woods/b.png"]},
+    }
+    name = f"material.m0.{WOOD}"
+    for frame in range(4):
+        found = frame_of(change, frame=frame)
+        wood = next(one for one in found.materials if one.material == WOOD)
+        assert wood.finish is not None
+        assert wood.tint_rgb == (found.values[f"{name}.tint.x"], 1, found.values[f"{name}.tint.z"])
+        assert wood.finish.texture == found.values[f"{name}.texture"]
+        assert len(found.values) == 6  # the same columns in every frame
 
 
 def test_a_binding_may_leave_the_material_and_change_it() -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from simcloud.errors import InvalidRequest
 from simcloud.geometry import matrix4
-from simcloud.scene.catalog import Catalog, read_catalog
+from simcloud.scene.catalog import Catalog, catalog_from_json, read_catalog
 from simcloud.spec.check import check_against_scene
 from simcloud.spec.model import Spec
 from simcloud.spec.parameters import CameraView
@@ -35,6 +35,7 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     above = UsdGeom.Camera.Define(stage, "/World/Above")
     UsdGeom.XformCommonAPI(above).SetTranslate(Gf.Vec3d(0, 400, 0))
     UsdGeom.XformCommonAPI(above).SetRotate(Gf.Vec3f(-90, 0, 0))
+    UsdGeom.Camera.Define(stage, "/World/Blind").CreateHorizontalApertureAttr(0.0)
     return read_catalog(scenes.save(stage, tmp_path_factory.mktemp("stage")))
 
 
@@ -107,6 +108,17 @@ def test_what_is_no_camera_is_refused_and_the_cameras_are_listed(catalog: Catalo
     ]
     with pytest.raises(InvalidRequest, match=r"no camera /World/Box; it has /World/Above, /World"):
         catalog.scene_camera("/World/Box")
+
+
+def test_a_camera_without_area_is_refused_with_what_it_lacks(catalog: Catalog) -> None:
+    reason = "/World/Blind.horizontalAperture must be above 0, found 0.0"
+    spec = spec_of(camera(placement={"kind": "stage", "prim": "/World/Blind"}))
+    assert check_against_scene(spec, catalog) == [
+        ("cameras[0].placement.prim", f"the camera /World/Blind cannot see: {reason}")
+    ]
+    with pytest.raises(InvalidRequest, match=rf"/World/Blind cannot see: {reason}"):
+        catalog.scene_camera("/World/Blind")
+    assert catalog_from_json(catalog.to_json()) == catalog
 
 
 def test_it_has_no_target_to_focus_on() -> None:

@@ -43,15 +43,31 @@ locals {
         resources = length(local.async) == 0 ? [] : [local.s3]
         condition = { StringLikeIfExists = { "s3:prefix" = ["${var.prefixes.async_output}/*"] } }
       },
+      # Both know no resource (iam-exceptions.json): they show names, states and tags, and no data.
+      {
+        actions   = ["sagemaker:ListEndpoints", "tag:GetResources"]
+        resources = var.router_discovery ? ["*"] : []
+        condition = { StringEquals = { "aws:RequestedRegion" = var.region } }
+      },
+      # Of any name, since others deploy them; the tag by which the router finds them must be there.
+      {
+        actions   = ["sagemaker:InvokeEndpoint"]
+        resources = var.router_discovery ? ["${local.sagemaker}:endpoint/*"] : []
+        condition = { Null = { "aws:ResourceTag/simcloud:model" = "false" } }
+      },
     ]
   }
 
-  endpoint_logs = [for item in var.endpoints : "${local.logs}:/aws/sagemaker/Endpoints/${item.endpoint}"]
+  # Of transform jobs there is one group in an account, whatever the model.
+  sagemaker_logs = concat(
+    [for item in var.endpoints : "${local.logs}:/aws/sagemaker/Endpoints/${item.endpoint}"],
+    ["${local.logs}:${var.transform_log_group}"],
+  )
   sagemaker_role = [
     local.registry_login,
     { actions = local.pull_images.actions, resources = [local.repositories["simcloud-model-container"]], condition = {} },
-    { actions = ["logs:CreateLogStream", "logs:DescribeLogStreams"], resources = local.endpoint_logs, condition = {} },
-    { actions = ["logs:PutLogEvents"], resources = [for group in local.endpoint_logs : "${group}:log-stream:*"], condition = {} },
+    { actions = ["logs:CreateLogStream", "logs:DescribeLogStreams"], resources = local.sagemaker_logs, condition = {} },
+    { actions = ["logs:PutLogEvents"], resources = [for group in local.sagemaker_logs : "${group}:log-stream:*"], condition = {} },
     {
       actions   = ["cloudwatch:PutMetricData"]
       resources = ["*"]

@@ -115,3 +115,15 @@ variable "log_group_prefix" {
   type        = string
   nullable    = false
 }
+
+variable "transform_log_group" {
+  description = "Log group of Batch Transform jobs."
+  type        = string
+  nullable    = false
+}
+
+variable "router_discovery" {
+  description = "Whether the router may look for endpoints by their tags, and ask what it finds."
+  type        = bool
+  nullable    = false
+}

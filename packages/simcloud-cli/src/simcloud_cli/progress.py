@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
-
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -26,23 +22,21 @@ from simcloud.client.events import (
     Waiting,
 )
 from simcloud.scoring.job import FrameScored, FrameUnscored, ScoreEvent, ScoreOpened
-from simcloud_cli.output import console, human_bytes
+from simcloud_cli.bars import Bars
+from simcloud_cli.output import human_bytes
 
 
-class RunProgress:
+class RunProgress(Bars):
     """Shows the events of a run and of its scoring."""
 
     def __init__(self) -> None:
-        self._console = console(stderr=True)
-        self._progress = Progress(
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("[dim]{task.fields[note]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
         )
         self._rendered: TaskID | None = None
         self._scored: TaskID | None = None
@@ -50,22 +44,6 @@ class RunProgress:
 
         self.run: str | None = None
         """Name of the run, once it is known to be there."""
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-    def say(self, text: str) -> None:
-        """A line above the bars."""
-        self._progress.console.print(text, markup=False)
 
     def run_event(self, event: RunEvent) -> None:
         """Shows an event of a generation."""
@@ -103,7 +81,7 @@ class RunProgress:
             f"run {verb}: {len(event.shards)} shards, {event.planned_frames} frames, "
             f"{event.stored_frames} of them stored"
         )
-        self._rendered = self._progress.add_task(
+        self._rendered = self.progress.add_task(
             "render", total=event.planned_frames, completed=event.stored_frames, note=""
         )
 
@@ -124,7 +102,7 @@ class RunProgress:
                     f"scoring {event.frames} frames with {event.model}, "
                     f"{event.scored} of them scored"
                 )
-                self._scored = self._progress.add_task(
+                self._scored = self.progress.add_task(
                     "score", total=event.frames, completed=event.scored, note=""
                 )
             case FrameScored():
@@ -139,4 +117,4 @@ class RunProgress:
 
     def _advance(self, task: TaskID | None, steps: int, *, note: str = "") -> None:
         if task is not None:
-            self._progress.update(task, advance=steps, note=note)
+            self.progress.update(task, advance=steps, note=note)

@@ -149,16 +149,21 @@ class Uploader:
 
 @asynccontextmanager
 async def open_uploader(
-    settings: UploaderSettings, *, wrap: Callable[[S3Client], S3Client] | None = None
+    settings: UploaderSettings,
+    *,
+    wrap: Callable[[S3Client], S3Client] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[Uploader]:
     """An uploader with its S3 client and its background sweep.
 
     Args:
         settings: the uploader's.
         wrap: put around the raw client: how tests inject faults.
+        clock: as ``Uploader`` has it.
     """
     async with open_client(settings.s3) as client:
-        uploader = Uploader(wrap(client) if wrap is not None else client, settings)
+        wrapped = client if wrap is None else wrap(client)
+        uploader = Uploader(wrapped, settings, clock=clock)
         async with uploader.periodic_sweep:
             yield uploader
 

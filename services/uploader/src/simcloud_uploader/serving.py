@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.rpc.server import RunningServer, Service, running_server, serve
 from simcloud.s3.client import S3Client
 from simcloud_uploader.core import Uploader, open_uploader
@@ -36,11 +37,14 @@ async def serve_uploader(settings: UploaderSettings) -> None:
 
 @asynccontextmanager
 async def running_uploader(
-    settings: UploaderSettings, *, wrap: Callable[[S3Client], S3Client] | None = None
+    settings: UploaderSettings,
+    *,
+    wrap: Callable[[S3Client], S3Client] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[tuple[Uploader, RunningServer]]:
     """An uploader that serves during the block; for tests and embedding."""
     async with (
-        open_uploader(settings, wrap=wrap) as uploader,
+        open_uploader(settings, wrap=wrap, clock=clock) as uploader,
         running_server(
             settings,
             services=[uploader_service(uploader, settings)],

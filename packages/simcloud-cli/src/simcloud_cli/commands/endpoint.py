@@ -35,6 +35,11 @@ EndpointUrlOption = Annotated[
 ]
 
 
+def place_of(region: str, profile: str, endpoint_url: str) -> AwsPlace:
+    """What the options --region, --profile and --aws-endpoint-url come to."""
+    return AwsPlace(region=region, profile=profile, endpoint_url=endpoint_url)
+
+
 @app.command("package")
 def package(
     model: Annotated[
@@ -79,7 +84,7 @@ def package(
         output=output,
         package_format=package_format,
         to=to,
-        place=AwsPlace(region=region, profile=profile, endpoint_url=aws_endpoint_url),
+        place=place_of(region, profile, aws_endpoint_url),
         as_json=json,
     )
 
@@ -196,6 +201,12 @@ def deploy(
     plan: Annotated[
         bool, typer.Option("--plan", help="Print what would be asked, and what bills; read only.")
     ] = False,
+    plan_digest: Annotated[
+        str,
+        typer.Option(
+            metavar="HEX", help="Ask only what the plan of this digest has; --plan says it."
+        ),
+    ] = "",
     wait_minutes: Annotated[
         float, typer.Option(min=0, help="Longest wait until it is in service; 0: none.")
     ] = 30,
@@ -208,7 +219,8 @@ def deploy(
 
     An update goes back by itself when an alarm sounds. Ctrl-C ends the wait, not the deployment.
     """
-    from simcloud_cli.endpoints.deployflow import Source, Ways, deploy_endpoint
+    from simcloud_cli.endpoints.deployflow import Ways, deploy_endpoint
+    from simcloud_cli.endpoints.source import Source
 
     deploy_endpoint(
         {
@@ -241,6 +253,7 @@ def deploy(
         },
         ways=Ways(
             plan=plan,
+            plan_digest=plan_digest,
             wait_minutes=wait_minutes,
             registry=registry,
             approve=approve,
@@ -248,6 +261,6 @@ def deploy(
             canary_percent=canary,
             discover=discover,
         ),
-        place=AwsPlace(region=region, profile=profile, endpoint_url=aws_endpoint_url),
+        place=place_of(region, profile, aws_endpoint_url),
         as_json=json,
     )

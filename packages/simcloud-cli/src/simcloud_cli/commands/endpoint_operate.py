@@ -14,8 +14,8 @@ from simcloud_cli.commands.endpoint import (
     ProfileOption,
     RegionOption,
     app,
+    place_of,
 )
-from simcloud_cli.endpoints.aws import AwsPlace
 
 __all__ = ["app"]  # the group of `endpoint`, with the commands of this module in it
 
@@ -46,7 +46,7 @@ def status(
     """What an endpoint is, does and costs; also one that sleeps. Changes nothing."""
     from simcloud_cli.endpoints.statusflow import show_status
 
-    place = AwsPlace(region=region, profile=profile, endpoint_url=aws_endpoint_url)
+    place = place_of(region, profile, aws_endpoint_url)
     raise typer.Exit(show_status(name, hours=hours, place=place, as_json=json))
 
 
@@ -80,7 +80,7 @@ def ask(
         npy=npy,
         tensor=tensor,
         part=part,
-        place=AwsPlace(region=region, profile=profile, endpoint_url=aws_endpoint_url),
+        place=place_of(region, profile, aws_endpoint_url),
         as_json=json,
     )
 
@@ -122,7 +122,7 @@ def scale(
         name,
         ScaleChoice(least=least, most=most, count=instances, target=target, part=part),
         wait_minutes=wait_minutes,
-        place=AwsPlace(region=region, profile=profile, endpoint_url=aws_endpoint_url),
+        place=place_of(region, profile, aws_endpoint_url),
         as_json=json,
     )
 
@@ -162,7 +162,7 @@ def sleep(
     from simcloud_cli.endpoints.operateflow import sleep_at, sleep_at_no_time, sleep_endpoint
     from simcloud_cli.endpoints.sleep_times import SleepTimes
 
-    place = AwsPlace(region=region, profile=profile, endpoint_url=aws_endpoint_url)
+    place = place_of(region, profile, aws_endpoint_url)
     if no_schedule:
         if schedule or wake_schedule:
             raise InvalidRequest("--no-schedule", "takes schedules away: give none with it")
@@ -191,7 +191,7 @@ def wake(
     """Brings an endpoint back as it was before it slept, and waits until it answers."""
     from simcloud_cli.endpoints.operateflow import wake_endpoint
 
-    place = AwsPlace(region=region, profile=profile, endpoint_url=aws_endpoint_url)
+    place = place_of(region, profile, aws_endpoint_url)
     wake_endpoint(name, wait_minutes=wait_minutes, place=place, as_json=json)
 
 
@@ -220,6 +220,6 @@ def delete(
         keep_model=keep_model,
         yes=yes,
         wait_minutes=wait_minutes,
-        place=AwsPlace(region=region, profile=profile, endpoint_url=aws_endpoint_url),
+        place=place_of(region, profile, aws_endpoint_url),
         as_json=json,
     )

@@ -99,6 +99,14 @@ def run(
         float,
         typer.Option(min=0.1, help="With --on kubernetes: seconds between looks at the Job."),
     ] = 5.0,
+    stuck_minutes: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="With --on kubernetes: longest time in which no pod can start (image, node, "
+            "configuration) until the command ends; the Job stays.",
+        ),
+    ] = 15.0,
     output: OutputOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -141,6 +149,7 @@ def run(
         resume=resume,
         dry_run=dry_run,
         every_s=every_s,
+        stuck_minutes=stuck_minutes,
     )
     raise typer.Exit(run_on_kubernetes(spec_file, options, cluster))
 

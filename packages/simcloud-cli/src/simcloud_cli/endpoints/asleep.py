@@ -106,6 +106,9 @@ async def configs_of(aws: Aws, name: str) -> list[KeptConfig]:
     )
     configs = []
     for row in rows:
+        # Somebody else's may contain the name; their tags need not be ours to read.
+        if not row["EndpointConfigName"].startswith(name[:NAME_PART]):
+            continue
         found = await tags_of(aws, row["EndpointConfigArn"])
         if is_ours(found, name):
             configs.append(
@@ -160,9 +163,26 @@ async def forget_others(aws: Aws, endpoint: Endpoint) -> None:
     Raises:
         SimcloudError: as ``Aws.ask``.
     """
-    for config in await configs_of(aws, endpoint.name):
-        if config.asleep and config.arn != endpoint.config_arn:
-            await forget(aws, config.arn)
+    for request in await forget_others_requests(aws, endpoint.name, config=endpoint.config):
+        await aws.ask(request)
+
+
+async def forget_others_requests(aws: Aws, name: str, *, config: str) -> tuple[Request, ...]:
+    """What ``forget_others`` asks; AWS is only read.
+
+    Args:
+        aws: the account.
+        name: the endpoint's.
+        config: name of the configuration that it has, or gets.
+
+    Raises:
+        SimcloudError: as ``Aws.ask``.
+    """
+    return tuple(
+        _forget_request(kept.arn)
+        for kept in await configs_of(aws, name)
+        if kept.asleep and kept.name != config
+    )
 
 
 async def gone(aws: Aws, name: str, patience: Patience) -> None:
@@ -238,11 +258,13 @@ async def remember(
 
 async def forget(aws: Aws, arn: str) -> None:
     """Takes the tag away."""
-    await aws.ask(
-        Request(
-            service="sagemaker",
-            operation="DeleteTags",
-            parameters={"ResourceArn": arn, "TagKeys": [ASLEEP_TAG]},
-            resource=arn,
-        )
+    await aws.ask(_forget_request(arn))
+
+
+def _forget_request(arn: str) -> Request:
+    return Request(
+        service="sagemaker",
+        operation="DeleteTags",
+        parameters={"ResourceArn": arn, "TagKeys": [ASLEEP_TAG]},
+        resource=arn,
     )

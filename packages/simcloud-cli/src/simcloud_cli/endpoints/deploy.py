@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from simcloud.errors import Conflict, PreconditionFailed
+from simcloud.errors import Conflict, PermissionDenied, PreconditionFailed
 from simcloud_cli.endpoints import describe
+from simcloud_cli.endpoints.asleep import forget_others_requests
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.deployment import (
     Deployment,
@@ -23,19 +24,20 @@ from simcloud_cli.endpoints.deployment import (
     name_of,
 )
 from simcloud_cli.endpoints.discovery import check_same_model
-from simcloud_cli.endpoints.failures import mend_of
 from simcloud_cli.endpoints.ownership import check_ours
+from simcloud_cli.endpoints.serving import (
+    ask_when_ready,
+    reason,
+    until_component_serves,
+    until_in_service,
+)
 from simcloud_cli.endpoints.update import (
     Update,
     component_differs,
     update_component_request,
     update_endpoint_request,
 )
-from simcloud_cli.endpoints.waiting import Patience, wait_until
-
-# DescribeEndpoint's EndpointStatus; the others are steps of a change.
-_SETTLED: Final = frozenset({"InService", "Failed", "OutOfService", "UpdateRollbackFailed"})
-_COMPONENT_SETTLED: Final = frozenset({"InService", "Failed"})
+from simcloud_cli.endpoints.waiting import Patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class Plan:
     """After the endpoint is in service."""
     under_way: bool
     """Whether the endpoint is becoming it just now."""
+    forgotten: tuple[Request, ...] = ()
+    """After the endpoint: what it slept with, where it is deployed while it sleeps."""
+    unseen: str = ""
+    """Why it is not known whether it sleeps; empty: it is."""
 
     @property
     def old_may_answer(self) -> bool:
@@ -64,8 +70,9 @@ class Plan:
     @property
     def requests(self) -> tuple[Request, ...]:
         """All of them, in the order in which they are sent."""
-        last = (item for item in (self.endpoint, self.component) if item is not None)
-        return (*self.first, *last)
+        made = () if self.endpoint is None else (self.endpoint,)
+        last = () if self.component is None else (self.component,)
+        return (*self.first, *made, *self.forgotten, *last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +116,7 @@ async def plan_deployment(aws: Aws, d: Deployment, update: Update, *, digest: st
     under_way = found is not None and _becomes(found, name_of(config))
     endpoint = await _endpoint_request(aws, d, config, update, found, digest=digest)
     component = await _component_request(aws, d, name_of(model), update, exists=found is not None)
+    forgotten, unseen = await _slept_with(aws, d, name_of(config), found)
     plan = Plan(
         model=name_of(model),
         config=name_of(config),
@@ -117,6 +125,8 @@ async def plan_deployment(aws: Aws, d: Deployment, update: Update, *, digest: st
         endpoint=endpoint,
         component=component,
         under_way=under_way,
+        forgotten=forgotten,
+        unseen=unseen,
     )
     for request in plan.requests:
         aws.check(request)
@@ -142,6 +152,8 @@ async def carry_out(aws: Aws, d: Deployment, plan: Plan, patience: Patience | No
         await aws.ask(request)
     if plan.endpoint is not None:
         await aws.ask(plan.endpoint)
+    for request in plan.forgotten:
+        await aws.ask(request)
     left = ""
     if patience is None:
         left = await _without_waiting(aws, plan)
@@ -162,10 +174,10 @@ async def _without_waiting(aws: Aws, plan: Plan) -> str:
 
 async def _with_waiting(aws: Aws, d: Deployment, plan: Plan, patience: Patience) -> None:
     try:
-        await _until_in_service(aws, d.name, plan.config, patience)
+        await until_in_service(aws, d.name, plan.config, patience)
         if plan.component is not None:
-            await _ask_when_ready(aws, plan.component, patience)
-            await _until_component_serves(aws, d.name, plan.model, patience)
+            await ask_when_ready(aws, plan.component, patience)
+            await until_component_serves(aws, d.name, plan.model, patience)
     except asyncio.CancelledError:
         patience.say(
             f"what was begun goes on in AWS, and bills: `simcloud endpoint status {d.name}` "
@@ -190,7 +202,7 @@ async def _endpoint_request(
     if status in {"Failed", "OutOfService", "UpdateRollbackFailed"}:
         raise PreconditionFailed(
             f"endpoint {d.name} is {status}, which no update mends: "
-            f"{_reason(found, d.name)}; `simcloud endpoint delete {d.name}`, then deploy again"
+            f"{reason(found, d.name)}; `simcloud endpoint delete {d.name}`, then deploy again"
         )
     if _becomes(found, name):
         return None
@@ -204,6 +216,25 @@ async def _endpoint_request(
     check_same_model(await check_ours(aws, found["EndpointArn"], d.name), digest, d.name)
     keep = await _keeps_count(aws, d, found)
     return update_endpoint_request(d, name, update, keep_count=keep)
+
+
+async def _slept_with(
+    aws: Aws, d: Deployment, config: str, found: Mapping[str, Any] | None
+) -> tuple[tuple[Request, ...], str]:
+    """The tags of a sleep that ends here, and why they could not be looked for.
+
+    With its tag on, another configuration would be what the next `wake` makes the endpoint of. One
+    that is being made may have been begun by a run that was interrupted before it took them off.
+    """
+    if found is not None and found["EndpointStatus"] != "Creating":
+        return (), ""
+    try:
+        return await forget_others_requests(aws, d.name, config=config), ""
+    except PermissionDenied as error:
+        return (), (
+            f"whether it slept with another configuration is not known: {error.message}; if it "
+            "did, that one keeps the tag, and `simcloud endpoint wake` may choose it one day"
+        )
 
 
 async def _keeps_count(aws: Aws, d: Deployment, found: Mapping[str, Any]) -> bool:
@@ -233,69 +264,6 @@ async def _component_request(
     return update_component_request(d, model, update)
 
 
-async def _until_in_service(aws: Aws, name: str, config: str, patience: Patience) -> None:
-    found = await wait_until(
-        lambda: aws.ask(describe.endpoint_request(name)),
-        done=lambda seen: seen["EndpointStatus"] in _SETTLED,
-        state=_state,
-        what=f"endpoint {name}",
-        patience=patience,
-    )
-    if found["EndpointStatus"] != "InService":
-        raise PreconditionFailed(
-            f"endpoint {name} is {found['EndpointStatus']}: {_reason(found, name)}"
-        )
-    if found.get("EndpointConfigName") != config:
-        raise PreconditionFailed(
-            f"endpoint {name} went back to {found.get('EndpointConfigName')}, which serves: "
-            f"{_reason(found, name)}"
-        )
-
-
-async def _ask_when_ready(aws: Aws, request: Request, patience: Patience) -> None:
-    """A component's own change may still run: its endpoint says InService meanwhile."""
-    try:
-        await aws.ask(request)
-    except Conflict:
-        name = str(request.parameters["InferenceComponentName"])
-        await _component_settled(aws, name, patience)
-        await aws.ask(request)
-
-
-async def _until_component_serves(aws: Aws, name: str, model: str, patience: Patience) -> None:
-    found = await _component_settled(aws, name, patience)
-    specification = found.get("Specification", {})
-    if found["InferenceComponentStatus"] != "InService":
-        raise PreconditionFailed(
-            f"inference component {name} is {found['InferenceComponentStatus']}: "
-            f"{_reason(found, name)}"
-        )
-    if specification.get("ModelName") != model:
-        raise PreconditionFailed(
-            f"inference component {name} went back to model {specification.get('ModelName')}: "
-            f"{_reason(found, name)}"
-        )
-
-
-async def _component_settled(aws: Aws, name: str, patience: Patience) -> dict[str, Any]:
-    return await wait_until(
-        lambda: aws.ask(describe.component_request(name)),
-        done=lambda seen: seen["InferenceComponentStatus"] in _COMPONENT_SETTLED,
-        state=lambda seen: str(seen["InferenceComponentStatus"]),
-        what=f"inference component {name}",
-        patience=patience,
-    )
-
-
-def _state(found: Mapping[str, Any]) -> str:
-    """The status, and where its change stands: Baking, ActivatingTraffic."""
-    pending = found.get("PendingDeploymentSummary", {}).get("ProductionVariants", [])
-    rows = pending or found.get("ProductionVariants", [])
-    steps = {row["Status"] for variant in rows for row in variant.get("VariantStatus", [])}
-    detail = f" ({', '.join(sorted(steps))})" if steps else ""
-    return f"{found['EndpointStatus']}{detail}"
-
-
 def _becomes(found: Mapping[str, Any], config: str) -> bool:
     """Whether a change that runs ends in a configuration of that name."""
     status = found["EndpointStatus"]
@@ -303,11 +271,6 @@ def _becomes(found: Mapping[str, Any], config: str) -> bool:
         return bool(found.get("EndpointConfigName") == config)
     pending = found.get("PendingDeploymentSummary", {})
     return status == "Updating" and bool(pending.get("EndpointConfigName") == config)
-
-
-def _reason(found: Mapping[str, Any], endpoint: str) -> str:
-    reason = found.get("FailureReason", "") or "SageMaker gives no reason"
-    return f"{reason} ({mend_of(reason, endpoint=endpoint)})"
 
 
 def _describe_model(name: str) -> Request:

@@ -23,6 +23,8 @@ def print_deployed(document: Mapping[str, Any]) -> None:
             out.print(f"endpoint {document['endpoint']} is as it shall be: nothing to ask")
         for line in document["left"]:
             out.print(line, markup=False)
+        # `.github/workflows/endpoint.yml` reads this line.
+        out.print(f"plan digest: {document['plan_digest']}")
         out.print(document["bills"], markup=False)
         return
     if version := document.get("version"):

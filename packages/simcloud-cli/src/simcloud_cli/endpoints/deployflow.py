@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from simcloud.errors import Corruption, InvalidRequest
+from simcloud.errors import InvalidRequest
 from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.deploy import Plan, carry_out, plan_deployment
 from simcloud_cli.endpoints.deploy_output import print_deployed
 from simcloud_cli.endpoints.deployment import Deployment
 from simcloud_cli.endpoints.discovery import discovery_tags
-from simcloud_cli.endpoints.package import sha256_of
-from simcloud_cli.endpoints.packaged import PackagedModel, read_package_folder
-from simcloud_cli.endpoints.planned import Asked, by_version, planned, tag
-from simcloud_cli.endpoints.prices import billing_line
-from simcloud_cli.endpoints.registry import (
-    APPROVED,
-    model_data_of,
-    plan_registration,
-    register,
+from simcloud_cli.endpoints.planned import (
+    Asked,
+    by_version,
+    check_digest,
+    checked_digest,
+    planned,
+    tag,
 )
+from simcloud_cli.endpoints.prices import billing_line
+from simcloud_cli.endpoints.registry import APPROVED, plan_registration, register
+from simcloud_cli.endpoints.source import Found, Source, find_model, upload
 from simcloud_cli.endpoints.targets import (
     ChangedCatalog,
     changed_catalog,
@@ -32,24 +33,9 @@ from simcloud_cli.endpoints.targets import (
     target_entry,
 )
 from simcloud_cli.endpoints.update import Update
-from simcloud_cli.endpoints.upload import packaged_at, planned_uri, upload_package
 from simcloud_cli.endpoints.waiting import Patience
 from simcloud_cli.interrupt import run_async
 from simcloud_cli.output import console, print_json
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where the model comes from."""
-
-    model: str
-    """``s3://.../model.tar.gz``, a folder of `endpoint package`, or empty."""
-    to: str
-    """Where a folder is uploaded to."""
-    package: str
-    """ARN of a version in the Model Registry, or empty."""
-    environment: tuple[str, ...]
-    """``NAME=VALUE`` each, beside what the package says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +44,8 @@ class Ways:
 
     plan: bool
     """Only print what would be asked."""
+    plan_digest: str
+    """Digest of the plan that somebody approved; empty: nobody has to."""
     wait_minutes: float
     """0: don't wait."""
     registry: str
@@ -70,16 +58,6 @@ class Ways:
     """Share of the requests, where the endpoint is a canary."""
     discover: bool
     """Whether routers that look for endpoints shall find it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What is known of the model that shall be deployed."""
-
-    model_data: str
-    environment: dict[str, str]
-    entry: Mapping[str, Any] | None
-    """As the router's catalogue has it; None: it was not made by `endpoint package`."""
 
 
 def deploy_endpoint(
@@ -120,9 +98,10 @@ async def _deploy(
 ) -> dict[str, Any]:
     aws = Aws(place)
     way = _validated(Update, update)
-    # Before anything is uploaded or asked: most mistakes are in the options.
+    # Before anything is read or asked: most mistakes are in the options.
     _validated(Deployment, {**fields, "package": source.package})
-    found = await _find(aws, source, ways, place)
+    approved = _approved(ways)
+    found = await find_model(aws, source, place, registers=bool(ways.registry))
     d = _validated(
         Deployment,
         {
@@ -152,15 +131,23 @@ async def _deploy(
     if ways.registry:
         registration = await plan_registration(aws, ways.registry, d, approve=ways.approve)
         document["registry"] = ways.registry
-    if ways.plan:
-        return {**document, **await planned(aws, d, asked, registration)}
+    plan = None
+    if ways.plan or approved:
+        whole = await planned(aws, d, asked, registration)
+        if ways.plan:
+            return {**document, **whole.document}
+        check_digest(whole, approved)
+        # The very one that was approved, unless it names a version that is made only now.
+        plan = whole.deployment
+    await upload(found, source, place)
     if registration is not None:
         registered = await register(aws, registration)
         document["version"] = {"arn": registered.arn, "approval": registered.approval}
         if registered.approval != APPROVED:
             return document
         d = by_version(d, registered.arn)
-    plan = await plan_deployment(aws, d, way, digest=asked.digest)
+    if plan is None:
+        plan = await plan_deployment(aws, d, way, digest=asked.digest)
     done = await _carried_out(aws, d, plan, ways, bills=document["bills"])
     if asked.tags:
         tagged, left = await tag(aws, done["arn"], asked, plan)
@@ -171,6 +158,12 @@ async def _deploy(
         catalog.write()
         document["catalog"] = str(catalog.path)
     return {**document, **done}
+
+
+def _approved(ways: Ways) -> str:
+    if ways.plan and ways.plan_digest:
+        raise InvalidRequest("--plan-digest", "is of a deployment; --plan prints the digest")
+    return checked_digest(ways.plan_digest)
 
 
 async def _carried_out(
@@ -192,7 +185,7 @@ async def _carried_out(
         "changed": done.changed,
         "sagemaker_model": plan.model,
         "endpoint_config": plan.config,
-        "left": [line for line in (done.left, _scales_by(d)) if line],
+        "left": [line for line in (done.left, plan.unseen, _scales_by(d)) if line],
         "requests": [f"{request.operation} {request.resource}" for request in plan.requests],
         "waited": patience is not None,
     }
@@ -209,44 +202,7 @@ def _scales_by(d: Deployment) -> str:
     return ""
 
 
-async def _find(aws: Aws, source: Source, ways: Ways, place: AwsPlace) -> _Found:
-    given = _environment(source.environment)
-    if source.package:
-        if ways.registry or source.model or given:
-            raise InvalidRequest(
-                "--package",
-                "a registered version is deployed as it is: leave --registry, --model "
-                "and --env out",
-            )
-        model_data = await model_data_of(aws, source.package)
-        packaged = await packaged_at(model_data, place) if model_data else None
-        return _Found(model_data, {}, packaged.model if packaged else None)
-    if not source.model:
-        return _Found("", given, None)
-    uri, packaged = await _placed(source, ways, place)
-    environment = {**(packaged.environment if packaged else {}), **given}
-    return _Found(uri, environment, packaged.model if packaged else None)
-
-
-async def _placed(source: Source, ways: Ways, place: AwsPlace) -> tuple[str, PackagedModel | None]:
-    """The model's URI, uploaded where it was a folder; a plan uploads nothing."""
-    if source.model.startswith("s3://"):
-        return source.model, await packaged_at(source.model, place)
-    archive, packaged = read_package_folder(Path(source.model))
-    if sha256_of(archive) != packaged.sha256:
-        raise Corruption(
-            f"{archive} is not the archive that its model.json describes: package it again"
-        )
-    if not source.to:
-        raise InvalidRequest(
-            "--to", "SageMaker reads models from S3: say where this folder goes, s3://bucket/prefix"
-        )
-    if ways.plan:
-        return planned_uri(source.to, packaged), packaged
-    return await upload_package(archive, packaged, to=source.to, place=place), packaged
-
-
-def _catalog(d: Deployment, found: _Found, ways: Ways, *, region: str) -> ChangedCatalog | None:
+def _catalog(d: Deployment, found: Found, ways: Ways, *, region: str) -> ChangedCatalog | None:
     if ways.discover and (ways.catalog is not None or ways.canary_percent is not None):
         raise InvalidRequest(
             "--discover", "a router takes an endpoint from its catalogue or by its tags: one of two"
@@ -268,7 +224,7 @@ def _catalog(d: Deployment, found: _Found, ways: Ways, *, region: str) -> Change
     )
 
 
-def _entry(d: Deployment, found: _Found, *, region: str) -> Mapping[str, Any] | None:
+def _entry(d: Deployment, found: Found, *, region: str) -> Mapping[str, Any] | None:
     if found.entry is None:
         return None
     return model_with_target(found.entry, d, region=region, canary_percent=None)
@@ -289,13 +245,3 @@ def _validated(kind: type[_Settings], fields: Mapping[str, object]) -> _Settings
         if found["loc"]:
             problem += f", found {found['input']!r}"
         raise InvalidRequest(field, problem) from error
-
-
-def _environment(pairs: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise InvalidRequest("--env", f"expected NAME=VALUE, found {pair!r}")
-        found[name] = value
-    return found

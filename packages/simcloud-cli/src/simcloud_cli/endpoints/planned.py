@@ -1,11 +1,14 @@
-"""All that `simcloud endpoint deploy` would ask, and the tags that it asks for last."""
+"""All that `simcloud endpoint deploy` would ask, its digest, and the tags that it asks for last."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from simcloud.errors import InvalidRequest, PreconditionFailed
+from simcloud.spec.canonical import canonical_bytes, digest
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.deploy import Plan, plan_deployment
 from simcloud_cli.endpoints.deploy_output import listed
@@ -34,12 +37,64 @@ class Asked:
     """Whether the command waits until it is in service."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """All that would be asked, read from AWS as it is now."""
+
+    requests: tuple[Request, ...]
+    """In the order in which they would be sent."""
+    left: tuple[str, ...]
+    """What they don't tell."""
+    deployment: Plan | None
+    """Of the endpoint; None: it waits for a version that is not approved or not made yet."""
+    region: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over region and requests as RFC 8785 JSON: equal if the same would be asked."""
+        return digest(canonical_bytes({"region": self.region, "plan": listed(self.requests)}))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """``plan``, ``plan_digest`` and ``left`` of the command's document."""
+        return {
+            "plan": listed(self.requests),
+            "plan_digest": self.digest,
+            "left": list(self.left),
+        }
+
+
+def check_digest(found: Planned, approved: str) -> None:
+    """Returns when what would be asked is what somebody approved.
+
+    Raises:
+        PreconditionFailed: it is not.
+    """
+    if found.digest != approved:
+        raise PreconditionFailed(
+            f"the plan now is {found.digest[:16]}…, not the approved {approved[:16]}…: the options "
+            "are others or AWS changed since, and nothing was asked; print it again by --plan and "
+            "approve that"
+        )
+
+
+def checked_digest(text: str) -> str:
+    """``--plan-digest`` as it was given.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    if text and not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise InvalidRequest(
+            "--plan-digest", f"expected the 64 hex digits that --plan prints, found {text!r}"
+        )
+    return text
+
+
 async def planned(
     aws: Aws, d: Deployment, asked: Asked, registration: Registration | None
-) -> dict[str, Any]:
-    """``plan``: all requests, in the order in which they would be sent; ``left``: what is not told.
-
-    AWS is only read.
+) -> Planned:
+    """All that `simcloud endpoint deploy` would ask; AWS is only read.
 
     Args:
         aws: where.
@@ -55,7 +110,12 @@ async def planned(
     if registration is not None:
         requests += registration.requests
         if registration.approval != APPROVED:
-            return {"plan": listed(requests), "left": ["not deployed: it waits for approval"]}
+            return Planned(
+                requests=registration.requests,
+                left=("not deployed: it waits for approval",),
+                deployment=None,
+                region=aws.region,
+            )
         if not registration.arn:
             left.append(
                 "VERSION is known once it is made: model and configuration, named by what is in "
@@ -64,6 +124,8 @@ async def planned(
         d = by_version(d, registration.arn or _arn(d, aws, f"{_package(registration)}/VERSION"))
     plan = await plan_deployment(aws, d, asked.update, digest=asked.digest)
     requests += plan.requests
+    if plan.unseen:
+        left.append(plan.unseen)
     if asked.tags:
         # In ARNs the names of endpoints are in lower case.
         made = add_tags_request(_arn(d, aws, f"endpoint/{d.name.lower()}"), asked.tags)
@@ -73,7 +135,13 @@ async def planned(
         elif tagging is not None:
             aws.check(tagging)
             requests.append(tagging)
-    return {"plan": listed(requests), "left": left}
+    made_now = registration is not None and not registration.arn
+    return Planned(
+        requests=tuple(requests),
+        left=tuple(left),
+        deployment=None if made_now else plan,
+        region=aws.region,
+    )
 
 
 async def tag(aws: Aws, arn: str, asked: Asked, plan: Plan) -> tuple[bool, list[str]]:

@@ -15,6 +15,7 @@ from simcloud.s3.objects import ObjectStore
 from simcloud_cli.kubernetes.jobstate import JobState, Phase, job_state, troubles
 from simcloud_cli.kubernetes.kubectl import Kubectl, Manifest
 from simcloud_cli.kubernetes.liveline import LiveLine
+from simcloud_cli.kubernetes.standstill import Standstill
 
 _PATIENCE_S = 600.0
 """How long a cluster or S3 may be out of reach before following is given up; the Job goes on."""
@@ -25,8 +26,8 @@ class Look:
     """One look at a Job."""
 
     job: JobState
-    pods: Counter[str]
-    """By phase; those that have succeeded are not among them."""
+    pods: tuple[Manifest, ...]
+    """Those that have not succeeded."""
     stored: Collected
 
 
@@ -46,6 +47,8 @@ class Follower:
     line: LiveLine
     every_s: float
     """Between looks, seconds."""
+    standstill: Standstill
+    """How long no pod of it may be able to start."""
     clock: Clock = SYSTEM_CLOCK
     # What follows is its state: indexes that were read, and pods' troubles that were told.
     _records: dict[tuple[int, str], ShardRecord] = field(default_factory=dict)
@@ -56,6 +59,7 @@ class Follower:
 
         Raises:
             Transient: cluster or S3 were out of reach for ten minutes.
+            PreconditionFailed: none of its pods could start for too long.
         """
         since: float | None = None
         while True:
@@ -74,6 +78,7 @@ class Follower:
                 self.line.show(look_in_words(look, self.documents), look.stored, self.documents)
                 if look.job.phase is not Phase.ACTIVE:
                     return look.job
+                self.standstill.check(look.job, look.pods)
             await asyncio.sleep(self.every_s)
 
     async def _look(self) -> Look | None:
@@ -97,7 +102,7 @@ class Follower:
             self._tell(trouble.pod, trouble.kind, trouble.line)
         return Look(
             job=job_state(job),
-            pods=Counter(pod.get("status", {}).get("phase", "Pending") for pod in pods),
+            pods=tuple(pods),
             stored=await collect_shards(self.store, self.documents, read=self._read),
         )
 
@@ -128,9 +133,10 @@ def look_in_words(look: Look, documents: RunDocuments) -> str:
 
 def _pods(look: Look) -> str:
     job = look.job
+    phases = Counter(pod.get("status", {}).get("phase", "Pending") for pod in look.pods)
     counts = [
-        (look.pods["Running"], "running"),
-        (look.pods["Pending"], "pending"),
+        (phases["Running"], "running"),
+        (phases["Pending"], "pending"),
         (job.succeeded, f"of {job.completions} done"),
         (len(job.failed_indexes), "given up"),
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from simcloud.accounting.report import Report
 from simcloud.client.run import RunRequest, resolve_renderer
+from simcloud.clock import SYSTEM_CLOCK
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.rundoc import RunDocuments, load_run, newest_plan
 from simcloud.dataset.runs import create_run
@@ -42,6 +43,7 @@ from simcloud_cli.kubernetes.manifests import (
     render_run,
     run_label,
 )
+from simcloud_cli.kubernetes.standstill import Standstill
 from simcloud_cli.kubernetes.submit import Attach, Nothing, Submit, apply, decide, find_job
 from simcloud_cli.naming import default_run_name
 from simcloud_cli.output import console
@@ -74,6 +76,8 @@ class ClusterOptions:
     resume: bool
     dry_run: bool
     every_s: float
+    stuck_minutes: float
+    """Longest time in which none of its pods can start."""
 
 
 def run_on_kubernetes(
@@ -276,6 +280,7 @@ class _Flow:
             documents=documents,
             line=self._line,
             every_s=self._cluster.every_s,
+            standstill=Standstill(patience_s=self._cluster.stuck_minutes * 60, clock=SYSTEM_CLOCK),
         )
         ended = await follower.follow()
         self._job = ""

@@ -111,13 +111,22 @@ class ProviderChain:
         if key is None or secret is None:
             raise Unauthenticated(_NONE_FOUND)
         last = self._last
-        if last is None or (last.access_key_id, last.secret_access_key, last.session_token) != (
+        if last is not None and (
+            last.access_key_id,
+            last.secret_access_key,
+            last.session_token,
+        ) == (
             key,
             secret,
             token,
         ):
-            last = self._last = Credentials(key, secret, token)
-        return last
+            return last
+        now = Credentials(key, secret, token)
+        # While they were fetched another request may have had them refused: what `renew` forgot is
+        # not remembered again, or it would sign everything until it expires.
+        if self._found is found:
+            self._last = now
+        return now
 
     async def renew(self, refused: Credentials) -> bool:
         """Looks again next time when ``refused`` is still what the chain gives."""

@@ -2,16 +2,19 @@
 
 ``FrameDataset`` is map-style (``__len__``, ``__getitem__``, ``__getitems__``), ``FrameStream``
 iterable with the state of an epoch (``state_dict``, ``load_state_dict``). Nothing here imports
-torch. Both may be pickled and forked: every process opens S3 for itself, when it first reads.
+torch; where it is loaded, a ``FrameStream`` is an ``IterableDataset`` of its. Both may be pickled
+and forked: every process opens S3 for itself, when it first reads.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import sys
 import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+import types
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -101,6 +104,7 @@ class _Reader:
         )
         self._thread.start()
         self._stack = AsyncExitStack()
+        self._iterations: dict[AsyncGenerator[EncodedFrame, None], Future[EncodedFrame | None]] = {}
         self.dataset, self.keys = self.run(self._open())
 
     def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
@@ -111,6 +115,16 @@ class _Reader:
         """Starts a coroutine."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    def next(self, frames: AsyncGenerator[EncodedFrame, None]) -> Future[EncodedFrame | None]:
+        """Begins to read an iteration's next frame; None when there is none."""
+        waiting = self._iterations[frames] = self.start(_following(frames))
+        return waiting
+
+    def end(self, frames: AsyncGenerator[EncodedFrame, None]) -> None:
+        """Ends an iteration; nothing when it was ended, or in a process that doesn't have it."""
+        if self.open and (waiting := self._iterations.pop(frames, None)) is not None:
+            self.start(_ended(frames, waiting)).result(_CLOSE_S)
+
     @property
     def open(self) -> bool:
         """Whether it reads, here in this process."""
@@ -119,7 +133,8 @@ class _Reader:
     def close(self) -> None:
         """Ends iterations that were left in the middle, closes S3 and ends the thread."""
         if self.open:
-            self.start(self._loop.shutdown_asyncgens()).result(_CLOSE_S)
+            for frames in list(self._iterations):
+                self.end(frames)
             self.start(self._stack.aclose()).result(_CLOSE_S)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_CLOSE_S)
@@ -201,7 +216,8 @@ class FrameStream(_Run):
     iteration stands; ``load_state_dict`` in a new process goes on from there, without reading what
     was taken. Several readers share an epoch by ``part`` of ``parts``, for example one a rank:
     together they see every frame once. The workers of a ``DataLoader`` share their reader's part
-    among them by themselves.
+    among them by themselves. They iterate copies: ``epoch`` and the state of this one stay as they
+    are, and workers that begin anew for each epoch begin with its ``epoch``.
 
     Args:
         source: which frames of which run.
@@ -228,6 +244,21 @@ class FrameStream(_Run):
         """Of the pass that the next ``iter()`` begins, or goes on with."""
         self._taken = 0
 
+    @property  # type: ignore[misc] # object's may be assigned to, this may not
+    def __class__(self) -> type:
+        """What ``isinstance`` asks after the type itself: also torch's kind where torch is loaded.
+
+        A ``DataLoader`` iterates nothing but instances of its own ``IterableDataset``, and indexes
+        everything else.
+        """
+        loaders = sys.modules.get("torch.utils.data")
+        kind = None if loaders is None else getattr(loaders, "IterableDataset", None)
+        return FrameStream if kind is None else _also(kind)
+
+    def __reduce__(self) -> tuple[Callable[[], FrameStream], tuple[()], dict[str, Any]]:
+        # pickle would compare __class__ with the type and refuse
+        return _new_stream, (), self.__getstate__()
+
     def set_part(self, part: int, parts: int) -> None:
         """Which share of every epoch is read here.
 
@@ -252,18 +283,17 @@ class FrameStream(_Run):
         frames = reader.dataset.read(
             [block for block in left if block], source.annotators, source.ahead
         )
-        waiting = reader.start(_following(frames))
+        waiting = reader.next(frames)
         try:
             while (frame := waiting.result()) is not None:
                 # The next one is on its way while this one is decoded and used.
-                waiting = reader.start(_following(frames))
+                waiting = reader.next(frames)
                 self._taken += 1
                 yield to_sample(frame, reader.dataset.spec)
             self.epoch += 1
             self._taken = 0
         finally:
-            if reader.open:
-                reader.run(_ended(frames, waiting))
+            reader.end(frames)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the iteration stands; plain values."""
@@ -314,6 +344,17 @@ class FrameStream(_Run):
         )
         worker, workers = _worker()
         return blocks[self._part * workers + worker :: self._parts * workers]
+
+
+def _new_stream() -> FrameStream:
+    """One whose state is set next."""
+    return FrameStream.__new__(FrameStream)
+
+
+@functools.cache
+def _also(kind: type) -> type:
+    """A class that is both; it has no instances."""
+    return types.new_class("FrameStream", (FrameStream, kind))
 
 
 def _worker() -> tuple[int, int]:

@@ -11,6 +11,7 @@ from simcloud.http.errors import (
     ConnectionBroken,
     HttpFailure,
     MalformedHttp,
+    PoolClosed,
     TimeIsUp,
 )
 from simcloud.http.parse import AnswerParser
@@ -146,6 +147,11 @@ class HttpConnection(asyncio.Protocol):
         self._finish()
         if self._transport is not None:
             self._transport.abort()
+
+    def end(self) -> None:
+        """As ``abort``; who waits for an answer is told that this side has ended it."""
+        parser = self._parser
+        self._fail(PoolClosed(None, answering=parser is not None and parser.begun))
 
     # What the transport calls.
 

@@ -24,6 +24,13 @@ class ConnectionBroken(HttpFailure):
         """Whether anything of the answer had come."""
 
 
+class PoolClosed(ConnectionBroken):
+    """This side ended all connections of a pool before the answer was complete."""
+
+    def __str__(self) -> str:
+        return "this side closed the connection: this part of the process ends"
+
+
 class TimeIsUp(HttpFailure):
     """The answer was not complete in time."""
 

@@ -19,9 +19,11 @@ from yarl import URL
 from simcloud.http.connection import Body, HttpConnection
 from simcloud.http.errors import NotConnected, TimeIsUp, words_of
 from simcloud.http.parse import AnswerParser
+from simcloud.http.tls import client_tls
 
 # RFC 8305, section 5: how long one address family has before the other is tried beside it.
 _NEXT_ADDRESS_S = 0.25
+_CLOSED = "the pool of connections is closed: this part of the process ends"
 
 _WITH_BODY = frozenset({"POST", "PUT"})
 _MAX_FORMS = 256
@@ -81,6 +83,7 @@ class HttpPool:
         self._places: dict[tuple[bool, str, int], Place] = {}
         self._open: dict[HttpConnection, Place] = {}
         self._all_gone = asyncio.Event()
+        self._closed = False
 
     @property
     def connections(self) -> int:
@@ -128,7 +131,7 @@ class HttpPool:
             silence: how ``timeout_s`` is counted.
 
         Raises:
-            NotConnected: nothing was sent.
+            NotConnected: nothing was sent; as it always is once the pool is closed.
             ConnectionBroken: it broke before the answer was complete.
             TimeIsUp: so.
             AnswerTooLarge: the answer is above ``max_answer_bytes``.
@@ -166,18 +169,24 @@ class HttpPool:
         return HttpAnswer(answer.status, answer.headers, content)
 
     async def close(self) -> None:
-        """Closes every connection, idle or not; returns when they are gone. Idempotent."""
+        """Closes every connection, idle or not; returns when they are gone. Idempotent.
+
+        Requests under way end with ``PoolClosed``.
+        """
+        self._closed = True
         for place in self._places.values():
             if place.sweep is not None:
                 place.sweep.cancel()
                 place.sweep = None
         self._keepalive_s = 0.0
         for connection in tuple(self._open):
-            connection.abort()
+            connection.end()
         if self._open:
             await self._all_gone.wait()
 
     async def _connect(self, place: Place, timeout_s: float) -> HttpConnection:
+        if self._closed:
+            raise NotConnected(_CLOSED)
         # When the caller's time ends before a connection must stand, running out of it says nothing
         # about the server.
         patient = self._connect_timeout_s < timeout_s
@@ -210,6 +219,9 @@ class HttpPool:
         except BaseException:
             sock.close()
             raise
+        if self._closed:
+            connection.abort()
+            raise NotConnected(_CLOSED)
         self._open[connection] = place
         self._all_gone.clear()
         return connection
@@ -262,7 +274,7 @@ async def open_pool(
     """
     if tls is None:
         # Reads the authorities from disk: 20 ms, once.
-        tls = await asyncio.to_thread(ssl.create_default_context)
+        tls = await asyncio.to_thread(client_tls)
     pool = HttpPool(
         connect_timeout_s=connect_timeout_s,
         keepalive_s=keepalive_s,

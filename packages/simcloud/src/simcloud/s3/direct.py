@@ -43,6 +43,7 @@ from simcloud.http.errors import (
     TimeIsUp,
 )
 from simcloud.http.pool import HttpAnswer, HttpPool, Place, open_pool
+from simcloud.http.tls import client_tls
 from simcloud.s3.requests import added, utc_now
 from simcloud.s3.wire import Operation, WireRequest, is_plain_bucket, path_of
 
@@ -59,7 +60,10 @@ _KEEPALIVE_S: Final = 12.0
 """As aiobotocore: S3 closes idle connections after 20 s or so."""
 _MAX_BUCKETS: Final = 256
 _SCOPE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([a-z0-9-]+)/s3/aws4_request,")
-_EXPIRED: Final = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+# An answer without a body has its status for a code: HEAD's of expired credentials.
+_EXPIRED: Final = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "400"}
+)
 # In the context that botocore hands through a call's events.
 _MEANT: Final = "simcloud_meant"
 _SENT: Final = "simcloud_sent"
@@ -331,7 +335,7 @@ async def open_direct(
     else:
         # As botocore: its setting, then that of requests, then its own authorities.
         file = ca_bundle or os.environ.get("REQUESTS_CA_BUNDLE") or get_cert_path(True)
-        tls = await asyncio.to_thread(ssl.create_default_context, cafile=file)
+        tls = await asyncio.to_thread(client_tls, file)
     async with open_pool(
         connect_timeout_s=settings.connect_timeout_s,
         keepalive_s=_KEEPALIVE_S,

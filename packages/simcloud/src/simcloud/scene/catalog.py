@@ -46,6 +46,8 @@ class Catalog:
     extents: tuple[tuple[str, Bounds], ...] = ()
     """(prim path, world box) of the prims of the stage with geometry of their own or below."""
     backgrounds: tuple[CatalogBackground, ...] = ()
+    blind_cameras: tuple[tuple[str, str], ...] = ()
+    """(prim path, why) of the stage's cameras that cannot see: they are none."""
     root: Path | None = field(default=None, repr=False, compare=False)
     """Root layer that it was read from; None for a catalog from JSON."""
     _by_name: dict[str, CatalogAsset] = field(init=False, repr=False, compare=False)
@@ -87,6 +89,10 @@ class Catalog:
         """Paths of the stage's cameras, without those that cannot see."""
         return frozenset(camera.path for camera in self.cameras)
 
+    def blind_camera(self, path: str) -> str | None:
+        """Why a camera of the stage cannot see; None for every other prim."""
+        return dict(self.blind_cameras).get(path)
+
     def scene_camera(self, path: str) -> SceneCamera:
         """A camera of the stage by the path of its prim.
 
@@ -96,6 +102,8 @@ class Catalog:
         for camera in self.cameras:
             if camera.path == path:
                 return camera
+        if reason := self.blind_camera(path):
+            raise InvalidRequest("cameras", f"the camera {path} cannot see: {reason}")
         known = ", ".join(sorted(self.camera_paths)) or "none"
         raise InvalidRequest("cameras", f"the stage has no camera {path}; it has {known}")
 
@@ -231,6 +239,7 @@ def catalog_from_json(data: bytes) -> Catalog:
                 SceneCamera(**{**item, "cam2world": tuple(tuple(row) for row in item["cam2world"])})
                 for item in raw["cameras"]
             ),
+            blind_cameras=tuple((path, why) for path, why in raw["blind_cameras"]),
             room=_bounds(raw["room"]) if raw["room"] is not None else None,
             extents=tuple((path, _bounds(box)) for path, box in raw["extents"]),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -58,6 +57,7 @@ class CatalogReader:
         self.geometry: set[str] = set()
         self.labels: dict[str, str] = {}
         self.cameras: list[SceneCamera] = []
+        self.blind_cameras: dict[str, str] = {}
         self.boxes: dict[str, tuple[Float64, Float64]] = {}
 
     def read(self) -> Catalog:
@@ -81,6 +81,7 @@ class CatalogReader:
             classes=tuple(sorted(classes)),
             static_labels=tuple(sorted(self.labels.items())),
             cameras=tuple(sorted(self.cameras, key=lambda camera: camera.path)),
+            blind_cameras=tuple(sorted(self.blind_cameras.items())),
             room=self._extent(drawn_prims(room)) if room else None,
             extents=tuple((path, _as_bounds(*box)) for path, box in sorted(self.boxes.items())),
             root=self.root,
@@ -93,9 +94,10 @@ class CatalogReader:
             self.materials.add(str(prim.GetPath()))
         elif prim.IsA(UsdGeom.Camera):
             unit = float(np.sqrt((self.normalization[:3, 0] ** 2).sum()))
-            # one that cannot see is left out; the translator names it
-            with contextlib.suppress(InvalidRequest):
+            try:
                 self.cameras.append(read_camera(prim, self._local2world(prim), unit))
+            except InvalidRequest as error:  # left out; the translator names it too
+                self.blind_cameras[str(prim.GetPath())] = error.problem
         elif prim.IsA(UsdGeom.Gprim) or prim.IsA(UsdGeom.PointInstancer):
             found = nearest_label(prim)
             if found is not None:

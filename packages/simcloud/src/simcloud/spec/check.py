@@ -70,6 +70,10 @@ class SceneNames(Protocol):
         """Paths of cameras that can see."""
         ...
 
+    def blind_camera(self, path: str) -> str | None:
+        """Why a camera of the stage cannot see; None for every other prim."""
+        ...
+
 
 def check_against_scene(spec: Spec, scene: SceneNames) -> list[tuple[str, str]]:
     """Every reason why a spec does not fit its scene, as (field, what is wrong)."""
@@ -80,10 +84,7 @@ def _problems(spec: Spec, scene: SceneNames) -> Iterator[tuple[str, str]]:
     part = spec.randomization
     for index, camera in enumerate(spec.cameras):
         if isinstance(camera.placement, OfStage):
-            field = f"cameras[{index}].placement.prim"
-            yield from _missing(
-                field, "camera", camera.placement.prim.support(), scene.camera_paths
-            )
+            yield from _blind(f"cameras[{index}].placement.prim", camera.placement, scene)
     if part.dome is not None:
         names = part.dome.environments.support()
         yield from _missing(
@@ -108,6 +109,14 @@ def _problems(spec: Spec, scene: SceneNames) -> Iterator[tuple[str, str]]:
     yield from too_large(part.objects, scene, scene.asset_names)
     if not part.objects and not scene.geometry_paths:
         yield "scene", "is empty: the stage has no geometry below its default prim, nor objects"
+
+
+def _blind(field: str, placement: OfStage, scene: SceneNames) -> Iterator[tuple[str, str]]:
+    for path in map(str, placement.prim.support()):
+        if reason := scene.blind_camera(path):
+            yield field, f"the camera {path} cannot see: {reason}"
+        else:
+            yield from _missing(field, "camera", [path], scene.camera_paths)
 
 
 def _unfit(

@@ -41,8 +41,8 @@ class MaterialChoice(SpecModel):
     """Materials that are changed wherever they are, on the stage and on library assets: absolute
     paths, in which `*` stands for any part of one name, as in `/Library/*/Looks/*`."""
     each: bool = Field(default=False, exclude_if=is_unset)
-    """Whether each material of `of` draws for itself; unset: they share one draw. What each drew is
-    not in the index."""
+    """Whether each material of `of` draws for itself; unset: they share one draw. In the index its
+    path is part of the name: `material.<name>.<path>.roughness`."""
     material: Text | None = None
     """For `prims`: absolute path of a material prim, for example ``/World/Looks/oak``; unset: the
     material that each has."""

@@ -1,7 +1,7 @@
 """Materials of a frame: draws under ``material.<name>`` and ``material.<name>.<field>``.
 
-Where each of several materials draws for itself, its path stands between: so that one more or less
-of them changes nothing that the others drew.
+Where each of several materials draws for itself, its path stands between, in the index too: so that
+one more or less of them changes nothing that the others drew.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def sample_material_changes(
         name = f"material.{choice.name}"
         if choice.each:
             for path in paths:
-                drawn = _drawn(choice, f"{name}.{path}", draws, keep=False)
+                drawn = _drawn(choice, f"{name}.{path}", draws)
                 found.append(MaterialChange(path, *drawn))
         else:
             drawn = _drawn(choice, name, draws)
@@ -67,19 +67,17 @@ def sample_material_changes(
     return found
 
 
-def _drawn(
-    choice: MaterialChoice, name: str, draws: Draws, *, keep: bool = True
-) -> tuple[Vector3 | None, Finish | None]:
+def _drawn(choice: MaterialChoice, name: str, draws: Draws) -> tuple[Vector3 | None, Finish | None]:
     def real(field: str, distribution: Real | None) -> float | None:
         if distribution is None:
             return None
-        return draws.real(f"{name}.{field}", distribution, keep=keep)
+        return draws.real(f"{name}.{field}", distribution)
 
     def rgb(field: str, parts: tuple[Real, Real, Real] | None) -> Vector3 | None:
         if parts is None:
             return None
         red, green, blue = (
-            draws.real(f"{name}.{field}.{axis}", part, keep=keep)
+            draws.real(f"{name}.{field}.{axis}", part)
             for axis, part in zip("xyz", parts, strict=True)
         )
         return red, green, blue
@@ -92,7 +90,7 @@ def _drawn(
         color_rgb=rgb("color", choice.color),
         roughness=real("roughness", choice.roughness),
         metallic=real("metallic", choice.metallic),
-        texture=None if texture is None else draws.text(f"{name}.texture", texture, keep=keep),
+        texture=None if texture is None else draws.text(f"{name}.texture", texture),
     )
 
 
