@@ -135,8 +135,12 @@ class FrameStream:
                     "for credit"
                 ) from exc
             begun = self._router.clock.monotonic()
-            if isinstance(frame, Refused) or isinstance(size := self._check(frame), Refused):
-                yield frame if isinstance(frame, Refused) else size
+            if isinstance(frame, Refused):
+                yield frame
+                continue
+            size = self._check(frame)
+            if isinstance(size, Refused):
+                yield size
                 continue
             lease = payloads.try_acquire(size) or await payloads.acquire(size)
             self._leases.add(lease)
