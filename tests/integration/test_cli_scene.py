@@ -53,7 +53,7 @@ def test_json_has_all_of_it_and_a_broken_scene_says_what_to_mend(tmp_path: Path)
 def test_urls_that_cannot_be_opened_say_what_can(tmp_path: Path) -> None:
     done = inspect("omniverse://server/kitchen.usd", home=tmp_path)
     assert done.returncode == ExitCode.USAGE
-    assert "Isaac backend alone" in done.stderr
+    assert "Isaac Sim alone" in done.stderr
     done = inspect("gone.usda", home=tmp_path)
     assert done.returncode == ExitCode.USAGE
     assert "is not a file" in done.stdout

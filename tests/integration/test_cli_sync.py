@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from simcloud.accounting.reconcile import reconcile
+from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.mirror import Done, Place, mirror_run
 from simcloud.dataset.reader import Dataset
@@ -99,6 +100,45 @@ async def test_a_mirror_that_was_cut_short_has_no_manifest_and_is_gone_on_with(
     assert [row async for row in store.list_uploads(destination.bucket, "")] == []
     items = await mirror_run(Place(store, source), Place(store, destination))
     assert paths(items, Done.COPIED) == [*failed, "manifests/0001.json"]
+
+
+async def test_a_mirror_follows_a_run_that_is_still_written_and_one_that_grows(
+    s3_server: S3Server, store: ObjectStore, bucket: str, destination: RunLocation
+) -> None:
+    source = RunLocation(bucket=bucket, prefix="growing", run="run")
+    places = Place(store, source), Place(store, destination)
+    grown = PLAN.model_copy(update={"frames": PLAN.frames + PLAN.frames_per_shard})
+
+    def make(frame: int, camera: str) -> EncodedFrame:
+        return frame_of(frame, camera, plan=grown, layer_bytes=2000)
+
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        await client.create_run(source, spec=SPEC, plan=PLAN)
+        first, second = PLAN.shards()
+        await send_shard(client, source, first, make=make)
+        await mirror_run(*places)
+        with pytest.raises(NotFound):
+            await Dataset.open(store, destination)
+        await send_shard(client, source, second, make=make)
+        await client.publish_run(source)
+        items = await mirror_run(*places)
+        assert paths(items, Done.COPIED) == [
+            "shards/000001.tar",
+            "index/000001.parquet",
+            "manifests/0001.json",
+        ]
+        await client.create_run(source, spec=SPEC, plan=grown)
+        await send_shard(client, source, grown.shard(2), make=make)
+        await client.publish_run(source)
+    items = await mirror_run(*places)
+    assert paths(items, Done.COPIED) == [
+        "plans/0002.json",
+        "shards/000002.tar",
+        "index/000002.parquet",
+        "manifests/0002.json",
+    ]
+    assert (await Dataset.open(store, destination)).manifest.generation == 2
+    assert (await reconcile(store, destination, deep=True)).complete_with_quarantine
 
 
 async def test_within_one_server_tars_do_not_come_through_this_process(

@@ -33,7 +33,7 @@ from simcloud.dataset.record import Quarantine
 from simcloud.dataset.rundoc import load_run, load_spec, write_plan, write_spec
 from simcloud.dataset.selection import Filter
 from simcloud.dataset.tar import END_OF_ARCHIVE
-from simcloud.errors import Corruption, NotFound
+from simcloud.errors import Corruption, InvalidRequest, NotFound
 from simcloud.rpc.status import error_from_status, grpc_status
 from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.objects import ObjectStore
@@ -274,6 +274,22 @@ async def test_a_dataset_iterates_by_split_and_gives_references_that_can_be_read
     )
     assert body.data == make_frame(1, "right").layers[0].data
     assert refs[3].media_type == "image/png"
+
+
+async def test_of_chosen_shards_alone_indexes_and_frames_are_read(
+    store: ObjectStore, run: RunLocation
+) -> None:
+    await commit_all(store, run)
+    await store.delete_many(run.bucket, [run.index_key(0)])  # nobody asks for it
+    dataset = await Dataset.open(store, run)
+    chosen = Filter(shards=(1,))
+    first = PLAN.shard(1).first
+    frames = [frame async for frame in dataset.frames(chosen)]
+    assert [frame.frame for frame in frames] == sorted(frame.frame for frame in frames)
+    assert {frame.frame for frame in frames} == set(range(first, PLAN.frames))
+    assert Filter().digest != chosen.digest != Filter(shards=(0, 1)).digest
+    with pytest.raises(InvalidRequest, match="no shard 7, only 2"):
+        await dataset.keys(Filter(shards=(1, 7)))
 
 
 async def test_a_dataset_says_what_it_does_not_have(store: ObjectStore, run: RunLocation) -> None:

@@ -203,14 +203,28 @@ async def test_an_error_after_parts_is_in_band_and_the_stream_goes_on(
     assert len(endpoint.seen) == 1
 
 
+async def endless(_: Invocation) -> AsyncIterator[bytes]:
+    """More than the way to a caller who takes nothing has room for, and that at once."""
+    while True:
+        yield part(bytes(4000)) * 64
+        await asyncio.sleep(0)
+
+
+async def test_time_that_is_up_while_the_client_takes_nothing_is_told_when_it_does(
+    router: RunningRouter, endpoint: StreamingEndpoint
+) -> None:
+    endpoint.body = endless
+    call = router.oip.ModelStreamInfer(iter([asks("short")]), timeout=60)
+    await eventually(lambda: endpoint.disconnected == 1)
+    got = [response async for response in call]
+    assert "did not answer within" in got[-1].error_message
+    assert [each.error_message for each in got[:-1]] == [""] * (len(got) - 1)
+    assert await call.code() is grpc.StatusCode.OK
+
+
 async def test_an_endless_stream_ends_with_its_timeout_and_a_client_that_left_closes_it(
     router: RunningRouter, endpoint: StreamingEndpoint
 ) -> None:
-    async def endless(_: Invocation) -> AsyncIterator[bytes]:
-        while True:
-            yield part(bytes(1000))
-            await asyncio.sleep(0)
-
     endpoint.body = endless
     got = await stream(router, [asks("short")])
     assert "did not answer within" in got[-1].error_message

@@ -225,8 +225,11 @@ async def test_a_stage_in_s3_is_fetched_with_all_that_it_names(
         "team/scenes/kitchen.usda": '#usda 1.0\ndef "W" (references = @../parts/a.usda@</A>) {}\n',
         "team/parts/a.usda": (
             '#usda 1.0\ndef Xform "A"\n{\n    def DomeLight "Sky"\n    {\n'
-            "        asset inputs:texture:file = @tex/sky.<UDIM>.exr@\n    }\n}\n"
+            "        asset inputs:texture:file = @tex/sky.<UDIM>.exr@\n    }\n"
+            '    def Shader "S"\n    {\n        asset info:mdl:sourceAsset = @OmniPBR.mdl@\n'
+            "        asset info:mdl:own = @own.mdl@\n    }\n}\n"
         ),
+        "team/parts/own.mdl": "mdl 1.4;",
         "team/parts/tex/sky.1001.exr": "x",
         "team/parts/tex/sky.1002.exr": "y",
         "team/parts/tex/sky.other.exr": "z",
@@ -242,6 +245,7 @@ async def test_a_stage_in_s3_is_fetched_with_all_that_it_names(
     found = sorted(p.relative_to(tmp_path / "a").as_posix() for p in path.parents[2].rglob("*.*"))
     assert found == [
         "team/parts/a.usda",
+        "team/parts/own.mdl",
         "team/parts/tex/sky.1001.exr",
         "team/parts/tex/sky.1002.exr",
         "team/scenes/kitchen.usda",

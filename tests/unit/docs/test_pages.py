@@ -102,8 +102,9 @@ def test_tests_that_the_track_record_names_exist() -> None:
 
 
 def test_the_specs_of_the_guides_are_specs() -> None:
-    spec, labels = _yaml_blocks("guides/own-scene.md")
+    spec, balanced, labels = _yaml_blocks("guides/own-scene.md")
     assert Spec.model_validate(yaml.safe_load(spec)).randomization.objects
+    assert Spec.model_validate(yaml.safe_load(spec) | yaml.safe_load(balanced)).randomization.joint
     assert LabelsFile.model_validate(yaml.safe_load(labels)).counting().labels
 
 

@@ -115,6 +115,25 @@ def test_objects_get_assets_of_their_class_by_weight() -> None:
     assert abs(assets["sofa"] / 512 - 0.75) < 4 * (0.75 * 0.25 / 512) ** 0.5
 
 
+@pytest.mark.parametrize("first", [0, 1777])
+def test_groups_share_a_balance_by_counts_that_are_drawn_together(first: int) -> None:
+    """As the docs say: beds along walls and chairs elsewhere, one bed to three chairs."""
+    rows = {"name": "classes", "columns": ["beds", "chairs"], "rows": [[1, 0], [0, 1]]}
+    spec = make(
+        GROUP | {"name": "b", "assets": "bunk", "balance": None, "count": {"from": "classes.beds"}},
+        GROUP
+        | {"name": "c", "assets": "stool", "balance": None, "count": {"from": "classes.chairs"}},
+        joint=[rows | {"weights": [1, 3], "pick": "stratified"}],
+    )
+    given_out = Counter(
+        item.asset
+        for frame in range(first, first + 256)
+        for item in sample(spec, SCENE, frame).objects
+    )
+    assert given_out.total() == 256
+    assert abs(given_out["bunk"] - 64) < 3
+
+
 def test_counts_may_refer_to_other_values_and_other_groups_change_nothing() -> None:
     crowd = {"crowd": {"integer": [1, 3]}}
     spec = make(GROUP | {"count": {"from": "crowd"}}, values=crowd)

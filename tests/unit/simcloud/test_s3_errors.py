@@ -52,6 +52,7 @@ def answer(code: str, status: int) -> ClientError:
         ("403", 403, errors.AccessDenied, grpc.StatusCode.PERMISSION_DENIED),
         ("SignatureDoesNotMatch", 403, errors.BadCredentials, grpc.StatusCode.UNAUTHENTICATED),
         ("ExpiredToken", 400, errors.ExpiredCredentials, grpc.StatusCode.UNAVAILABLE),
+        ("400", 400, errors.ExpiredCredentials, grpc.StatusCode.UNAVAILABLE),
         ("NotImplemented", 501, errors.Refused, grpc.StatusCode.FAILED_PRECONDITION),
         ("SlowDown", 503, errors.SlowDown, grpc.StatusCode.UNAVAILABLE),
         ("TooManyRequests", 429, errors.SlowDown, grpc.StatusCode.UNAVAILABLE),

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from simcloud.dataset.layout import RunLocation
 from simcloud.s3.client import S3Settings, open_client
+from simcloud.s3.copying import CopySource, PartCopier
 from simcloud.s3.objects import ObjectStore, Part
 from simcloud.s3.requests import is_short_lived
 
@@ -68,9 +69,14 @@ async def head(store: ObjectStore) -> object:
     return await store.head("renders", KEY)
 
 
+async def part_of_another(store: ObjectStore) -> object:
+    source = CopySource(bucket="b", key=KEY, etag='"e"', start=0, length=5, whole=True)
+    return await PartCopier(store).copy(source, bucket="renders", key=KEY, upload_id="u", number=1)
+
+
 OBJECTS = (put, put_if_absent, create)
 """Calls that make an object that stays."""
-OTHERS = (put_epoch, part, complete, abort, delete, read, head)
+OTHERS = (put_epoch, part, part_of_another, complete, abort, delete, read, head)
 
 
 class _CaughtError(Exception):
@@ -142,6 +148,31 @@ async def test_owner_and_payer_are_in_every_request(call: Call) -> None:
     _, headers = await caught(call, settings)
     assert headers["x-amz-expected-bucket-owner"] == "123456789012"
     assert headers["x-amz-request-payer"] == "requester"
+
+
+async def test_a_copy_says_whose_bucket_it_reads_and_who_pays_for_that() -> None:
+    source = CopySource(
+        bucket="b",
+        key=KEY,
+        etag='"e"',
+        start=0,
+        length=5,
+        whole=False,
+        owner="999999999999",
+        requester_pays=True,
+    )
+
+    async def copy(store: ObjectStore) -> object:
+        return await PartCopier(store).copy(
+            source, bucket="renders", key=KEY, upload_id="u", number=1
+        )
+
+    _, headers = await caught(copy, {"expected_bucket_owner": "123456789012"})
+    assert headers["x-amz-source-expected-bucket-owner"] == "999999999999"
+    assert headers["x-amz-expected-bucket-owner"] == "123456789012"
+    assert headers["x-amz-request-payer"] == "requester"
+    assert headers["x-amz-copy-source-if-match"] == '"e"'
+    assert headers["x-amz-copy-source-range"] == "bytes=0-4"
 
 
 async def test_retention_counts_from_the_write_and_comes_with_a_checksum() -> None:

@@ -50,7 +50,7 @@ def written(folder: Path, body: str, name: str = "stage.usda") -> Path:
         ('(\n    subLayers = [@./stage.usda@]\n)\ndef "A" {}', "has cycles"),
         ('def "A" (references = @./gone.usda@) {}', r"Could not open asset .*gone\.usda"),
         ('def "A" (references = @https://x.y/z.usd@) {}', "URLs inside a stage are not fetched"),
-        ('def "A" (references = @omniverse://n/z.usd@) {}', "Isaac backend alone"),
+        ('def "A" (references = @omniverse://n/z.usd@) {}', "Isaac Sim alone"),
         ('def "A" {', r"is not a stage that can be read: .*stage\.usda:\d+:\d+: "),
     ],
 )
@@ -116,7 +116,7 @@ def test_bundles_refuse_absolute_paths_and_folders_that_hold_everything(tmp_path
     with pytest.raises(InvalidRequest, match="keep a scene in a folder of its own"):
         make_bundle(path)
     path = written(tmp_path, 'def "A" (references = @omniverse://n/z.usd@) {}')
-    with pytest.raises(InvalidRequest, match=r"omniverse://n/z\.usd \(omniverse:// paths can be"):
+    with pytest.raises(InvalidRequest, match=r"omniverse://n/z\.usd \(omniverse:// addresses are"):
         make_bundle(path)
 
 

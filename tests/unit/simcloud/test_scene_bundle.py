@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from pxr import Sdf, UsdShade
 
 from simcloud.errors import InvalidRequest
 from simcloud.scene.bundle import bundle_digest, make_bundle
@@ -54,6 +55,36 @@ def test_same_files_elsewhere_have_the_same_digest_and_a_changed_one_has_not(
     assert make_bundle(first).digest == make_bundle(second).digest
     (tmp_path / "two" / "assets" / "wood.png").write_bytes(b"another picture")
     assert make_bundle(first).digest != make_bundle(second).digest
+
+
+def omniverse_stage(folder: Path, module: str) -> Path:
+    """A box whose material is a module of MDL, as Omniverse writes it."""
+    stage = scenes.new_stage()
+    material = UsdShade.Material.Define(stage, "/World/Looks/paint")
+    shader = UsdShade.Shader.Define(stage, "/World/Looks/paint/Shader")
+    shader.SetSourceAsset(Sdf.AssetPath(module), "mdl")
+    shader.SetSourceAssetSubIdentifier("OmniPBR", "mdl")
+    material.CreateSurfaceOutput("mdl").ConnectToSource(shader.ConnectableAPI(), "out")
+    box = scenes.add_cube(stage, "/World/Box", size=1.0)
+    UsdShade.MaterialBindingAPI.Apply(box.GetPrim()).Bind(material)
+    return scenes.save(stage, folder)
+
+
+@pytest.mark.parametrize("module", ["OmniPBR.mdl", "nvidia/core_definitions.mdl"])
+def test_modules_of_the_renderers_own_library_are_no_files_of_a_scene(
+    module: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    bundle = make_bundle(omniverse_stage(tmp_path, module))
+    assert [file.path for file in bundle.files] == ["stage.usda"]
+    assert capfd.readouterr().err == ""  # USD's own warning of it
+
+
+def test_modules_that_lie_beside_the_stage_belong_to_the_scene(tmp_path: Path) -> None:
+    path = omniverse_stage(tmp_path, "./paint.mdl")
+    with pytest.raises(InvalidRequest, match=r"needs files that are not there: .*/paint\.mdl"):
+        make_bundle(path)
+    (tmp_path / "paint.mdl").write_text("mdl 1.4;")
+    assert [file.path for file in make_bundle(path).files] == ["paint.mdl", "stage.usda"]
 
 
 def test_file_outside_the_root_is_refused(tmp_path: Path) -> None:

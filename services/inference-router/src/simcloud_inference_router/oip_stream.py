@@ -9,6 +9,7 @@ from typing import TypeAlias
 from google.protobuf.message import DecodeError
 
 from simcloud.concurrency.budget import ByteLease
+from simcloud.concurrency.service import single_error
 from simcloud.errors import Cancelled, InvalidRequest, SimcloudError
 from simcloud.oip.pool import OipMessage
 from simcloud.oip.service import METHODS, STREAM_METHOD
@@ -61,6 +62,7 @@ class InferStream:
         # A model that answers several times writes beside the answers that wait for their turn,
         # and gRPC takes one message at a time.
         self._writing = asyncio.Lock()
+        self._parts = asyncio.TaskGroup()
 
     async def run(self, requests: AsyncIterator[bytes]) -> None:
         """Returns when every request is answered. Nothing is held afterwards.
@@ -78,7 +80,8 @@ class InferStream:
             drain=self._router.drain,
         )
         try:
-            await pipeline.run(self._admitted(requests))
+            async with single_error(), self._parts:
+                await pipeline.run(self._admitted(requests))
         finally:
             for lease in tuple(self._leases):
                 lease.release()
@@ -123,7 +126,10 @@ class InferStream:
     async def _write_filled(self, fill: FillResponse) -> None:
         response = new("ModelStreamInferResponse")
         fill(response.infer_response)
-        await self._one_at_a_time(bytes(response.SerializeToString()))
+        sending = self._one_at_a_time(bytes(response.SerializeToString()))
+        # Left in the middle when the target's time is up, gRPC would still be at the message,
+        # and refuse the next one, by which the caller is told.
+        await asyncio.shield(self._parts.create_task(sending))
 
     async def _one_at_a_time(self, data: bytes) -> None:
         async with self._writing:

@@ -134,16 +134,25 @@ class Dataset:
         """The stored frames that a filter lets through, ascending.
 
         Raises:
-            InvalidRequest: the filter's condition can't be understood.
+            InvalidRequest: the filter's condition can't be understood, or the run has not one of
+                its shards.
             Corruption: an index is not the manifest's.
         """
+        shards = self.manifest.shards
+        if filter_.shards:
+            wanted = set(filter_.shards)
+            if absent := wanted - {item.shard for item in shards}:
+                raise InvalidRequest(
+                    "shards", f"{self.location} has no shard {min(absent)}, only {len(shards)}"
+                )
+            shards = tuple(item for item in shards if item.shard in wanted)
 
         async def of_shard(shard: ManifestShard) -> list[Key]:
             table = await self.rows(shard.shard)
             rows = await asyncio.to_thread(matching_rows, table, filter_)
             return [(shard.shard, row) for row in rows]
 
-        found = await for_each(self.manifest.shards, of_shard, limit=_INDEXES_AT_ONCE)
+        found = await for_each(shards, of_shard, limit=_INDEXES_AT_ONCE)
         return [key for keys in found for key in keys]
 
     async def at(

@@ -37,11 +37,15 @@ class Filter:
     where: str = ""
     """SQL condition on the index's columns, as DuckDB has it: ``"params.dome.intensity" > 1 and
     len(objects) >= 3``; empty: all."""
+    shards: tuple[int, ...] = ()
+    """Only these shards, by number; of the others not even the index is read. Empty: all."""
 
     @property
     def digest(self) -> str:
         """Names the filter: two states of reading belong together only if theirs are equal."""
         text = "\0".join((self.split, self.camera, self.where))
+        if self.shards:
+            text += "\0" + ",".join(str(shard) for shard in sorted(set(self.shards)))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -104,6 +104,8 @@ class TarCopier:
         return await self._sent_parts(shard, tar, upload_id)
 
     async def _copied_parts(self, shard: int, tar: TarObject, upload_id: str) -> list[Part]:
+        settings = self._source.settings
+        assert settings is not None  # else nothing is known to be one S3
         step = _step(tar, self._copy_part_bytes)
         if tar.size_bytes <= MIN_RANGE_BYTES:
             step = tar.size_bytes
@@ -118,6 +120,8 @@ class TarCopier:
                     start=start,
                     length=length,
                     whole=length == tar.size_bytes,
+                    owner=settings.expected_bucket_owner,
+                    requester_pays=settings.requester_pays,
                 ),
                 bucket=self._destination.location.bucket,
                 key=self._destination.location.shard_key(shard),

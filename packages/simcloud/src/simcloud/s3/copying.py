@@ -39,6 +39,10 @@ class CopySource:
     """Number of bytes."""
     whole: bool
     """Whether that is all of the object."""
+    owner: str = ""
+    """AWS account that must own its bucket; empty: any."""
+    requester_pays: bool = False
+    """Say that we pay for reading it."""
 
 
 def same_server(one: S3Settings, other: S3Settings) -> bool:
@@ -87,6 +91,11 @@ class PartCopier:
             "CopySource": {"Bucket": source.bucket, "Key": source.key},
             "CopySourceIfMatch": source.etag,
         }
+        # What the destination's settings say is added to every request; these are the source's.
+        if source.owner:
+            arguments["ExpectedSourceBucketOwner"] = source.owner
+        if source.requester_pays:
+            arguments["RequestPayer"] = "requester"
         if not source.whole:
             arguments["CopySourceRange"] = (
                 f"bytes={source.start}-{source.start + source.length - 1}"

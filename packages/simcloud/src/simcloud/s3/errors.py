@@ -207,6 +207,8 @@ _BY_CODE: dict[str, _Constructor] = {
     "ExpiredToken": ExpiredCredentials,
     "ExpiredTokenException": ExpiredCredentials,
     "TokenRefreshRequired": ExpiredCredentials,
+    # What botocore calls an answer without a body: HEAD's of expired credentials have none.
+    "400": ExpiredCredentials,
     "InvalidToken": BadCredentials,
     "RequestTimeTooSkewed": BadCredentials,
     "SlowDown": SlowDown,

@@ -11,7 +11,7 @@ from typing import Any
 
 from simcloud.errors import InvalidRequest
 from simcloud.scene.files import outer_path
-from simcloud.scene.stage import url_advice, usd_words
+from simcloud.scene.stage import of_renderers_library, url_advice, usd_words
 
 MAX_FILES = 10_000
 """Most files of a scene."""
@@ -62,6 +62,8 @@ def bundle_digest(files: Iterable[tuple[str, str]]) -> str:
 def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
     """Collects a stage's layers, textures and other files; a package is one file.
 
+    Modules of the renderer's own library, such as ``OmniPBR.mdl``, are no files of a scene.
+
     Args:
         stage: the root layer.
         root: folder that everything must lie below; None takes the stage's own folder and, where
@@ -75,12 +77,16 @@ def make_bundle(stage: Path, root: Path | None = None) -> Bundle:
 
     if not stage.is_file():
         raise InvalidRequest("scene", f"{stage} is not a file; name the stage's root layer")
+    quiet = UsdUtils.CoalescingDiagnosticDelegate()  # what is missing is told below
     try:
-        layers, assets, missing = UsdUtils.ComputeAllDependencies(str(stage))
+        layers, assets, named = UsdUtils.ComputeAllDependencies(str(stage))
     except Tf.ErrorException as error:
         raise InvalidRequest(
             "scene", f"{stage} cannot be read as a stage: {usd_words(error)}"
         ) from error
+    finally:
+        del quiet
+    missing = [name for name in named if not of_renderers_library(str(name))]
     if missing or not layers:
         names = ", ".join(sorted(map(_missing, missing))) or str(stage)
         raise InvalidRequest("scene", f"{stage} needs files that are not there: {names}")

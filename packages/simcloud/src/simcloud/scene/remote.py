@@ -13,7 +13,7 @@ from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.objects import ObjectStore
 from simcloud.scene.limits import SceneLimits
 from simcloud.scene.pictures import PICTURE_SUFFIXES
-from simcloud.scene.stage import url_advice
+from simcloud.scene.stage import of_renderers_library, url_advice
 
 LAYERS = (".usd", ".usda", ".usdc")
 """Files that name others; a .usdz holds what it needs."""
@@ -160,12 +160,21 @@ class _Fetch:
         key = posixpath.normpath(posixpath.join(posixpath.dirname(layer), named.partition("[")[0]))
         if key.startswith(".."):
             raise InvalidRequest("scene.root", f"{where}, which leads out of the bucket")
+        if of_renderers_library(named) and not await self._is_there(key):
+            return []
         if _UDIM not in key:
             return [key]
         before, _, after = key.partition(_UDIM)
         tile = re.compile(re.escape(before) + r"1\d{3}" + re.escape(after))
         rows = self._store.list_keys(self._bucket, before)
         return [row.key async for row in rows if tile.fullmatch(row.key)]
+
+    async def _is_there(self, key: str) -> bool:
+        try:
+            await self._store.head(self._bucket, key)
+        except NoSuchKey:
+            return False
+        return True
 
 
 def _references(layer: Path) -> list[str]:

@@ -87,10 +87,20 @@ def url_advice(url: str) -> str:
     """What to do about a URL where a file is expected."""
     if url.startswith("omniverse:"):
         return (
-            "omniverse:// paths can be opened by the Isaac backend alone: collect the asset into "
-            "a folder with Omniverse's Collect tool and name it by a relative path"
+            "omniverse:// addresses are reached by Isaac Sim alone: copy the scene into a folder "
+            "with `python -m simcloud_generator.backends.isaac.collect` or Omniverse's Collect "
+            "tool, and name that"
         )
     return "URLs inside a stage are not fetched: put the file beside it and name it relatively"
+
+
+def of_renderers_library(named: str) -> bool:
+    """Whether a path means a material module of the renderer's own library: ``OmniPBR.mdl``.
+
+    What Omniverse writes into nearly every stage, and what lies in no scene: MDL looks for a path
+    without ``./`` below its search path, of which the modules of Kit's own are a part.
+    """
+    return named.endswith(".mdl") and not named.startswith((".", "/")) and ":" not in named
 
 
 def _check_layers(stage: Any, root: Path) -> None:

@@ -34,7 +34,8 @@ class ObjectGroup(SpecModel):
     balance: dict[str, Annotated[float, Field(ge=0)]] | None = None
     """Target shares by class, for example `{chair: 1, bed: 1}`: of the objects that are tried in
     any 256 frames in a row, each class gets its share within less than 3 objects. `assets` says
-    which asset of the class it is, and must be a name or a choice."""
+    which asset of the class it is, and must be a name or a choice. Across groups: let their counts
+    be columns of one `joint` table with `pick: stratified`, whose weights are the shares."""
     distractor: bool = False
     """Whether they are only in the way: they hide others, but have no label, no box and no
     instance, as unlabelled parts of the stage."""

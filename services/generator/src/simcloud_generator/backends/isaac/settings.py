@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 RendererMode = Literal["RealTimePathTracing", "PathTracing"]
 """RTX modes that make usable training pictures; they are the backend's variants."""
 
+PREFIX = "SIMCLOUD_GENERATOR_ISAAC__"
+"""Of their environment variables; the generator's own count for every command."""
+
 
 class IsaacSettings(BaseModel):
     """How Isaac Sim is started and stepped."""
@@ -62,3 +65,14 @@ class IsaacSettings(BaseModel):
     versions: tuple[str, ...] = ("6.0", "6.2")
     """Versions of Isaac Sim that are let in, as `major.minor`. Another one is refused even if its
     signatures agree, since behaviour was read for these alone."""
+
+
+def load_isaac_settings(prog: str) -> IsaacSettings:
+    """The generator's Isaac settings from the environment, for a command of its own.
+
+    Args:
+        prog: name of the command, for messages.
+    """
+    from simcloud.settings import load_settings
+
+    return load_settings(IsaacSettings, PREFIX, argv=[], prog=prog)

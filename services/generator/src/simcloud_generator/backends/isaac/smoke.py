@@ -26,14 +26,11 @@ from simcloud_generator.backends.isaac.capture import LABELS
 from simcloud_generator.backends.isaac.comparison import Result
 from simcloud_generator.backends.isaac.hardware import check_hardware, must_pass
 from simcloud_generator.backends.isaac.preflight import look_for_assets, try_frame
-from simcloud_generator.backends.isaac.settings import IsaacSettings
+from simcloud_generator.backends.isaac.settings import load_isaac_settings
 from simcloud_generator.backends.labelling import label_arrays, object_labels
 from simcloud_generator.jobs import Preflight
 
 OK, DIFFERENT, CANNOT_RUN = 0, 1, 2
-
-PREFIX = "SIMCLOUD_GENERATOR_ISAAC__"
-"""The generator's own variables count here too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> int:
     """Runs the check; returns the exit code."""
     arguments = _arguments(argv)
-    settings = load_isaac_settings()
+    settings = load_isaac_settings("isaac-smoke")
     checks = check_hardware(settings, list_gpus())
     _say_checks(checks)
     if must_pass(checks):
@@ -69,13 +66,6 @@ def main(argv: Sequence[str]) -> int:
         sys.stdout.flush()
         application.close(code)  # ends the process on a real Isaac Sim
     return code
-
-
-def load_isaac_settings() -> IsaacSettings:
-    """The generator's Isaac settings from the environment."""
-    from simcloud.settings import load_settings
-
-    return load_settings(IsaacSettings, PREFIX, argv=[], prog="isaac-smoke")
 
 
 def _check(backend: IsaacBackend, arguments: Arguments) -> int:
