@@ -106,7 +106,7 @@ async def serve_sdk(url: str) -> None:
                 "datatype": tensor.datatype,
                 "parameters": {"binary_data_size": len(raw)},
             }
-            # Without blanks, as our router and Triton's clients write it: the endpoint looks for it.
+            # Without blanks, as the router writes it: the endpoint looks for it.
             document = {"inputs": [entry], "id": request.id}
             header = json.dumps(document, separators=(",", ":")).encode()
             called = await client.invoke_endpoint(

@@ -12,7 +12,6 @@ from simcloud_inference_router.routing.limiter import AimdLimit
 from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.base import Target
 
-
 WORTH_WAITING_S = 0.1
 """A queue is no shorter than what is answered in this time: whoever is refused comes back later."""
 
