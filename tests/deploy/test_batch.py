@@ -33,6 +33,13 @@ def test_it_is_a_request_that_batch_knows() -> None:
     assert ParamValidator().validate({**DEFINITION, "retryStrategie": {}}, shape).has_errors()
 
 
+def test_a_container_with_a_read_only_root_has_a_place_to_write() -> None:
+    for name, container in CONTAINERS.items():
+        assert container["readonlyRootFilesystem"], name
+        (tmp,) = container["linuxParameters"]["tmpfs"]
+        assert tmp["containerPath"] == "/tmp", name
+
+
 def test_every_variable_is_a_setting() -> None:
     for name in CONTAINERS:
         assert environment(name).keys() <= ALL_VARIABLES

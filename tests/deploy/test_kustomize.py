@@ -9,21 +9,23 @@ import kubernetes_validate
 import pytest
 
 from simcloud_cli.exit_codes import ExitCode
-from support.manifests import K8S, ROOT, Manifest, containers, of_kind, pods, rendered
+from support.manifests import K8S, ROOT, Manifest, containers, named, of_kind, pods, rendered
 from support.setting_names import ALL_VARIABLES, SERVICES, drain_s
 
 COMBINATIONS = (
     "overlays/kind",
     "overlays/eks",
+    "overlays/eks-run",
     "overlays/kind-run",
     "run-job",
     "tests/kind-all",
     "tests/eks-isaac",
     "tests/eks-keda",
     "tests/eks-mtls",
+    "tests/eks-run-mtls",
 )
-VERSIONS = ("1.31", "1.34")
-"""Oldest that runs need (successPolicy of native sidecars, per-index retry), and a current one."""
+VERSIONS = ("1.31", "1.34", "1.35")
+"""Oldest that runs need (sidecars, per-index retry), that of Terraform's cluster, and the next."""
 
 CUSTOM = {"PodMonitor", "NodePool", "EC2NodeClass", "Certificate", "Issuer", "ScaledObject"}
 """Kinds of other projects, whose schemas Kubernetes doesn't have."""
@@ -169,7 +171,7 @@ def test_services_are_probed_and_have_longer_to_stop_than_they_drain(combination
             assert pod["terminationGracePeriodSeconds"] > drain_s(name) + 5
 
 
-@pytest.mark.parametrize("combination", ["run-job", "overlays/kind-run"])
+@pytest.mark.parametrize("combination", ["run-job", "overlays/eks-run", "overlays/kind-run"])
 def test_a_run_is_an_indexed_job_that_knows_whose_fault_it_is(combination: str) -> None:
     (job,) = of_kind(combination, "Job")
     spec = job["spec"]
@@ -190,7 +192,7 @@ def test_a_run_is_an_indexed_job_that_knows_whose_fault_it_is(combination: str) 
     assert rules["FailJob"]["onExitCodes"]["containerName"] == pod["containers"][0]["name"]
 
 
-@pytest.mark.parametrize("combination", ["run-job", "overlays/kind-run"])
+@pytest.mark.parametrize("combination", ["run-job", "overlays/eks-run", "overlays/kind-run"])
 def test_command_and_renderer_of_a_run_mean_the_same(combination: str) -> None:
     (context,) = [item["data"] for item in of_kind(combination, "ConfigMap")]
     (job,) = of_kind(combination, "Job")
@@ -217,6 +219,82 @@ def test_everything_is_denied_that_is_not_named() -> None:
     }
     deployed = {item["metadata"]["name"] for item in of_kind("overlays/eks", "Deployment")}
     assert deployed <= named
+
+
+def allowed_out(combination: str, app: str) -> set[tuple[str, int | str]]:
+    """Where pods of ours may go: service or namespace, and port; 443 is open to all."""
+    found: set[tuple[str, int | str]] = set()
+    for item in of_kind(combination, "NetworkPolicy"):
+        chosen = item["spec"]["podSelector"]
+        names = [each["values"] for each in chosen.get("matchExpressions", [])]
+        if names and app not in names[0]:
+            continue
+        for rule in item["spec"].get("egress", []):
+            for peer in rule["to"]:
+                labels = (peer.get("podSelector") or peer.get("namespaceSelector") or {}).get(
+                    "matchLabels", {}
+                )
+                found |= {
+                    (name, each["port"]) for name in labels.values() for each in rule["ports"]
+                }
+    return found
+
+
+@pytest.mark.parametrize("combination", ["overlays/eks", "tests/eks-mtls", "tests/eks-keda"])
+def test_what_settings_name_can_be_reached_through_the_policies(combination: str) -> None:
+    for item in of_kind(combination, "Deployment"):
+        app = item["metadata"]["name"]
+        (container,) = item["spec"]["template"]["spec"]["containers"]
+        for source in container["envFrom"]:
+            data = named(rendered(combination), "ConfigMap", source["configMapRef"]["name"])["data"]
+            for value in data.values():
+                for host, port in re.findall(r"^(?:http://)?([a-z][a-z0-9.-]*):(\d+)$", value):
+                    service, _, namespace = host.partition(".")
+                    wanted = {(namespace or service, int(port)), (service, "grpc")}
+                    assert wanted & allowed_out(combination, app), f"{app}: {value}"
+
+
+def test_nothing_of_a_cluster_is_larger_than_its_nodes() -> None:
+    """Terraform's nodes take the services; those of runs come by a node pool."""
+    text = (ROOT / "deploy/terraform/live/variables.tf").read_text(encoding="utf-8")
+    version = re.search(r'variable "cluster_version".*?default\s+= "([\d.]+)"', text, re.DOTALL)
+    assert version is not None
+    assert version[1] == VERSIONS[1]
+    nodes = re.search(r'instance_type = optional\(string, "m\w+\.(\w+)"\)', text)
+    assert nodes is not None
+    # A tenth of a node's cores is the kubelet's and its daemons'.
+    cores = {"large": 2, "xlarge": 4, "2xlarge": 8}[nodes[1]] * 0.9
+    wanted = [cpus(pod) for _, pod in pods("overlays/eks")]
+    least = {
+        item["spec"]["scaleTargetRef"]["name"]: item["spec"]["minReplicas"]
+        for item in of_kind("overlays/eks", "HorizontalPodAutoscaler")
+    }
+    assert max(wanted) <= cores
+    # Two nodes, and a core for Karpenter, DNS and metrics-server.
+    assert (
+        sum(cpus(pod) * least.get(name, 1) for name, pod in pods("overlays/eks")) <= 2 * cores - 1
+    )
+    (pool,) = of_kind("overlays/eks-run", "NodePool")
+    (smallest,) = (
+        min(map(int, each["values"]))
+        for each in pool["spec"]["template"]["spec"]["requirements"]
+        if each["key"].endswith("instance-cpu")
+    )
+    ((_, run),) = pods("overlays/eks-run")
+    assert cpus(run) <= smallest * 0.9
+    assert run["nodeSelector"].items() <= pool["spec"]["template"]["metadata"]["labels"].items()
+    taints = {each["key"] for each in pool["spec"]["template"]["spec"]["taints"]}
+    for combination in ("overlays/eks-run", "tests/eks-run-mtls"):
+        ((_, pod),) = pods(combination)
+        assert taints <= {each["key"] for each in pod["tolerations"]}
+
+
+def cpus(pod: Manifest) -> float:
+    """Cores that a pod requests; sidecars run beside the others."""
+    return sum(
+        float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+        for text in (item["resources"]["requests"]["cpu"] for item in containers(pod))
+    )
 
 
 def test_no_file_names_an_account_or_a_registry() -> None:

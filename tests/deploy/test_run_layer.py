@@ -21,8 +21,14 @@ from simcloud_cli.kubernetes.manifests import (
 from support.kube_rules import check
 
 K8S = Path(__file__).parents[2] / "deploy" / "k8s"
-OVERLAYS = ("run-job", "overlays/kind-run", "tests/eks-isaac")
-CUSTOM = {"NodePool", "EC2NodeClass"}
+OVERLAYS = (
+    "run-job",
+    "overlays/kind-run",
+    "overlays/eks-run",
+    "tests/eks-isaac",
+    "tests/eks-run-mtls",
+)
+CUSTOM = {"NodePool", "EC2NodeClass", "Certificate"}
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 

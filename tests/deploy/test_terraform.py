@@ -254,18 +254,23 @@ def test_the_cluster_is_what_the_manifests_name(everything: Plan) -> None:
         for each in everything.of("aws_eks_pod_identity_association").values()
     }
     assert associations == {**dict.fromkeys(SERVICES, "simcloud"), "karpenter": "kube-system"}
-    text = (ROOT / "deploy/k8s/components/isaac-gpu/node-pool.yaml").read_text(encoding="utf-8")
-    (node_class,) = [each for each in yaml.safe_load_all(text) if each["kind"] == "EC2NodeClass"]
     roles = {each["name"] for each in everything.of("aws_iam_role").values()}
-    assert node_class["spec"]["role"] in roles
-    (term,) = node_class["spec"]["subnetSelectorTerms"]
-    found = [
-        address
-        for address, each in everything.of("aws_subnet").items()
-        if (each["tags"] or {}).items() >= term["tags"].items()
-    ]
-    assert len(found) == 2
-    assert all(".private[" in address for address in found)
+    for component in ("cpu-nodes", "isaac-gpu"):
+        path = ROOT / "deploy/k8s/components" / component / "node-pool.yaml"
+        items = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+        (node_class,) = [each for each in items if each["kind"] == "EC2NodeClass"]
+        assert node_class["spec"]["role"] in roles
+        (term,) = node_class["spec"]["subnetSelectorTerms"]
+        found = [
+            address
+            for address, each in everything.of("aws_subnet").items()
+            if (each["tags"] or {}).items() >= term["tags"].items()
+        ]
+        assert len(found) == 2
+        assert all(".private[" in address for address in found)
+    # What overlays/eks asks of a cluster: policies that are enforced, roles, metrics.
+    addons = {each["addon_name"] for each in everything.of("aws_eks_addon").values()}
+    assert {"vpc-cni", "eks-pod-identity-agent", "coredns", "metrics-server"} <= addons
     cluster = everything.one("aws_eks_cluster")
     assert cluster["vpc_config"][0]["endpoint_public_access"] is False
 

@@ -111,6 +111,13 @@ CASES: dict[str, Case] = {
             of("list_multipart_uploads", FaultKind.SHORT_PAGES, times=1000),
         )
     ),
+    "answers that end in their middle": Case(
+        (
+            of("list_objects_v2", FaultKind.HALF_ANSWER, times=2),
+            of(CREATE, FaultKind.HALF_ANSWER),
+            of(COMPLETE, FaultKind.HALF_ANSWER),
+        )
+    ),
     "credentials that expire": Case((of(PART, code="ExpiredToken", status=400, times=2),)),
     "a slow line": Case((of(PART, FaultKind.THROTTLED, bytes_per_s=8 << 20, times=3),)),
     "a full disk for a moment": Case(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from simcloud.s3.client import S3Settings
@@ -78,3 +79,28 @@ async def test_a_bucket_that_is_not_there_is_said_and_not_tried(
     assert code == ExitCode.FAILURE
     assert "does not exist" in found["bucket"]["detail"]
     assert "S3 server can" not in found
+
+
+async def test_what_is_out_of_reach_is_said_with_where_it_was_sought_and_the_mend(
+    tmp_path: Path,
+) -> None:
+    nowhere = S3Settings(endpoint_url="http://127.0.0.1:1", access_key_id="a", path_style=True)
+    nowhere = nowhere.model_copy(update={"secret_access_key": SecretStr("b")})
+    context = Context(
+        s3=nowhere,
+        bucket="somewhere",
+        generator="127.0.0.1:1",
+        uploader="127.0.0.1:1",
+        router="127.0.0.1:1",
+    )
+    save_config(Config(current="there", contexts={"there": context}), tmp_path / "config.yaml")
+    environment = {"SIMCLOUD_CONFIG": str(tmp_path / "config.yaml")}
+    result = await asyncio.to_thread(CliRunner().invoke, app, ["doctor", "--json"], env=environment)
+    assert result.exit_code == ExitCode.FAILURE
+    found = {row["check"]: row["detail"] for row in json.loads(result.stdout) if not row["ok"]}
+    assert found.keys() == {"bucket", "generator", "uploader", "router"}
+    assert "`simcloud context set there s3.endpoint_url=..." in found["bucket"]
+    for part in ("generator", "uploader", "router"):
+        assert "can't be reached at 127.0.0.1:1: start it" in found[part]
+        assert f"`simcloud context set there {part}=host:port`" in found[part]
+    assert all("\n" not in detail for detail in found.values())

@@ -242,6 +242,15 @@ async def test_what_is_in_the_way_is_named_and_left_as_it_is(
     assert body.data == b"somebody's"
 
 
+async def test_where_not_even_the_spec_can_be_written_nothing_else_is_tried(
+    store: ObjectStore, source: RunLocation
+) -> None:
+    nowhere = RunLocation(bucket="there-is-no-such-bucket", prefix="", run="run")
+    (item,) = await mirror_run(Place(store, source), Place(store, nowhere))
+    assert (item.path, item.done) == ("spec.json", Done.FAILED)
+    assert "create it" in item.problem
+
+
 async def test_places_that_can_not_be_mirrored_are_refused(
     store: ObjectStore, source: RunLocation, destination: RunLocation
 ) -> None:

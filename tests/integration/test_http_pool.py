@@ -110,10 +110,10 @@ async def test_as_long_as_something_moves_a_request_may_take_its_time(pool: Http
         await server.request(reader)
         for byte in HELLO:
             writer.write(bytes([byte]))
-            await pause(0.02)
+            await pause(0.05)
 
     async with serving(answer) as server:
-        assert (await put(pool, server, PIECES, timeout_s=1)).body == b"hello"
+        assert (await put(pool, server, PIECES, timeout_s=3)).body == b"hello"
 
 
 @pytest.mark.parametrize("body", [bytes(64 * MIB), (bytes(64 * MIB),)])
@@ -123,16 +123,18 @@ async def test_a_long_body_may_take_its_time_too(pool: HttpPool, body: Body) -> 
         left = 64 * MIB
         while left:
             left -= len(await reader.readexactly(MIB))
-            await pause(0.03)
+            await pause(0.05)
         writer.write(HELLO)
 
     async with serving(answer) as server:
-        assert (await put(pool, server, body, timeout_s=1)).body == b"hello"
+        assert (await put(pool, server, body, timeout_s=3)).body == b"hello"
 
 
 @pytest.mark.parametrize("sent", [b"", HELLO[:20]])
 async def test_silence_ends_a_request(pool: HttpPool, sent: bytes) -> None:
-    async with serving(silent_after(sent)) as server:
+    async with serving(silent_after(HELLO, sent)) as server:
+        # On a connection that stands: none of the short time is spent on making one.
+        await put(pool, server, PIECES)
         with pytest.raises(TimeIsUp):
             await put(pool, server, PIECES, timeout_s=0.2)
         await eventually(lambda: (server.gone, pool.connections) == (1, 0))
@@ -191,12 +193,13 @@ async def test_closing_the_pool_ends_what_is_under_way_and_what_comes_after() ->
         assert pool.connections == 0
 
 
-def silent_after(sent: bytes) -> Callable[..., Awaitable[None]]:
-    """Reads a request, answers with this, and says no more."""
+def silent_after(*sent: bytes) -> Callable[..., Awaitable[None]]:
+    """Reads a request for each of these and answers it so, and says no more."""
 
     async def answer(server: Server, reader: Reader, writer: Writer) -> None:
-        await server.request(reader)
-        writer.write(sent)
+        for each in sent:
+            await server.request(reader)
+            writer.write(each)
         await reader.read()
 
     return answer

@@ -75,10 +75,11 @@ async def test_a_batch_goes_before_the_earliest_deadline_is_in_danger(tmp_path: 
     async with batched(tmp_path, options=LONG) as det:
         patient = det.begin(1.0, within_s=None)
         await det.forming(1)
-        assert await det.ask(2.0, within_s=1.0) == [4.0]
+        # Half of it is for the answer's way, on whatever machine.
+        assert await det.ask(2.0, within_s=4.0) == [4.0]
         assert await patient == [2.0]
         assert det.sent == [2]
-        assert det.traces[1].queue_s < 1.0
+        assert det.traces[1].queue_s < 4.0
 
 
 async def test_only_like_requests_of_one_caller_share_a_batch(tmp_path: Path) -> None:

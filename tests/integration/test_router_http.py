@@ -113,7 +113,7 @@ async def test_bytes_that_nobody_asked_for_end_an_idle_connection(pool: TargetPo
 async def test_idle_connections_are_closed_in_time() -> None:
     async with (
         serving(replying(HELLO)) as server,
-        open_target_pool(connect_timeout_s=5, keepalive_s=0.2, max_answer_bytes=1000) as pool,
+        open_target_pool(connect_timeout_s=5, keepalive_s=1.0, max_answer_bytes=1000) as pool,
     ):
         async with asyncio.TaskGroup() as group:
             for _ in range(3):

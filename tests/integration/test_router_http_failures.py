@@ -93,7 +93,17 @@ async def test_an_answer_above_the_limit_is_not_read_on(pool: TargetPool, reply:
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n1"])
 async def test_running_out_of_time_closes_the_connection(pool: TargetPool, sent: bytes) -> None:
-    async with serving(replying(sent)) as server:
+    async def well_then_silent(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        for answer in (HELLO, sent):
+            await server.request(reader)
+            writer.write(answer)
+        await reader.read()
+
+    async with serving(well_then_silent) as server:
+        # On a connection that stands: none of the short time is spent on making one.
+        await ask(pool, server.url())
         outcome = await ask(pool, server.url(), timeout_s=0.5)
         assert isinstance(outcome, Failure)
         assert isinstance(outcome.error, DeadlineExceeded)

@@ -63,6 +63,10 @@ async def test_frames_are_rendered_as_they_settled_alike_from_every_worker(
             assert item.scale == 1.0
             assert item.tint_rgb is not None
             assert 0.2 <= item.tint_rgb[1] <= 0.8
+            assert item.density_kg_m3 is not None
+            assert item.friction is not None
+            assert 200 <= item.density_kg_m3 <= 400
+            assert 0.4 <= item.friction <= 0.8
 
 
 def test_a_backend_refuses_what_still_hangs(stage: Path) -> None:

@@ -11,6 +11,7 @@ from simcloud.s3.faults import Fault, plan_of, wrapping
 from simcloud.s3.objects import ObjectStore
 from simcloud_uploader.epochs import EpochState
 from simcloud_uploader.ownership import newest_epoch
+from support.clock import ManualClock
 from support.dataset_frames import FINGERPRINT, SPEC, SPEC_DIGEST, pack, put_tar
 from support.eventually import eventually
 from support.s3_server import S3Server
@@ -44,7 +45,8 @@ async def test_a_writer_whose_frames_took_too_long_opens_its_shard_again_when_th
         newest = await newest_epoch(store, location, 0)
         return newest is not None and newest.document.state is EpochState.RELEASED
 
-    async with uploader_client(settings) as (client, uploader):
+    clock = ManualClock()
+    async with uploader_client(settings, clock=clock) as (client, uploader):
         await client.create_run(location, spec=SPEC, plan=PLAN)
         async with client.open_shard(
             location,
@@ -55,6 +57,7 @@ async def test_a_writer_whose_frames_took_too_long_opens_its_shard_again_when_th
             max_frame_bytes=MAX_FRAME_BYTES,
         ) as upload:
             await send_some(upload, 5, durable=4)
+            clock.advance(2.0)
             await until(is_released)
             await eventually(lambda: len(uploader.live) == 0)
             committed = await send_rest(upload, 5, SHARD.end)

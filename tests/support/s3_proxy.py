@@ -107,8 +107,15 @@ class S3Proxy:
             case FaultKind.GATE:
                 await fault.gate.wait()
                 return await self._forward(request, operation, None)
-            case FaultKind.LOST_ANSWER | FaultKind.FAILED_AFTER | FaultKind.GATE_AFTER:
+            case (
+                FaultKind.LOST_ANSWER
+                | FaultKind.FAILED_AFTER
+                | FaultKind.GATE_AFTER
+                | FaultKind.HALF_ANSWER
+            ):
                 answer = await self._answer(request, operation)
+                if fault.kind is FaultKind.HALF_ANSWER:
+                    return _half(answer)
                 if fault.kind is FaultKind.LOST_ANSWER:
                     raise _reset(request)
                 if fault.kind is FaultKind.FAILED_AFTER:
@@ -292,6 +299,15 @@ def _is_checksum(name: str) -> bool:
 
 def _kept(headers: Mapping[str, str]) -> CIMultiDict[str]:
     return CIMultiDict(item for item in headers.items() if item[0].lower() not in _HOP)
+
+
+def _half(answer: web.Response) -> web.Response:
+    assert isinstance(answer.body, bytes)
+    headers = CIMultiDict(
+        item for item in answer.headers.items() if item[0].lower() != "content-length"
+    )
+    half = answer.body[: len(answer.body) // 2]
+    return web.Response(status=answer.status, headers=headers, body=half)
 
 
 def _reset(request: web.BaseRequest) -> ConnectionResetError:

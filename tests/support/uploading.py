@@ -11,6 +11,7 @@ import grpc.aio
 
 from simcloud.client._wire import frame_header, frames_to_wire, layer_chunks, location_to_wire
 from simcloud.client.uploader import CommittedShard, ResumeMismatch, ShardUpload, UploaderClient
+from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
 from simcloud.rpc.channel import connect
@@ -163,11 +164,14 @@ async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = 1
 
 @asynccontextmanager
 async def uploader_client(
-    settings: UploaderSettings, *, wrap: Callable[[S3Client], S3Client] | None = None
+    settings: UploaderSettings,
+    *,
+    wrap: Callable[[S3Client], S3Client] | None = None,
+    clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[tuple[UploaderClient, Uploader]]:
     """A served uploader and a client of it."""
     async with (
-        running_uploader(settings, wrap=wrap) as (uploader, running),
+        running_uploader(settings, wrap=wrap, clock=clock) as (uploader, running),
         connect(running.address) as channel,
     ):
         yield UploaderClient(channel), uploader

@@ -446,7 +446,7 @@ variable "cluster_oidc_issuer" {
 variable "system_nodes" {
   description = "Nodes that carry Karpenter and the services: instance type, and how many at least and most."
   type = object({
-    instance_type = optional(string, "m6i.large")
+    instance_type = optional(string, "m6i.xlarge")
     min           = optional(number, 2)
     max           = optional(number, 4)
   })

@@ -18,7 +18,16 @@ from support.dataset_frames import pack, shard_frames
 
 SHARD = ShardFrames(shard=2, first=4, end=6)
 TAR = TarObject(path="shards/000002.tar", size_bytes=1, crc64nvme=2**64 - 1, etag='"e-1"')
-LATER = ("prim", "group", "scale", "tint_rgb", "ignored")
+SAMPLED = {
+    "group": "seats",
+    "scale": 1.5,
+    "tint_rgb": (1.0, 0.5, 0.25),
+    "density_kg_m3": 310.5,
+    "friction": 0.0,
+    "velocity_m_s": (0.0, 1.25, 0.0),
+    "angular_deg_s": (0.0, 0.0, 0.0),
+}
+LATER = ("prim", *SAMPLED, "ignored")
 """Fields of an object that came after the first release."""
 
 
@@ -81,16 +90,13 @@ def test_a_record_without_the_later_fields_reads_them_as_unknown() -> None:
             item.pop(name, None)
     record = record_from_json(json.dumps(raw).encode())
     assert record.objects
-    assert all(
-        (item.group, item.scale, item.tint_rgb) == (None, None, None) for item in record.objects
-    )
+    assert all(getattr(item, name) is None for item in record.objects for name in SAMPLED)
 
 
 def test_what_was_sampled_for_an_object_reads_back() -> None:
     raw = json.loads(pack(shard_frames(SHARD))[1][0].record)
     for item in raw["objects"]:
-        item.update(group="seats", scale=1.5, tint_rgb=[1.0, 0.5, 0.25])
+        item.update(SAMPLED)
     record = record_from_json(json.dumps(raw).encode())
-    item = record.objects[0]
-    assert (item.group, item.scale, item.tint_rgb) == ("seats", 1.5, (1.0, 0.5, 0.25))
+    assert {name: getattr(record.objects[0], name) for name in SAMPLED} == SAMPLED
     assert record_from_json(record.to_json()) == record

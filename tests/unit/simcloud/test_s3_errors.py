@@ -12,6 +12,7 @@ from botocore.exceptions import (
     ParamValidationError,
     ReadTimeoutError,
 )
+from botocore.parsers import ResponseParserError
 
 from simcloud.errors import SimcloudError
 from simcloud.s3 import errors
@@ -113,6 +114,7 @@ def test_404_of_a_bucket_without_words_is_the_bucket() -> None:
         aiohttp.ClientPayloadError("cut"),
         ConnectionResetError(),
         TimeoutError(),
+        ResponseParserError("no element found"),
     ],
 )
 def test_a_broken_or_silent_connection_is_no_answer(raised: Exception) -> None:

@@ -78,6 +78,11 @@ def test_motion_covers_one_step_of_the_spec() -> None:
     at_30 = sample(spec(group={"motion": MOTION}), SCENE, 4)
     at_60 = sample(spec(group={"motion": MOTION}, fps=60), SCENE, 4)
     assert len(at_30.objects) == 3
+    for one, other in zip(at_30.objects, at_60.objects, strict=True):
+        assert one.velocity_m_s == other.velocity_m_s  # what the index says of it
+        assert one.velocity_m_s is not None
+        assert -3 <= one.velocity_m_s[1] <= -1
+        assert one.angular_deg_s == (0, 0, 90)
     for slow, fast in zip(at_30.objects, at_60.objects, strict=True):
         assert slow.step is not None
         assert fast.step is not None
@@ -92,7 +97,9 @@ def test_motion_covers_one_step_of_the_spec() -> None:
 def test_motion_changes_nothing_else_of_a_frame() -> None:
     still = sample(spec(), SCENE, 2)
     moving = sample(spec(group={"motion": MOTION}, camera={"motion": MOTION}), SCENE, 2)
-    assert [replace(item, step=None) for item in moving.objects] == list(still.objects)
+    assert [
+        replace(item, step=None, velocity_m_s=None, angular_deg_s=None) for item in moving.objects
+    ] == list(still.objects)
     assert [replace(item, step=None) for item in moving.cameras] == list(still.cameras)
     drawn = moving.values.keys() - still.values.keys()
     assert drawn == {"camera.main.motion.velocity_m_s.y"}

@@ -104,10 +104,13 @@ resource "aws_eks_addon" "before_nodes" {
   resolve_conflicts_on_update = "PRESERVE"
 }
 
-# Pods of DNS run on nodes; without one the add-on waits until it gives up.
-resource "aws_eks_addon" "dns" {
+# Their pods run on nodes; without one an add-on waits until it gives up. The HPAs of
+# deploy/k8s/components/autoscaling ask metrics-server.
+resource "aws_eks_addon" "on_nodes" {
+  for_each = toset(["coredns", "metrics-server"])
+
   cluster_name                = aws_eks_cluster.main.name
-  addon_name                  = "coredns"
+  addon_name                  = each.key
   resolve_conflicts_on_create = "OVERWRITE"
   resolve_conflicts_on_update = "PRESERVE"
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
-from simcloud.errors import SimcloudError
+from simcloud.errors import NotReady, SimcloudError, StorageError
 from simcloud.gpu import list_gpus
 from simcloud.s3.probe import probe, writing_to
 from simcloud.s3.requests import PROBE_FOLDER
@@ -140,7 +140,7 @@ async def _try_s3(session: Session) -> list[Finding]:
     try:
         await session.store.check_bucket(context.bucket)
     except SimcloudError as error:
-        return [Finding("bucket", ok=False, detail=error.message)]
+        return [Finding("bucket", ok=False, detail=_bucket_problem(error, session))]
     findings = [Finding("bucket", ok=True, detail=context.bucket)]
     try:
         found = await probe(session.store, context.bucket, context.prefix)
@@ -172,7 +172,27 @@ def _remote(context: Context) -> list[Finding]:
                 await call(session)
                 findings.append(Finding(part, ok=True, detail=getattr(context, part)))
             except SimcloudError as error:
-                findings.append(Finding(part, ok=False, detail=error.message))
+                findings.append(Finding(part, ok=False, detail=_problem(error, session, part)))
         return findings
 
     return asyncio.run(in_session(frozenset(), _ask))
+
+
+def _bucket_problem(error: SimcloudError, session: Session) -> str:
+    """What is wrong with the bucket, and what mends it where S3 itself says nothing of that."""
+    if isinstance(error, StorageError) and not error.s3_code:
+        return (
+            f"{error.message}; start that S3 server or mend the way there, or correct it by "
+            f"`simcloud context set {session.name} s3.endpoint_url=... s3.region=...`"
+        )
+    return error.message
+
+
+def _problem(error: SimcloudError, session: Session, part: str) -> str:
+    """What is wrong with a service, and what mends it where nothing answered."""
+    if isinstance(error, NotReady):
+        return (
+            f"can't be reached at {getattr(session.context, part)}: start it, or correct the "
+            f"address by `simcloud context set {session.name} {part}=host:port` ({error.message})"
+        )
+    return error.message

@@ -244,4 +244,8 @@ def _object_record(item: ObjectLabel, placed: PlacedObject | None) -> ObjectReco
         group=placed.group if placed else None,
         scale=placed.scale if placed else None,
         tint_rgb=placed.tint_rgb if placed else None,
+        density_kg_m3=placed.density_kg_m3 if placed else None,
+        friction=placed.friction if placed else None,
+        velocity_m_s=placed.velocity_m_s if placed else None,
+        angular_deg_s=placed.angular_deg_s if placed else None,
     )

@@ -190,6 +190,13 @@ class TransformFiles:
 
         The record goes last, so that nothing is left that nobody knows of; and only if it is still
         this job's: another call may have read the answers too, and begun the next one.
+
+        Between that look and the delete the other call may begin it just then, whose record is then
+        lost: S3 compares when it writes, and not every server does when it deletes. Predictions
+        stay what they are, since a shard's are written once (If-None-Match), and the caller of that
+        job needs no record to wait for it, read it and clear it. What the race can cost is money,
+        where that caller is killed too, or a third one comes meanwhile: a job whose answers nobody
+        reads, or the same pictures asked twice.
         """
         if not keep_files:
             for prefix in (f"{record.output_prefix}/", f"{self._inputs}/{record.job}/"):

@@ -24,8 +24,8 @@ MIN_CLIENT = (1, 27)
 
 _MAKERS = {
     "cert-manager.io": ("cert-manager", "components/mtls"),
-    "karpenter.sh": ("Karpenter", "components/isaac-gpu"),
-    "karpenter.k8s.aws": ("Karpenter for AWS", "components/isaac-gpu"),
+    "karpenter.sh": ("Karpenter", "components/cpu-nodes and components/isaac-gpu"),
+    "karpenter.k8s.aws": ("Karpenter for AWS", "components/cpu-nodes and components/isaac-gpu"),
     "keda.sh": ("KEDA", "components/autoscaling-keda"),
     "monitoring.coreos.com": ("the Prometheus Operator", "components/observability"),
 }

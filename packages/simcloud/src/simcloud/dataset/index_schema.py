@@ -49,6 +49,10 @@ OBJECT = _struct(
     ("group", pa.string()),
     ("scale", pa.float64()),
     ("tint_rgb", pa.list_(pa.float64())),
+    ("density_kg_m3", pa.float64()),
+    ("friction", pa.float64()),
+    ("velocity_m_s", pa.list_(pa.float64())),
+    ("angular_deg_s", pa.list_(pa.float64())),
     ("ignored", pa.bool_()),
 )
 """As ``simcloud.dataset.record.ObjectRecord``."""

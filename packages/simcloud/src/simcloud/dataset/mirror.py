@@ -90,8 +90,8 @@ async def mirror_run(
 ) -> list[Mirrored]:
     """Copies what the destination lacks; every object of the run in the end, by kind and key.
 
-    A kind is begun when the one before is done. After a failure of a tar or an index nothing that
-    promises it is written: no manifest.
+    A kind is begun when the one before is done. After a failure of the spec nothing else is tried;
+    after one of a tar or an index nothing that promises it is written: no manifest.
 
     Args:
         source: read only.
@@ -112,7 +112,8 @@ async def mirror_run(
     tars = TarCopier(source, destination, copy_part_bytes=copy_part_bytes)
     results: list[Mirrored] = []
     for kind in _ORDER:
-        if kind is KeyKind.MANIFEST and any(item.done is Done.FAILED for item in results):
+        failed = any(item.done is Done.FAILED for item in results)
+        if failed and kind in (KeyKind.PLAN, KeyKind.MANIFEST):
             break
 
         async def one(row: tuple[str, RunKey, int]) -> Mirrored:

@@ -16,7 +16,17 @@ from simcloud.spec.canonical import canonical_bytes
 from simcloud.spec.parameters import Scalar
 
 RECORD_VERSION = 1
-_LATER = ("prim", "group", "scale", "tint_rgb", "ignored")
+_LATER = (
+    "prim",
+    "group",
+    "scale",
+    "tint_rgb",
+    "density_kg_m3",
+    "friction",
+    "velocity_m_s",
+    "angular_deg_s",
+    "ignored",
+)
 """Fields of an object that came after the first release: absent is empty, so that a record which
 has nothing to say in them is byte for byte what it always was."""
 
@@ -86,6 +96,14 @@ class ObjectRecord:
     """Sampled uniform scale, part of ``local2world``; None for what the stage itself holds."""
     tint_rgb: tuple[float, float, float] | None = None
     """Sampled linear factor on its base colour; None where colours were left alone."""
+    density_kg_m3: float | None = None
+    """Sampled for its fall; None for what was not dropped."""
+    friction: float | None = None
+    """Likewise."""
+    velocity_m_s: tuple[float, float, float] | None = None
+    """Sampled for the motion that led to the frame, in its own axes; None where it stood still."""
+    angular_deg_s: tuple[float, float, float] | None = None
+    """Likewise, as a rotation vector."""
     ignored: bool = False
     """Whether it counts neither way when scored: a crowd region of COCO, a difficult object of
     Pascal VOC."""
@@ -138,7 +156,7 @@ class FrameRecord:
         plain = asdict(self)
         for item in plain["objects"]:
             for name in _LATER:
-                if not item[name]:
+                if item[name] is None or item[name] is False or item[name] == "":
                     del item[name]
         return canonical_bytes({"version": RECORD_VERSION, **plain})
 

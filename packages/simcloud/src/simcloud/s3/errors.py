@@ -19,6 +19,7 @@ from botocore.exceptions import (
     NoCredentialsError,
     PartialCredentialsError,
 )
+from botocore.parsers import ResponseParserError
 
 from simcloud.errors import (
     AlreadyExists,
@@ -171,7 +172,7 @@ class ServerFailed(StorageError):
 
 
 class NoAnswer(StorageError):
-    """Time-out or broken connection: whether it was done is unknown for a write."""
+    """Time-out, broken connection, unreadable answer: whether a write was done is unknown."""
 
     reason = "S3_NO_ANSWER"
 
@@ -272,6 +273,10 @@ def translating(
     except (ConnectionError, HTTPClientError, aiohttp.ClientError, OSError) as error:
         # aiohttp's own errors appear while a body is read: aiobotocore wraps only the request
         raise NoAnswer(f"{action} {where}: no answer from S3: {_words(error)}") from error
+    except ResponseParserError as error:
+        # A gateway's page, or half of an answer: what S3 did is as unknown as without any. It is
+        # no BotoCoreError.
+        raise NoAnswer(f"{action} {where}: S3's answer can't be read: {_words(error)}") from error
     except BotoCoreError as error:
         raise Refused(f"{action} {where}: {_words(error)}") from error
 

@@ -43,10 +43,18 @@ class FaultKind(StrEnum):
     """The body goes through at ``Fault.bytes_per_s``."""
     SHORT_PAGES = "short_pages"
     """A listing's page holds one row, and says that there is more."""
+    HALF_ANSWER = "half_answer"
+    """It was done; the answer's body ends in its middle, as if that were all of it."""
 
 
 WIRE_KINDS = frozenset(
-    {FaultKind.CUT, FaultKind.DAMAGED, FaultKind.THROTTLED, FaultKind.SHORT_PAGES}
+    {
+        FaultKind.CUT,
+        FaultKind.DAMAGED,
+        FaultKind.THROTTLED,
+        FaultKind.SHORT_PAGES,
+        FaultKind.HALF_ANSWER,
+    }
 )
 """What only a proxy can do."""
 

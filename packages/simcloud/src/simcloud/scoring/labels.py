@@ -83,6 +83,10 @@ def _object(item: dict[str, Any]) -> ObjectRecord:
         group=item.get("group"),
         scale=item.get("scale"),
         tint_rgb=_vector(item.get("tint_rgb")),
+        density_kg_m3=item.get("density_kg_m3"),
+        friction=item.get("friction"),
+        velocity_m_s=_vector(item.get("velocity_m_s")),
+        angular_deg_s=_vector(item.get("angular_deg_s")),
         ignored=bool(item.get("ignored")),
     )
 

@@ -102,6 +102,14 @@ class PlacedObject:
     """Whether its asset's label counts; a distractor without one is there and hides others."""
     step: StepMotion | None = None
     """How it moved to its place; None: it stood still."""
+    velocity_m_s: Vector3 | None = None
+    """Sampled for that motion, in its own axes; None: it stood still."""
+    angular_deg_s: Vector3 | None = None
+    """Likewise, as a rotation vector."""
+    density_kg_m3: float | None = None
+    """Sampled for its fall; None for what was not dropped."""
+    friction: float | None = None
+    """Likewise."""
     group: str = ""
     """Group of the spec that it belongs to."""
     fall: Fall | None = None

@@ -30,7 +30,15 @@ def moved_objects(
             result.append(item)
             continue
         name = f"objects.{group}.{int(index)}.motion"
-        result.append(replace(item, step=_step(motion, name, draws, spec.fps, keep=False)))
+        velocity, turning = _drawn(motion, name, draws, keep=False)
+        result.append(
+            replace(
+                item,
+                step=_step(velocity, turning, spec.fps),
+                velocity_m_s=velocity,
+                angular_deg_s=turning,
+            )
+        )
     return tuple(result)
 
 
@@ -46,12 +54,13 @@ def moved_cameras(
             result.append(view)
             continue
         name = f"camera.{view.name}.motion"
-        result.append(replace(view, step=_step(motion, name, draws, spec.fps, keep=True)))
+        velocity, turning = _drawn(motion, name, draws, keep=True)
+        result.append(replace(view, step=_step(velocity, turning, spec.fps)))
     return tuple(result)
 
 
-def _step(motion: Motion, name: str, draws: Draws, fps: float, *, keep: bool) -> StepMotion:
-    """A motion over one step; float32."""
+def _drawn(motion: Motion, name: str, draws: Draws, *, keep: bool) -> tuple[Vector3, Vector3]:
+    """Velocity and rotation vector, metres and degrees per second."""
 
     def drawn(field: str, parts: tuple[Real, Real, Real]) -> Vector3:
         x, y, z = (
@@ -60,8 +69,15 @@ def _step(motion: Motion, name: str, draws: Draws, fps: float, *, keep: bool) ->
         )
         return x, y, z
 
-    velocity = drawn("velocity_m_s", motion.velocity_m_s)
-    x, y, z = (math.radians(part) / fps for part in drawn("angular_deg_s", motion.angular_deg_s))
+    return (
+        drawn("velocity_m_s", motion.velocity_m_s),
+        drawn("angular_deg_s", motion.angular_deg_s),
+    )
+
+
+def _step(velocity: Vector3, turning: Vector3, fps: float) -> StepMotion:
+    """A motion over one step; float32."""
+    x, y, z = (math.radians(part) / fps for part in turning)
     angle = math.sqrt(x * x + y * y + z * z)
     factor = math.sin(angle / 2) / angle if angle > 0 else 0.0
     return StepMotion(

@@ -180,7 +180,15 @@ def _with_result(
 
 def _at(item: PlacedObject, pose: Float64) -> PlacedObject:
     x, y, z = (to_float32(float(value)) for value in pose[:3])
-    return replace(item, position_m=(x, y, z), orientation_wxyz=_quaternion(pose[3:]), fall=None)
+    assert item.fall is not None
+    return replace(
+        item,
+        position_m=(x, y, z),
+        orientation_wxyz=_quaternion(pose[3:]),
+        density_kg_m3=item.fall.density_kg_m3,
+        friction=item.fall.friction,
+        fall=None,
+    )
 
 
 def _quaternion(values: Float64) -> Quaternion:
