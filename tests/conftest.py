@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_socket
+from hypothesis import HealthCheck, settings
 
 from simcloud.s3.objects import ObjectStore, open_store
 from support.gauges import assert_nothing_held
@@ -18,6 +19,13 @@ from support.told import told_lines
 
 _TESTS = Path(__file__).parent
 _FOLDERS = ("unit", "integration", "fault", "conformance", "deploy", "e2e")
+
+# A busy machine breaks no property: by default hypothesis fails an example that takes 200 ms. And a
+# run that changed nothing tries what the last one tried; --hypothesis-profile=default draws anew.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 
 def _folder_of(path: Path) -> str:

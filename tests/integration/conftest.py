@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from simcloud.dataset.layout import RunLocation
 from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
 from support.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
+
+if TYPE_CHECKING:
+    from support.aws_stubs import PaperAws
 
 
 @pytest.fixture
@@ -32,3 +36,13 @@ async def pool() -> AsyncIterator[TargetPool]:
     ) as opened:
         yield opened
     assert opened.connections == 0
+
+
+@pytest.fixture
+def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
+    """AWS on paper, for the CLI in this process."""
+    # boto3 is imported by those who ask for it alone.
+    from support.aws_stubs import paper_aws
+
+    with paper_aws(monkeypatch) as aws:
+        yield aws

@@ -6,8 +6,6 @@ Requests are held against botocore's model; pictures, manifest, answers and pred
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Iterator
 
 import pytest
 
@@ -30,29 +28,31 @@ from simcloud.scoring.job import FrameUnscored, ScoreOpened, ShardScored, load_s
 from simcloud.spec.plan import CountingRule, Plan
 from simcloud_cli.endpoints.transform_files import JobRecord, TransformFiles
 from simcloud_cli.endpoints.transform_request import TransformSettings
-from support.aws_stubs import PaperAws, paper_aws
+from support.aws_stubs import PaperAws
 from support.dataset_frames import make_frame, make_layer
 from support.model_server import ModelServer
 from support.s3_server import S3Server
-from support.transform_job import JOB, MODEL, PLAN, Job, but, framed, png, publish, sees_a_seat
+from support.transform_job import (
+    JOB,
+    MODEL,
+    PLAN,
+    Job,
+    but,
+    framed,
+    png,
+    publish,
+    published,
+    sees_a_seat,
+)
 from support.transform_player import container, play
 
 NO_JOB = "Could not find requested job"
 ONE_MODEL = {"ENDPOINTS": "nanodet-g=nanodet-g", "WORKERS": "1", "LOG_LEVEL": "warning"}
 
 
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
-
-
 @pytest.fixture(scope="module")
 def location(s3_server: S3Server) -> RunLocation:
-    """A published run of two shards, a frame and two cameras each, with real pictures."""
-    location = RunLocation(bucket=f"test-{secrets.token_hex(6)}", prefix="runs", run="scored")
-    asyncio.run(publish(s3_server, location, PLAN, framed))
-    return location
+    return published(s3_server)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,26 +26,23 @@ from simcloud_cli.scoreflow import score_run
 from simcloud_cli.session import Session
 from simcloud_cli.state import options
 from simcloud_cli.transformflow import TransformChoice
-from support.aws_stubs import PaperAws, arn, paper_aws
+from support.aws_stubs import PaperAws, arn
 from support.s3_server import S3Server
-from support.transform_job import MODEL, PLAN, Job, described, framed, publish, sees_a_seat
+from support.transform_job import (
+    MODEL,
+    Job,
+    described,
+    published,
+    sees_a_seat,
+)
 from support.transform_player import play
 
 S3_STAND_IN = "http://127.0.0.1:9"
 
 
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
-
-
 @pytest.fixture(scope="module")
 def location(s3_server: S3Server) -> RunLocation:
-    """A published run of two shards, a frame and two cameras each, with real pictures."""
-    location = RunLocation(bucket=f"test-{secrets.token_hex(6)}", prefix="runs", run="scored")
-    asyncio.run(publish(s3_server, location, PLAN, framed))
-    return location
+    return published(s3_server)
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ SageMaker is on paper, its job played; pictures, records, answers and prediction
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -22,7 +20,7 @@ from simcloud.s3.objects import ObjectStore
 from simcloud.scoring.job import load_scored
 from simcloud.spec.plan import CountingRule, Plan
 from simcloud_cli.endpoints.transform_files import JobRecord, TransformFiles
-from support.aws_stubs import PaperAws, paper_aws
+from support.aws_stubs import PaperAws
 from support.dataset_frames import make_frame, make_layer
 from support.s3_server import S3Server
 from support.transform_job import (
@@ -34,6 +32,7 @@ from support.transform_job import (
     described,
     framed,
     publish,
+    published,
     sees_a_seat,
 )
 from support.transform_player import play
@@ -43,18 +42,9 @@ NO_JOB = "Could not find requested job"
 RULE = CountingRule(labels={"chair": "seat"}, min_visible_px=1)
 
 
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
-
-
 @pytest.fixture(scope="module")
 def location(s3_server: S3Server) -> RunLocation:
-    """A published run of two shards, a frame and two cameras each, with real pictures."""
-    location = RunLocation(bucket=f"test-{secrets.token_hex(6)}", prefix="runs", run="scored")
-    asyncio.run(publish(s3_server, location, PLAN, framed))
-    return location
+    return published(s3_server)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
@@ -25,7 +26,7 @@ from simcloud.dataset.reader import Dataset
 from simcloud.dataset.record import Quarantine
 from simcloud.dataset.rundoc import load_run, write_plan, write_spec
 from simcloud.dataset.selection import Filter
-from simcloud.errors import InvalidRequest, PreconditionFailed
+from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.plan import Plan
 from support.dataset_frames import LAYERS, SPEC, make_frame, make_layer, put_shard
@@ -307,6 +308,13 @@ async def test_an_iteration_that_is_left_leaves_nothing_behind(source: Source) -
     assert await asyncio.to_thread(left) == STORED[0]
     assert await asyncio.to_thread(lambda: stream.state_dict()["taken"]) == 1
     await asyncio.to_thread(stream.close)
+
+
+async def test_a_run_that_can_not_be_opened_leaves_no_thread_behind(source: Source) -> None:
+    absent = FrameDataset(replace(source, location=replace(source.location, run="absent")))
+    with pytest.raises(NotFound, match="absent"):
+        await asyncio.to_thread(len, absent)
+    assert [thread for thread in threading.enumerate() if "dataset" in thread.name] == []
 
 
 async def test_closing_ends_what_is_still_iterated_and_complains_of_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable
@@ -65,6 +66,13 @@ async def publish(server: S3Server, location: RunLocation, plan: Plan, make: Fra
         documents = await load_run(store, location)
         manifest = await build_manifest(store, documents, provenance={})
         await publish_manifest(store, location, manifest)
+
+
+def published(server: S3Server) -> RunLocation:
+    """A published run of two shards, a frame and two cameras each, with real pictures."""
+    location = RunLocation(bucket=f"test-{secrets.token_hex(6)}", prefix="runs", run="scored")
+    asyncio.run(publish(server, location, PLAN, framed))
+    return location
 
 
 def described(status: str, job: str = JOB) -> dict[str, Any]:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 
 from simcloud.errors import InvalidRequest, PreconditionFailed
 from simcloud_cli.endpoints.aws import Aws, AwsPlace, Request, make_client, s3_settings
-from support.aws_stubs import REGION, PaperAws, paper_aws
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
+from support.aws_stubs import REGION, PaperAws
 
 
 async def test_a_list_in_pages_is_read_to_its_end(paper: PaperAws) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from simcloud_cli.endpoints.invoke import (
     picture_body,
     tensor_body,
 )
-from support.aws_stubs import ANY, PaperAws, paper_aws
+from support.aws_stubs import ANY, PaperAws
 from support.paper_endpoints import (
     NAME,
     shows_async,
@@ -31,12 +30,6 @@ from support.paper_endpoints import (
 )
 
 SEEN = {"label": "couch", "class_id": 57, "score": 0.669, "box_xyxy_px": [159.0, 153.2, 405.3, 255]}
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
 
 
 def _answers(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.sleep import sleep
 from simcloud_cli.endpoints.wake import wake
-from support.aws_stubs import PaperAws, arn, paper_aws
+from support.aws_stubs import PaperAws, arn
 from support.paper_endpoints import (
     NAME,
     OURS,
@@ -26,12 +24,6 @@ VARIANT = f"endpoint/{NAME}/variant/AllTraffic"
 SCALING = "application-autoscaling"
 NIGHTS = {"simcloud-sleep": (0, 0)}
 AND_DAYS = {**NIGHTS, "simcloud-wake": (1, 3)}
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
 
 
 def _shows_asleep(

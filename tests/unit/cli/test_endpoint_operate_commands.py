@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from typer.testing import CliRunner
 
 from simcloud.errors import InvalidRequest
 from simcloud_cli.app import app
-from support.aws_stubs import PaperAws, paper_aws
+from support.aws_stubs import PaperAws
 
 COMMANDS = ("status", "test", "scale", "sleep", "wake", "delete")
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
 
 
 @pytest.mark.parametrize("command", COMMANDS)

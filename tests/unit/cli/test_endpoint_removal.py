@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,7 +10,7 @@ from simcloud.errors import Conflict, InvalidRequest, PreconditionFailed
 from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.operateflow import delete_endpoint
 from simcloud_cli.endpoints.removal import plan_removal, remove
-from support.aws_stubs import PaperAws, arn, paper_aws
+from support.aws_stubs import PaperAws, arn
 from support.paper_endpoints import (
     CONFIG,
     CREATED,
@@ -29,12 +28,6 @@ from support.paper_endpoints import (
 SCALING = "application-autoscaling"
 COMPONENT = f"inference-component/{NAME}"
 OTHER = [{"Key": "simcloud:endpoint", "Value": "detector-two"}]
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
 
 
 def _made(paper: PaperAws, *, models: bool = True) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from simcloud.errors import (
 from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.capacity import ScaleChoice, scale
 from simcloud_cli.endpoints.describe import Endpoint
-from support.aws_stubs import PaperAws, paper_aws
+from support.aws_stubs import PaperAws
 from support.paper_endpoints import (
     NAME,
     Told,
@@ -34,12 +33,6 @@ from support.paper_endpoints import (
 VARIANT = f"endpoint/{NAME}/variant/AllTraffic"
 COMPONENT = f"inference-component/{NAME}"
 POLICY = "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:wake"
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
 
 
 async def _scale(choice: ScaleChoice, told: Told | None = None) -> Endpoint:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,7 +11,7 @@ from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.scheduler import schedule_name
 from simcloud_cli.endpoints.schedules import remove_times, set_times
 from simcloud_cli.endpoints.sleep_times import SleepTimes
-from support.aws_stubs import PaperAws, arn, paper_aws
+from support.aws_stubs import PaperAws, arn
 from support.paper_endpoints import (
     CONFIG,
     NAME,
@@ -30,12 +29,6 @@ ROLE = "arn:aws:iam::123456789012:role/scheduler"
 EVENINGS, MORNINGS = "cron(0 20 ? * MON-FRI *)", "cron(0 7 ? * MON-FRI *)"
 COMPONENT = f"inference-component/{NAME}"
 SCALING = "application-autoscaling"
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
 
 
 def _acts(paper: PaperAws, name: str, schedule: str, least: int, most: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from simcloud.errors import Conflict, Corruption, NotFound, PreconditionFailed
@@ -13,7 +11,7 @@ from simcloud_cli.endpoints.capacity import Limits
 from simcloud_cli.endpoints.describe import Endpoint
 from simcloud_cli.endpoints.sleep import sleep
 from simcloud_cli.endpoints.wake import wake
-from support.aws_stubs import ANY, PaperAws, arn, paper_aws
+from support.aws_stubs import ANY, PaperAws, arn
 from support.paper_endpoints import (
     CONFIG,
     CREATED,
@@ -40,12 +38,6 @@ COMPONENT_ARN = arn(COMPONENT)
 SCALING = "application-autoscaling"
 NEWER = "detector-fedcba9876"
 FOUND_BY = {"Key": "simcloud:model", "Value": "nanodet-g"}
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
 
 
 async def _sleep() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from simcloud_cli.endpoints.capacity import Limits
 from simcloud_cli.endpoints.status import Status, look_at
 from simcloud_cli.endpoints.statusflow import show_status, status_json
 from simcloud_cli.exit_codes import ExitCode
-from support.aws_stubs import REGION, PaperAws, paper_aws
+from support.aws_stubs import REGION, PaperAws
 from support.clock import ManualClock
 from support.paper_endpoints import (
     CONFIG,
@@ -33,12 +32,6 @@ from support.paper_endpoints import (
 )
 
 RESOURCE = f"endpoint/{NAME}/variant/AllTraffic"
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
 
 
 async def _look(hours: int = 24) -> Status:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import cast
 
 import pytest
@@ -14,16 +13,10 @@ from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.packaged import PackagedModel
 from simcloud_cli.session import Session
 from simcloud_cli.transformflow import called, model_of_endpoint
-from support.aws_stubs import PaperAws, paper_aws
+from support.aws_stubs import PaperAws
 from support.paper_endpoints import NAME, shows_no_endpoint, shows_realtime
 
 DIGEST = "0123456789abcdef" * 4
-
-
-@pytest.fixture
-def paper(monkeypatch: pytest.MonkeyPatch) -> Iterator[PaperAws]:
-    with paper_aws(monkeypatch) as aws:
-        yield aws
 
 
 def _session() -> Session:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from simcloud.client.cost import STAGES
 from simcloud.dataset.frames import MAX_CHUNK_BYTES, EncodedFrame, Layer
 from simcloud.errors import InvalidRequest
 from simcloud.spec.canonical import canonical_json, digest
 from simcloud.spec.model import Spec
+from simcloud.spec.plan import ShardFrames
 from simcloud.v1 import dataset_pb2, frame_pb2, generator_pb2, spec_pb2
 from simcloud_generator import wire
+from simcloud_generator.jobs import FrameResult
+from simcloud_generator.shard_run import Progress
 
 RUN = frame_pb2.RunRef(bucket="frames", prefix="a", run="one")
 
@@ -69,6 +73,27 @@ def test_a_wrong_request_names_the_field(
     with pytest.raises(InvalidRequest) as caught:
         wire.generate_request(message)
     assert caught.value.field == field
+
+
+def test_every_stage_of_a_frame_is_told_physics_too() -> None:
+    told = {stage: number / 8 for number, stage in enumerate(STAGES, start=1)}
+    result = FrameResult(
+        frame=4,
+        views=(),
+        timings_s={stage: seconds for stage, seconds in told.items() if stage != "send"},
+        cpu_s=2.5,
+        quarantine="",
+        quarantine_rule="",
+        rss_bytes=1,
+    )
+    shard = ShardFrames(shard=0, first=0, end=8)
+    happened = Progress(
+        shard=shard, rendered=1, durable_before=0, send_s=told["send"], result=result
+    )
+    timings = wire.event(happened).progress.timings
+    fields = {field.name: getattr(timings, field.name) for field in timings.DESCRIPTOR.fields}
+    found = {name: value.ToNanoseconds() / 1e9 for name, value in fields.items()}
+    assert found == {**told, "cpu": 2.5}
 
 
 def test_a_digest_of_another_spec_is_refused() -> None:

@@ -113,7 +113,7 @@ class FrameResult:
     views: tuple[EncodedFrame, ...]
     """One a camera, in the spec's order."""
     timings_s: dict[str, float]
-    """Wall-clock seconds by stage: sample, build, render, annotate, check, encode."""
+    """Wall-clock seconds by stage: sample, settle, build, render, annotate, check, encode."""
     cpu_s: float
     """CPU seconds of the worker, all threads."""
     quarantine: str

@@ -36,7 +36,7 @@ from simcloud_generator.requests import (
 from simcloud_generator.shard_run import Progress, Started
 
 MAX_CAMERAS = 16
-_STAGES = ("sample", "build", "render", "annotate", "check", "encode", "send")
+_STAGES = ("sample", "settle", "build", "render", "annotate", "check", "encode", "send")
 
 
 def spec_request(spec: spec_pb2.SpecDocument, scenes: frame_pb2.RunRef) -> SpecRequest:

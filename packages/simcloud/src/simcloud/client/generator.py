@@ -80,6 +80,8 @@ class StageSeconds:
     """Wall-clock seconds of one frame by stage; stages of different frames overlap."""
 
     sample: float
+    settle: float
+    """Physics of what is dropped; 0 where nothing is, and from a generator that doesn't tell."""
     build: float
     render: float
     annotate: float
@@ -326,6 +328,7 @@ def _moved(message: generator_pb2.ShardProgress) -> ShardMoved:
         frame=message.frame,
         timings=StageSeconds(
             sample=_seconds(timings.sample),
+            settle=_seconds(timings.settle),
             build=_seconds(timings.build),
             render=_seconds(timings.render),
             annotate=_seconds(timings.annotate),

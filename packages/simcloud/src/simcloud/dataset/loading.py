@@ -105,7 +105,11 @@ class _Reader:
         self._thread.start()
         self._stack = AsyncExitStack()
         self._iterations: dict[AsyncGenerator[EncodedFrame, None], Future[EncodedFrame | None]] = {}
-        self.dataset, self.keys = self.run(self._open())
+        try:
+            self.dataset, self.keys = self.run(self._open())
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         """What a coroutine returns, from any thread."""

@@ -165,7 +165,7 @@ class ShardProgress(_message.Message):
     def __init__(self, shard: _Optional[int] = ..., rendered_frames: _Optional[int] = ..., durable_before: _Optional[int] = ..., frame: _Optional[int] = ..., timings: _Optional[_Union[StageTimings, _Mapping]] = ..., quarantine_reason: _Optional[str] = ..., quarantine_rule: _Optional[str] = ...) -> None: ...
 
 class StageTimings(_message.Message):
-    __slots__ = ("sample", "build", "render", "annotate", "check", "encode", "send", "cpu")
+    __slots__ = ("sample", "build", "render", "annotate", "check", "encode", "send", "cpu", "settle")
     SAMPLE_FIELD_NUMBER: _ClassVar[int]
     BUILD_FIELD_NUMBER: _ClassVar[int]
     RENDER_FIELD_NUMBER: _ClassVar[int]
@@ -174,6 +174,7 @@ class StageTimings(_message.Message):
     ENCODE_FIELD_NUMBER: _ClassVar[int]
     SEND_FIELD_NUMBER: _ClassVar[int]
     CPU_FIELD_NUMBER: _ClassVar[int]
+    SETTLE_FIELD_NUMBER: _ClassVar[int]
     sample: _duration_pb2.Duration
     build: _duration_pb2.Duration
     render: _duration_pb2.Duration
@@ -182,7 +183,8 @@ class StageTimings(_message.Message):
     encode: _duration_pb2.Duration
     send: _duration_pb2.Duration
     cpu: _duration_pb2.Duration
-    def __init__(self, sample: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., build: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., render: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., annotate: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., check: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., encode: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., send: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cpu: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+    settle: _duration_pb2.Duration
+    def __init__(self, sample: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., build: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., render: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., annotate: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., check: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., encode: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., send: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., cpu: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., settle: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class ShardFailed(_message.Message):
     __slots__ = ("range", "code", "reason", "message", "retryable")
