@@ -42,6 +42,9 @@ PEERS: Final = str(HERE / "peers.py")
 Make = Callable[[int, int, int], Awaitable[None]]
 """Makes requests: port, how many, how many at once."""
 
+CONCERTED: Final = "unary, 2 processes"
+APART: Final = "unary, 2 processes apart"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -50,7 +53,9 @@ class Row:
     name: str
     make: Make
     peers: tuple[Peer, ...]
-    """Whose CPU counts; they serve the same port."""
+    """Whose CPU counts."""
+    apart: bool = False
+    """Whether each has a port of its own and its share of the requests; else they share one."""
 
 
 async def unary(port: int, count: int, concurrency: int) -> None:
@@ -100,12 +105,25 @@ def _channel(port: int) -> grpc.aio.Channel:
 
 async def measured(row: Row, requests: int, concurrency: int) -> float:
     """CPU milliseconds for each request."""
-    # As much at once for each process: half as much would be more waking up for each request.
-    port, at_once = row.peers[0].port, concurrency * len(row.peers)
-    await row.make(port, max(50, requests // 10), at_once)
+    count = len(row.peers)
+
+    async def make(requests: int) -> None:
+        if row.apart:
+            async with asyncio.TaskGroup() as group:
+                for peer in row.peers:
+                    group.create_task(_awaited(row.make(peer.port, requests // count, concurrency)))
+        else:
+            # As much at once for each: half as much would be more waking up for each request.
+            await row.make(row.peers[0].port, requests, concurrency * count)
+
+    await make(max(50, requests // 10))
     before = sum(peer.cpu_s() for peer in row.peers)
-    await row.make(port, requests, at_once)
+    await make(requests)
     return (sum(peer.cpu_s() for peer in row.peers) - before) * 1000 / requests
+
+
+async def _awaited(made: Awaitable[None]) -> None:
+    await made
 
 
 def called(core: int, endpoint_port: int, requests: int, concurrency: int) -> float:
@@ -159,9 +177,8 @@ def report(figures: dict[str, list[float]]) -> None:
             f"{ratios[0]:>7} {ratios[1]:>9}"
         )
     lines.append(f"{'Envoy, published':20} {ENVOY_HOP_MS:7.2f}   (not measured here; see stand.py)")
-    if "unary, 2 processes" in figures:
-        ratio = _ratio(figures["unary, 2 processes"], figures["unary"])
-        lines.append(f"two processes cost {ratio:.2f} times one (bar 1.1)")
+    ratio = _ratio(figures[CONCERTED], figures[APART])
+    lines.append(f"two processes on one port cost {ratio:.2f} times two apart (bar 1.1)")
     sys.stdout.write("\n".join(lines) + "\n")
 
 
@@ -191,6 +208,7 @@ def main() -> None:
         echo = stack.enter_context(started(core, [PEERS, "echo"], folder / "echo.log"))
         sdk = stack.enter_context(started(core, [PEERS, "sdk", "--url", url], folder / "sdk.log"))
         ours = stack.enter_context(router(core, folder, served))
+        other = stack.enter_context(router(core, folder, served, name="other"))
         first = stack.enter_context(router(core, folder, served, "--reuse-port", name="first"))
         shared = ("--reuse-port", "--listen", f"127.0.0.1:{first.port}")
         second = stack.enter_context(router(core, folder, served, *shared, name="second"))
@@ -198,7 +216,8 @@ def main() -> None:
             Row("unary", unary, (ours,)),
             Row("stream", stream, (ours,)),
             Row("frames", frames, (ours,)),
-            Row("unary, 2 processes", unary, (first, second)),
+            Row(CONCERTED, unary, (first, second)),
+            Row(APART, unary, (ours, other), apart=True),
             Row("stock SDK unary", unary, (sdk,)),
             Row("stock SDK stream", stream, (sdk,)),
             Row("echo unary", unary, (echo,)),

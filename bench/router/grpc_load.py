@@ -11,7 +11,7 @@ import asyncio
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, cast
@@ -21,6 +21,12 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 WINDOW: Final = 1 << 30
 """What the server may send before it hears of us: more than it ever does between two updates."""
+
+
+TURN_S: Final = 0.01
+"""Of a pause of the sender, what it may make up for at once."""
+LATE_S: Final = 0.02
+"""From here on the sender was late."""
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -55,6 +61,8 @@ class Outcome:
     """Of those answered, from when they were due."""
     failed: int = 0
     seconds: float = 0.0
+    late: int = 0
+    """Calls that their own sender was late with; their latency counts from then."""
 
     @property
     def answered(self) -> int:
@@ -65,6 +73,43 @@ class Outcome:
         """Latency that this share of the calls stayed within, milliseconds."""
         ordered = sorted(self.latencies_s)
         return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1000
+
+
+class Schedule:
+    """When calls are due, at a steady rate, whatever becomes of them: an iterator of moments.
+
+    Latencies count from these, so that a server which stalls is charged for those who would have
+    come meanwhile. A stall of the sender is another matter: what it missed is neither sent in one
+    burst that nobody would send, nor charged to the server. It comes at twice the rate, counted in
+    ``late``, and is due when it is sent.
+
+    Args:
+        rate: a second.
+        seconds: how long.
+    """
+
+    def __init__(self, *, rate: float, seconds: float) -> None:
+        self.late = 0
+        self._rate, self._total = rate, round(rate * seconds)
+
+    async def __aiter__(self) -> AsyncIterator[float]:
+        """Moments of ``time.perf_counter``, given out when they have come."""
+        begun = last = time.perf_counter()
+        made, credit = 0, 1.0
+        while made < self._total:
+            now = time.perf_counter()
+            credit = min(credit + 2 * self._rate * (now - last), 1 + 2 * self._rate * TURN_S)
+            last = now
+            due = min(int((now - begun) * self._rate) + 1, self._total)
+            for number in range(made, min(due, made + int(credit))):
+                at = begun + number / self._rate
+                if now - at > LATE_S:
+                    self.late += 1
+                    at = now
+                credit -= 1
+                made += 1
+                yield at
+            await asyncio.sleep(1 / self._rate)
 
 
 class GrpcLoad(asyncio.Protocol):
@@ -265,23 +310,19 @@ class Load:
         outcomes = self._begin()
         for connection in self._connections:
             connection.on_done = _nothing
-        loop, begun = asyncio.get_running_loop(), time.perf_counter()
-        made, total = 0, round(rate * seconds)
-        while made < total:
-            due = min(int((time.perf_counter() - begun) * rate) + 1, total)
-            for number in range(made, due):
-                self._connections[number % self._count].call(begun + number / rate)
-            made = due
-            wake: asyncio.Future[None] = loop.create_future()
-            timer = loop.call_at(loop.time() + 1 / rate, wake.set_result, None)
-            await wake
-            timer.cancel()
+        begun, number = time.perf_counter(), 0
+        schedule = Schedule(rate=rate, seconds=seconds)
+        async for due in schedule:
+            self._connections[number % self._count].call(due)
+            number += 1
         deadline = time.perf_counter() + 30
         while any(each.in_flight for each in self._connections):
             if time.perf_counter() > deadline:
                 raise RuntimeError("calls have no answer after 30 s")
             await asyncio.sleep(0.01)
-        return self._merged(outcomes, time.perf_counter() - begun)
+        merged = self._merged(outcomes, time.perf_counter() - begun)
+        merged.late = schedule.late
+        return merged
 
     def _begin(self) -> Sequence[Outcome]:
         for connection in self._connections:

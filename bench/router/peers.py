@@ -106,7 +106,9 @@ async def serve_sdk(url: str) -> None:
                 "datatype": tensor.datatype,
                 "parameters": {"binary_data_size": len(raw)},
             }
-            header = json.dumps({"inputs": [entry], "id": request.id}).encode()
+            # Without blanks, as the router writes it: the endpoint looks for it.
+            document = {"inputs": [entry], "id": request.id}
+            header = json.dumps(document, separators=(",", ":")).encode()
             called = await client.invoke_endpoint(
                 EndpointName=MODEL,
                 Body=header + raw,

@@ -23,7 +23,7 @@ from typing import Final
 
 import uvloop
 from endpoint import FLOATS, MODEL
-from grpc_load import Load, Outcome
+from grpc_load import Load, Outcome, Schedule
 from stand import INFER_PATH, Peer, core_idle_s, endpoint, request, router
 from yarl import URL
 
@@ -75,14 +75,11 @@ async def direct(peer: Peer, rate: float, seconds: float) -> Outcome:
                 raise answer.error
             outcome.latencies_s.append(time.perf_counter() - due)
 
-        begun, total, made = time.perf_counter(), round(rate * seconds), 0
+        schedule = Schedule(rate=rate, seconds=seconds)
         async with asyncio.TaskGroup() as group:
-            while made < total:
-                due = min(int((time.perf_counter() - begun) * rate) + 1, total)
-                for number in range(made, due):
-                    group.create_task(one(begun + number / rate))
-                made = due
-                await asyncio.sleep(1 / rate)
+            async for due in schedule:
+                group.create_task(one(due))
+    outcome.late = schedule.late
     return outcome
 
 
@@ -102,7 +99,10 @@ async def measure(ours: Peer, served: Peer, arguments: argparse.Namespace) -> bo
             shares = [
                 f"p{share * 100:g} {outcome.percentile_ms(share):.2f}" for share in (0.5, 0.99)
             ]
-            sys.stdout.write(f"  at {rate * SHARE:.0f}/s {name:8} {' ms, '.join(shares)} ms\n")
+            late = f"; {outcome.late} sent late" if outcome.late else ""
+            sys.stdout.write(
+                f"  at {rate * SHARE:.0f}/s {name:8} {' ms, '.join(shares)} ms{late}\n"
+            )
         added.append(routed.percentile_ms(0.99) - straight.percentile_ms(0.99))
     p99_ms = statistics.median(added)
     sys.stdout.write(f"p99 added at {SHARE:.0%}: {p99_ms:.2f} ms (bar {ADDED_BAR_MS:g})\n")

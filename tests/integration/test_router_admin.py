@@ -157,10 +157,12 @@ async def test_the_command_line_operates_a_router(tmp_path: Path) -> None:
 
         digest = router.reloader.status.digest
         write_catalog(tmp_path, two_targets(), model("new"))
-        weight, drain, targets, wrong, reload = await simcloud(
+        weight, drain, targets, stats, table, wrong, reload = await simcloud(
             ["weight", "a", "3", "--json"],
             ["drain", "b", "--router", router.address],
             ["targets"],
+            ["stats", "det", "--json"],
+            ["stats"],
             ["undrain", "nope"],
             ["reload", "--json"],
         )
@@ -170,5 +172,8 @@ async def test_the_command_line_operates_a_router(tmp_path: Path) -> None:
         unfound = "discovery: tag:GetResources had no answer"
         for words in ("3 (catalogue 1)", "drained", digest, unfound):
             assert words in targets[1]
+        (counts,) = json.loads(stats[1])
+        assert (counts["model"], counts["requests"], counts["executions"]) == ("det", 0, 0)
+        assert (table[0], "executions" in table[1]) == (0, True)
         assert "there is no target 'nope'; there are: a, b" in wrong[2]
         assert json.loads(reload[1])["added"] == ["new"]

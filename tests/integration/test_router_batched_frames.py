@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from simcloud.client.router import Frame, FrameAnswer, Picture
 from simcloud.oip.pool import OipMessage
-from simcloud.oip.tensors import Tensor, fill_request, new, output_arrays, split_bytes
+from simcloud.oip.tensors import (
+    Tensor,
+    fill_request,
+    new,
+    output_arrays,
+    split_bytes,
+    tensor_of,
+)
 from simcloud.rpc.status import client_errors
+from simcloud_cli.context import Config, Context, save_config
 from support.batching import BAD, TRITON, Batched, answer_of, batched, tensors_of
 from support.eventually import eventually
 from support.scripted_endpoint import Invocation, Reply
@@ -220,3 +231,60 @@ async def test_a_streams_request_of_priority_1_goes_before_other_streams(
         await asyncio.gather(holding, ordinary, first)
         order = [tensors_of(each)[0].array()[0, 0] for each in det.endpoint.seen]
         assert order == [1.0, 4.0, 2.0, 3.0]
+
+
+# The command in a process of its own: it has an event loop of its own.
+_INFER = """
+import json, sys
+from typer.testing import CliRunner
+from simcloud_cli.app import app
+
+result = CliRunner().invoke(app, ["infer", *sys.argv[1:], "--json"])
+print(json.dumps([result.exit_code, result.stdout, str(result.exception or "")]))
+"""
+
+
+async def test_infer_reads_and_draws_the_outputs_of_a_model_of_tensors(tmp_path: Path) -> None:
+    detector = {
+        **PICTURES,
+        "labels": ["chair", "couch"],
+        "outputs": [
+            {"name": "boxes", "datatype": "FP32", "shape": [-1, -1, 4]},
+            {"name": "scores", "datatype": "FP32", "shape": [-1, -1]},
+            {"name": "classes", "datatype": "INT64", "shape": [-1, -1]},
+            {"name": "count", "datatype": "INT64", "shape": [-1]},
+        ],
+    }
+
+    def detect(invocation: Invocation) -> Reply:
+        (pictures,) = tensors_of(invocation)
+        rows = len(split_bytes(pictures.data))
+        one = (
+            ("boxes", [[[4, 4, 20, 20], [8, 8, 30, 30], [0, 0, 0, 0]]], "<f4"),
+            ("scores", [[0.9, 0.2, 0]], "<f4"),
+            ("classes", [[1, 0, 0]], "<i8"),
+            ("count", [2], "<i8"),
+        )
+        return answer_of(
+            *[tensor_of(name, np.repeat(np.array(row, kind), rows, 0)) for name, row, kind in one]
+        )
+
+    async with batched(tmp_path, changes=detector) as det:
+        det.endpoint.respond = detect
+        config = Config(current="test", contexts={"test": Context(router=det.router.address)})
+        save_config(config, tmp_path / "config.yaml")
+        assert cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 64, 3), 120, np.uint8))
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _INFER, "a.png", "--model", "det", "-o", "out"),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "SIMCLOUD_CONFIG": str(tmp_path / "config.yaml")},
+            cwd=tmp_path,
+        )
+        out, _ = await process.communicate()
+        code, said, error = json.loads(out)
+        assert code == 0, (said, error)
+        (row,) = json.loads(said)
+        # The second is below the command's threshold, the third is no object.
+        (seen,) = row["detections"]
+        assert (seen["label"], seen["box_xyxy_px"]) == ("couch", [4, 4, 20, 20])
+        assert (tmp_path / row["drawn"]).exists()

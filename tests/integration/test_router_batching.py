@@ -291,6 +291,9 @@ async def test_statistics_tell_inferences_from_executions(tmp_path: Path) -> Non
         assert (counts.batched, list(counts.batches)) == (3, [4])
         assert counts.batches[4].target.count == 1
         assert counts.target.count == counts.queue.count == counts.success.count == 3
+        (told,) = await det.router.client.statistics("det")
+        assert (told.succeeded, told.executions, told.batched_requests) == (3, 1, 3)
+        assert told.batches_sent_apart == 0
         for metric, value in ((EXECUTIONS, 1), (BATCHED, 3), (BATCHES_APART, 0)):
             assert metrics.value_of(metric, {"model": "det"}) == value
 

@@ -29,6 +29,7 @@ COMMANDS = [
     ["runs", "abort"],
     ["runs", "delete"],
     ["router", "targets"],
+    ["router", "stats"],
     ["router", "drain"],
     ["router", "undrain"],
     ["router", "weight"],

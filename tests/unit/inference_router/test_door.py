@@ -84,6 +84,21 @@ async def test_beyond_limits_and_queue_a_request_is_refused_with_a_pause() -> No
     assert (door.in_flight, door.waiting) == (0, 0)
 
 
+async def test_for_a_fast_target_as_many_may_wait_as_it_answers_in_a_tenth_of_a_second() -> None:
+    fast = routed("a", limit=2)
+    door = door_of([fast])
+    assert door.roster.room(door.roster.everyone) == 2
+    for _ in range(100):
+        fast.latency.observe(0.005, now())
+    assert door.roster.room(door.roster.everyone) == 40
+    # One slow answer changes little, many do; a limit's worth may always wait.
+    fast.latency.observe(0.05, now())
+    assert door.roster.room(door.roster.everyone) > 25
+    for _ in range(200):
+        fast.latency.observe(0.2, now())
+    assert door.roster.room(door.roster.everyone) == 2
+
+
 async def test_who_waits_gets_whichever_target_is_free_first() -> None:
     for first_free in (0, 1):
         door = door_of([routed("a", limit=1), routed("b", limit=1)])

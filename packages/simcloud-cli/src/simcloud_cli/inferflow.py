@@ -70,7 +70,7 @@ async def _look(
     options: InferOptions,
     output: InferOutput,
 ) -> ExitCode:
-    looking = _Looking(session.store, model.task, options.output, output.add)
+    looking = _Looking(session.store, model, options, output.add)
     wanted = {"score_threshold": str(options.threshold), "top_k": str(options.top_k)}
     used = "score_threshold" if model.task == _DETECTOR else "top_k"
     answers = session.router.infer_frames(
@@ -108,8 +108,8 @@ class _Looking:
     """Pictures on their way, in their order, at most ``IN_FLIGHT``."""
 
     store: ObjectStore
-    task: str
-    folder: Path
+    model: ModelInfo
+    options: InferOptions
     tell: Callable[[Seen], None]
     sent: int = 0
     first_problem: SimcloudError | None = None
@@ -170,7 +170,7 @@ class _Looking:
         if not answer.ok:
             return seen
         # Two folders may hold the same name: the number keeps their pictures apart.
-        path = self.folder / f"{sent.number:05d}.{item.stem}.jpg"
+        path = self.options.output / f"{sent.number:05d}.{item.stem}.jpg"
         try:
             seen = self._decoded(seen, answer)
             data = await self._data(item.picture)
@@ -182,10 +182,15 @@ class _Looking:
         return replace(seen, drawn=str(path))
 
     def _decoded(self, seen: Seen, answer: FrameAnswer) -> Seen:
-        if self.task == _CLASSIFIER:
-            classes = decode_classifications(answer.body, media_type=answer.media_type)
+        body, media_type, labels = answer.body, answer.media_type, self.model.labels
+        if self.model.task == _CLASSIFIER:
+            classes = decode_classifications(
+                body, media_type=media_type, labels=labels, top_k=self.options.top_k
+            )
             return replace(seen, classifications=classes)
-        found = decode_detections(answer.body, media_type=answer.media_type)
+        found = decode_detections(
+            body, media_type=media_type, labels=labels, threshold=self.options.threshold
+        )
         return replace(seen, detections=found)
 
     async def _data(self, picture: Picture | FrameRef) -> bytes:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import grpc.aio
 
+from simcloud.client.router import RouterClient
 from simcloud.client.router_admin import RoutedTarget, RouterAdminClient
 from simcloud.errors import NotReady
 from simcloud.rpc.channel import connect
@@ -38,6 +39,44 @@ def show_targets(router: str | None, *, as_json: bool) -> None:
         console().print(f"not taken: {found.catalog_problem}", markup=False)
     for problem in found.discovery_problems:
         console().print(f"discovery: {problem}", markup=False)
+
+
+def show_statistics(router: str | None, model: str, *, as_json: bool) -> None:
+    """Counts of a replica's models.
+
+    Args:
+        router: its ``host:port``; None: the context's.
+        model: its name; empty: all.
+        as_json: one JSON document in place of a table.
+    """
+    found = run_async(
+        _with_running_router(router, lambda channel: RouterClient(channel).statistics(model))
+    )
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    print_table(
+        "",
+        [
+            *("model", "requests", "answered", "failed", "executions", "together", "retries"),
+            *("hedges", "queue ms", "target ms"),
+        ],
+        [
+            (
+                each.model,
+                each.requests,
+                each.succeeded,
+                ", ".join(f"{reason} {count}" for reason, count in sorted(each.failed.items())),
+                each.executions,
+                each.batched_requests,
+                each.retries,
+                each.hedges,
+                _average_ms(each.queue_s, each.succeeded),
+                _average_ms(each.target_s, each.succeeded),
+            )
+            for each in found
+        ],
+    )
 
 
 def change_target(
@@ -151,6 +190,10 @@ def _print_targets(targets: Iterable[RoutedTarget]) -> None:
             for target in targets
         ],
     )
+
+
+def _average_ms(total_s: float, count: int) -> str | None:
+    return f"{1000 * total_s / count:.1f}" if count else None
 
 
 def _weight(target: RoutedTarget) -> str:

@@ -23,13 +23,10 @@ class SystemClock:
 
     __slots__ = ()
 
-    def monotonic(self) -> float:
-        """Seconds since an unspecified origin; never goes back."""
-        return time.monotonic()
-
-    def time(self) -> float:
-        """Seconds since the Unix epoch, UTC."""
-        return time.time()
+    # The functions themselves: a method around them would cost three times as much, and a request
+    # asks a dozen times.
+    monotonic = staticmethod(time.monotonic)
+    time = staticmethod(time.time)
 
 
 SYSTEM_CLOCK: Final[Clock] = SystemClock()

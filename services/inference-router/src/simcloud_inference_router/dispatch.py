@@ -32,6 +32,10 @@ MAX_PAUSE_S = 5.0
 """A target that asks for a longer pause is not waited for: the caller is told."""
 
 
+Layout: TypeAlias = tuple[str, str, tuple[int, ...]]
+"""A tensor's name, datatype and shape."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutedModel:
     """A model with its door and what its traffic is allowed."""
@@ -49,6 +53,8 @@ class RoutedModel:
     """Where its requests wait for company; None: each is sent by itself."""
     counts: ModelCounts = field(default_factory=ModelCounts)
     """What became of its requests."""
+    layouts: dict[tuple[Layout, ...], int] = field(default_factory=dict)
+    """Inputs that fit its signature, and their batch size: requests repeat them."""
 
     @property
     def roster(self) -> Roster:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from typing import TypeVar
 
 from simcloud.concurrency.budget import ByteLease
 from simcloud.concurrency.credits import CreditExceeded, CreditWindow
 from simcloud.errors import InvalidRequest, Overloaded, SimcloudError
+from simcloud.records import record
 from simcloud_inference_router.dispatch import RoutedModel
 from simcloud_inference_router.pipeline import Pipeline
 from simcloud_inference_router.router import Call, Picture, Router
 from simcloud_inference_router.statistics import CallTrace
 
+Message = TypeVar("Message")
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Refused:
     """A frame that can't be looked at; it gets an answer all the same."""
 
@@ -22,7 +25,7 @@ class Refused:
     error: SimcloudError
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Taken:
     """A frame that is being looked at."""
 
@@ -31,7 +34,7 @@ class Taken:
     taken_at: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FrameAnswer:
     """What became of one frame."""
 
@@ -87,15 +90,21 @@ class FrameStream:
         self._leases: set[ByteLease] = set()
         self._ids: set[str] = set()
 
-    async def run(self, frames: AsyncIterator[Picture | Refused]) -> None:
+    async def run(
+        self, messages: AsyncIterator[Message], read: Callable[[Message], Picture | Refused]
+    ) -> None:
         """Returns when every frame is answered.
 
         Cancelling cancels the requests at the target. Nothing is held afterwards.
 
+        Args:
+            messages: the stream's, a frame each.
+            read: reads one; what it raises ends the stream.
+
         Raises:
             Overloaded: the client sent more than its credit; what was within it is answered.
             NotReady: the process drains; what was taken is answered.
-            SimcloudError: what ``frames`` raised.
+            SimcloudError: what ``messages`` or ``read`` raised.
         """
         await self._grant(self._credit.grant(self._window))
         pipeline: Pipeline[Taken | Refused, FrameAnswer] = Pipeline(
@@ -107,15 +116,17 @@ class FrameStream:
             drain=self._router.drain,
         )
         try:
-            await pipeline.run(self._admitted(frames))
+            await pipeline.run(self._admitted(messages, read))
         finally:
             for lease in tuple(self._leases):
                 lease.release()
 
     async def _admitted(
-        self, frames: AsyncIterator[Picture | Refused]
+        self, messages: AsyncIterator[Message], read: Callable[[Message], Picture | Refused]
     ) -> AsyncIterator[Taken | Refused]:
-        async for frame in frames:
+        payloads = self._router.payloads
+        async for message in messages:
+            frame = read(message)
             try:
                 self._credit.charge(1)
             except CreditExceeded as exc:
@@ -123,24 +134,29 @@ class FrameStream:
                     f"{exc.used} frames were sent on the stream, {exc.granted} were granted; wait "
                     "for credit"
                 ) from exc
-            yield await self._admit(frame)
+            begun = self._router.clock.monotonic()
+            if isinstance(frame, Refused):
+                yield frame
+                continue
+            size = self._check(frame)
+            if isinstance(size, Refused):
+                yield size
+                continue
+            lease = payloads.try_acquire(size) or await payloads.acquire(size)
+            self._leases.add(lease)
+            self._ids.add(frame.id)
+            yield Taken(frame, lease, begun)
 
-    async def _admit(self, frame: Picture | Refused) -> Taken | Refused:
-        if isinstance(frame, Refused):
-            return frame
-        begun = self._router.clock.monotonic()
+    def _check(self, frame: Picture) -> int | Refused:
+        """Bytes that a frame takes in memory, or why it can't be looked at."""
         if frame.id in self._ids:
             problem = f"{frame.id!r} is in flight already; ids are unique among frames in flight"
             return Refused(frame.id, InvalidRequest("frame.id", problem))
         try:
             self._router.quotas.charge(self._call.caller)
-            size = self._router.check_picture(self._call.caller, self._model, frame)
+            return self._router.check_picture(self._call.caller, self._model, frame)
         except SimcloudError as exc:
             return Refused(frame.id, exc)
-        lease = await self._router.payloads.acquire(size)
-        self._leases.add(lease)
-        self._ids.add(frame.id)
-        return Taken(frame, lease, begun)
 
     async def _answer(self, frame: Taken | Refused) -> FrameAnswer:
         if isinstance(frame, Refused):

@@ -87,7 +87,12 @@ class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
             write=write,
             grant=grant,
         )
-        await stream.run(_frames(request_iterator, opened.accept, parameters))
+        accept = opened.accept
+
+        def read(request: infer_pb2.InferRequest) -> Picture | Refused:
+            return _frame(request, accept, parameters)
+
+        await stream.run(request_iterator, read)
 
     async def ListModels(  # noqa: N802 - the contract's name
         self,
@@ -162,38 +167,39 @@ def _check_media_type(field: str, found: str) -> None:
         raise InvalidRequest(field, f"expected a media type, found {found[:64]!r}")
 
 
-async def _frames(
-    requests: AsyncIterator[infer_pb2.InferRequest], accept: str, parameters: Mapping[str, str]
-) -> AsyncIterator[Picture | Refused]:
-    async for request in requests:
-        if request.WhichOneof("message") != "frame":
-            raise InvalidRequest("frame", "after `open` every message must be a frame")
-        frame = request.frame
-        try:
-            yield _picture(frame, accept, parameters)
-        except SimcloudError as exc:
-            # An id that is too long comes back cut: the client may have a window of them.
-            yield Refused(frame.id[:MAX_ID_BYTES], exc)
+def _frame(
+    request: infer_pb2.InferRequest, accept: str, parameters: Mapping[str, str]
+) -> Picture | Refused:
+    if request.WhichOneof("message") != "frame":
+        raise InvalidRequest("frame", "after `open` every message must be a frame")
+    frame = request.frame
+    try:
+        return _picture(frame, accept, parameters)
+    except SimcloudError as exc:
+        # An id that is too long comes back cut: the client may have a window of them.
+        return Refused(frame.id[:MAX_ID_BYTES], exc)
 
 
 def _picture(frame: infer_pb2.InferFrame, accept: str, parameters: Mapping[str, str]) -> Picture:
-    size = len(frame.id.encode())
+    # Each attribute of a message is made anew: once.
+    frame_id = frame.id
+    size = len(frame_id) if frame_id.isascii() else len(frame_id.encode())
     if not 1 <= size <= MAX_ID_BYTES:
         raise InvalidRequest("frame.id", f"expected 1 to {MAX_ID_BYTES} bytes, found {size}")
-    match frame.WhichOneof("picture"):
+    kind = frame.WhichOneof("picture")
+    match kind:
         case "inline":
-            data: bytes | FrameRef = frame.inline.data
-            media_type = frame.inline.media_type
+            inline = frame.inline
+            data: bytes | FrameRef = inline.data
+            media_type = inline.media_type
         case "ref":
             data = _ref(frame)
-            media_type = frame.ref.media_type
+            media_type = data.media_type
         case _:
             raise InvalidRequest("frame.picture", "is missing: give `inline` or `ref`")
     if media_type not in _KNOWN_MEDIA_TYPES:
-        _check_media_type(f"frame.{frame.WhichOneof('picture')}.media_type", media_type)
-    return Picture(
-        id=frame.id, data=data, media_type=media_type, accept=accept, parameters=parameters
-    )
+        _check_media_type(f"frame.{kind}.media_type", media_type)
+    return Picture(frame_id, data, media_type, accept, parameters)
 
 
 def _ref(frame: infer_pb2.InferFrame) -> FrameRef:
@@ -243,7 +249,9 @@ def _answer_to_wire(answer: FrameAnswer) -> infer_pb2.InferResponse:
 
 def _fill_duration(message: Duration, seconds: float) -> None:
     if nanos := round(seconds * 1_000_000_000):
-        message.seconds, message.nanos = divmod(nanos, 1_000_000_000)
+        if nanos >= 1_000_000_000:
+            message.seconds, nanos = divmod(nanos, 1_000_000_000)
+        message.nanos = nanos
     else:
         # There all the same: 0 s, and not unknown.
         message.SetInParent()
@@ -297,6 +305,9 @@ def _counts_to_wire(model: RoutedModel) -> infer_pb2.ModelCounts:
         retry_budget_exhausted=counts.budget_exhausted,
         canary_requests=model.canary.requests if model.canary is not None else 0,
         shadow=_shadow_to_wire(model.shadow) if model.shadow is not None else None,
+        executions=counts.executions,
+        batched_requests=counts.batched,
+        batches_sent_apart=counts.batches_apart,
     )
 
 

@@ -145,7 +145,7 @@ class Answers:
     def _model(self, request: OipMessage, call: Call) -> RoutedModel:
         return self._router.model_for(call.caller, request.model_name, request.model_version)
 
-    async def _ask(
+    def _ask(
         self,
         model: RoutedModel,
         wire: WireRequest,
@@ -154,7 +154,7 @@ class Answers:
         *,
         session: Session | None,
         on_answer: TakeAnswer | None = None,
-    ) -> ModelAnswer:
+    ) -> Awaitable[ModelAnswer]:
         place = ANYWHERE
         if session is not None or wire.asked.target_model:
             place = Place(
@@ -162,7 +162,7 @@ class Answers:
                 session_id=session.id if session is not None else "",
                 target_model=wire.asked.target_model,
             )
-        return await self._router.infer_tensors(
+        return self._router.infer_tensors(
             model, wire.tensors, call, trace, place=place, on_answer=on_answer
         )
 

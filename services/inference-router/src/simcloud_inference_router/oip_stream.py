@@ -88,8 +88,9 @@ class InferStream:
 
     async def _admitted(self, requests: AsyncIterator[bytes]) -> AsyncIterator[Taken]:
         async for data in requests:
-            size = min(len(data), self._router.payloads.limit)
-            lease = await self._router.payloads.acquire(size)
+            payloads = self._router.payloads
+            size = min(len(data), payloads.limit)
+            lease = payloads.try_acquire(size) or await payloads.acquire(size)
             self._leases.add(lease)
             yield _parsed(data), lease
 

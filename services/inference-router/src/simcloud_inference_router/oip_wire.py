@@ -6,12 +6,12 @@ Their classes are made at run time from a private descriptor pool, so they have 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from simcloud.errors import InvalidRequest, Unsupported
 from simcloud.oip.pool import OipMessage, enum_number
 from simcloud.oip.tensors import fill_response, input_tensors, new
+from simcloud.records import record
 from simcloud_inference_router.catalog import ModelEntry, TensorSignature
 from simcloud_inference_router.codecs.base import Parameter, TensorAnswer, TensorRequest
 from simcloud_inference_router.request_parameters import (
@@ -30,7 +30,7 @@ _NO_PARAMETERS = ReadParameters()
 _NO_CLASSES: Mapping[str, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WireRequest:
     """A ModelInferRequest, read."""
 

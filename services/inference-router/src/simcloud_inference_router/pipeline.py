@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from simcloud.concurrency.service import single_error
 from simcloud.errors import NotReady
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
+
+Numbered: TypeAlias = tuple[int, Request]
+"""A request with its place in the stream, from 0."""
 
 
 class Reorder(Generic[Answer]):
@@ -26,6 +29,9 @@ class Reorder(Generic[Answer]):
 
     def add(self, sequence: int, answer: Answer) -> list[Answer]:
         """Takes the answer to request number ``sequence``, from 0; gives what may go out now."""
+        if sequence == self._next and not self._early:
+            self._next += 1
+            return [answer]
         self._early[sequence] = answer
         ready: list[Answer] = []
         while self._next in self._early:
@@ -87,11 +93,16 @@ class Pipeline(Generic[Request, Answer]):
     ) -> None:
         self._answer = answer
         self._write = write
-        self._room = asyncio.Semaphore(window)
+        self._window = window
         self._reorder: Reorder[Answer] | None = Reorder() if ordered else None
         self._drain = drain
         self._ready: deque[Answer] = deque()
         self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        # Workers without a request, the last one that had one first; each waits for its next.
+        self._idle: list[asyncio.Future[Numbered[Request] | None]] = []
+        # The reader's wait for room, while the window is full.
+        self._room: asyncio.Future[None] | None = None
         self._taken = 0
         self._written = 0
         self._source_ended = False
@@ -109,16 +120,24 @@ class Pipeline(Generic[Request, Answer]):
             reader.add_done_callback(self._reader_ended)
             self._drain.watch(reader)
             await self._write_all()
+            for idle in self._idle:
+                if not idle.done():
+                    idle.set_result(None)
         if self._source_error is not None:
             raise self._source_error
 
     async def _read(self, source: AsyncIterator[Request], tasks: asyncio.TaskGroup) -> None:
         try:
-            await self._room.acquire()
             async for request in source:
-                tasks.create_task(self._one(self._taken, request))
+                numbered = self._taken, request
                 self._taken += 1
-                await self._room.acquire()
+                if self._idle:
+                    self._idle.pop().set_result(numbered)
+                else:
+                    tasks.create_task(self._work(numbered))
+                if self._taken - self._written >= self._window:
+                    self._room = self._loop.create_future()
+                    await self._room
         except Exception as exc:
             # Raised by ``run``, after what was taken is answered.
             self._source_error = exc
@@ -133,20 +152,27 @@ class Pipeline(Generic[Request, Answer]):
         self._source_ended = True
         self._wake.set()
 
-    async def _one(self, sequence: int, request: Request) -> None:
-        answer = await self._answer(request)
-        if self._reorder is None:
-            self._ready.append(answer)
-        else:
-            self._ready.extend(self._reorder.add(sequence, answer))
-        self._wake.set()
+    async def _work(self, numbered: Numbered[Request] | None) -> None:
+        # Stays for the next request: a task for each would cost more than to tell it of one.
+        while numbered is not None:
+            sequence, request = numbered
+            answer = await self._answer(request)
+            if self._reorder is None:
+                self._ready.append(answer)
+            else:
+                self._ready.extend(self._reorder.add(sequence, answer))
+            self._wake.set()
+            idle: asyncio.Future[Numbered[Request] | None] = self._loop.create_future()
+            self._idle.append(idle)
+            numbered = await idle
 
     async def _write_all(self) -> None:
         while True:
             while self._ready:
                 await self._write(self._ready.popleft())
                 self._written += 1
-                self._room.release()
+                if self._room is not None and not self._room.done():
+                    self._room.set_result(None)
             if self._source_ended and self._written == self._taken:
                 return
             self._wake.clear()

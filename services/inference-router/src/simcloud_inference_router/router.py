@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TypeAlias
 
@@ -12,6 +11,8 @@ from simcloud.clock import Clock
 from simcloud.concurrency.budget import ByteBudget
 from simcloud.dataset.frames import FrameRef
 from simcloud.errors import InvalidRequest, SimcloudError, Unsupported
+from simcloud.oip.tensors import Tensor
+from simcloud.records import record
 from simcloud.rpc.auth import AllowLists
 from simcloud_inference_router.batching.batch import Asked, Batch, Shared
 from simcloud_inference_router.batching.execution import Execution
@@ -41,7 +42,7 @@ from simcloud_inference_router.targets.errors import bad_answer
 from simcloud_inference_router.tensor_answers import check_size, read_answer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """Who asks, and until when."""
 
@@ -55,7 +56,7 @@ class Call:
     """Whether it waits for a slot when the queue is full: requests of streams do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Picture:
     """One picture to be looked at."""
 
@@ -66,7 +67,7 @@ class Picture:
     parameters: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """Where a request must go."""
 
@@ -83,7 +84,7 @@ ANYWHERE = Place()
 NO_TENSORS = TensorAnswer(())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelAnswer:
     """An answer in tensors, and what the target said beside it."""
 
@@ -128,6 +129,25 @@ class Recorded:
                 reason = "CANCELLED" if isinstance(exc, asyncio.CancelledError) else "BUG"
         total_s = self._router.clock.monotonic() - self._begun
         self._router.count(self._model, self._trace, total_s=total_s, reason=reason)
+
+
+_MAX_LAYOUTS = 256
+"""Layouts of requests that a model remembers; a client has one or a few."""
+
+
+def _rows(model: RoutedModel, inputs: Sequence[Tensor]) -> int:
+    """Batch size of inputs that are the model's; looked at once for each layout.
+
+    Raises:
+        InvalidRequest: they are not.
+    """
+    layout = tuple([(each.name, each.datatype, each.shape) for each in inputs])
+    rows = model.layouts.get(layout)
+    if rows is None:
+        rows = check_inputs(model.entry, inputs)
+        if len(model.layouts) < _MAX_LAYOUTS:
+            model.layouts[layout] = rows
+    return rows
 
 
 class Router:
@@ -239,7 +259,7 @@ class Router:
         if place.target_model:
             check_target_model(model.entry, place.target_model)
         begun = self.clock.monotonic()
-        trace.batch_size = check_inputs(model.entry, request.inputs)
+        trace.batch_size = _rows(model, request.inputs)
         if model.batches is not None and on_answer is None and not place.session:
             shared = await self._with_others(
                 model, model.batches, request, call, trace=trace, place=place
@@ -411,7 +431,7 @@ class Router:
             self._allow.check_bucket(caller, data.bucket, data.key)
         return size
 
-    async def _dispatch(
+    def _dispatch(
         self,
         model: RoutedModel,
         encoded: Encoded,
@@ -422,7 +442,8 @@ class Router:
         parameters: Mapping[str, Parameter],
         place: Place = ANYWHERE,
         on_part: TakePart | None = None,
-    ) -> TargetAnswer:
+    ) -> Awaitable[TargetAnswer]:
+        # Not a coroutine of its own: each one around a request costs at every step of it.
         invocation = invocation_of(
             encoded,
             request_id=request_id,
@@ -432,13 +453,13 @@ class Router:
             target_model=place.target_model,
             on_part=on_part,
         )
-        return await self._dispatcher.call(
+        return self._dispatcher.call(
             model,
             invocation,
             deadline=call.deadline,
             patient=call.patient,
             trace=trace,
             caller=call.caller,
-            priority=priority_of(parameters),
-            canary_value=canary_value(model.entry, parameters),
+            priority=priority_of(parameters) if parameters else 0,
+            canary_value=canary_value(model.entry, parameters) if parameters else "",
         )

@@ -27,21 +27,17 @@ class Histogram:
 
     def add(self, seconds: float) -> None:
         """Counts one more."""
-        self.counts[bisect_left(DURATION_BUCKETS_S, seconds)] += 1
+        # Most have not waited at all.
+        self.counts[bisect_left(DURATION_BUCKETS_S, seconds) if seconds else 0] += 1
         self.total_s += seconds
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Duration:
     """How often, and how long in all."""
 
-    count: int = 0
-    total_s: float = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Counts one more."""
-        self.count += 1
-        self.total_s += seconds
+    count: int
+    total_s: float
 
     @property
     def ns(self) -> int:
@@ -53,9 +49,25 @@ class Duration:
 class BatchCounts:
     """Executions of one batch size."""
 
-    encode: Duration = field(default_factory=Duration)
-    target: Duration = field(default_factory=Duration)
-    decode: Duration = field(default_factory=Duration)
+    count: int = 0
+    encode_s: float = 0.0
+    target_s: float = 0.0
+    decode_s: float = 0.0
+
+    @property
+    def encode(self) -> Duration:
+        """Making what was sent."""
+        return Duration(self.count, self.encode_s)
+
+    @property
+    def target(self) -> Duration:
+        """At the targets."""
+        return Duration(self.count, self.target_s)
+
+    @property
+    def decode(self) -> Duration:
+        """Reading what was answered."""
+        return Duration(self.count, self.decode_s)
 
 
 @dataclass(slots=True)
@@ -111,12 +123,14 @@ class ModelCounts:
     """Batches that a target refused, whose requests were then sent one by one."""
     last_inference_ms: int = 0
     """Milliseconds since the epoch; 0: none yet."""
-    success: Duration = field(default_factory=Duration)
-    fail: Duration = field(default_factory=Duration)
-    queue: Duration = field(default_factory=Duration)
-    encode: Duration = field(default_factory=Duration)
-    target: Duration = field(default_factory=Duration)
-    decode: Duration = field(default_factory=Duration)
+    fail_s: float = 0.0
+    # Of answered requests, seconds in all. Plain numbers: an object each, told of every request,
+    # would cost more than all else that is counted.
+    success_s: float = 0.0
+    queue_s: float = 0.0
+    encode_s: float = 0.0
+    target_s: float = 0.0
+    decode_s: float = 0.0
     batches: dict[int, BatchCounts] = field(default_factory=dict)
     """By batch size; batch sizes are bounded by the model's largest."""
     target_times: Histogram = field(default_factory=Histogram)
@@ -134,29 +148,29 @@ class ModelCounts:
             now_s: seconds since the epoch.
         """
         self.requests += 1
+        queue_s, target_s = trace.queue_s, trace.target_s
         if trace.attempts:
-            self.target_times.add(trace.target_s)
-        if trace.attempts or trace.queue_s:
-            self.queue_times.add(trace.queue_s)
-        answered = reason is None
+            self.target_times.add(target_s)
+        if trace.attempts or queue_s:
+            self.queue_times.add(queue_s)
         if not trace.batched:
-            self.record_execution(trace, answered=answered)
+            self.record_execution(trace, answered=reason is None)
         elif trace.retries or trace.budget_exhausted:
             # What it cost to be sent by itself, had it been; the batch's own are counted with it.
             self.retries += trace.retries
             self.budget_exhausted += trace.budget_exhausted
         if reason is not None:
             self.failed[reason] = self.failed.get(reason, 0) + 1
-            self.fail.add(total_s)
+            self.fail_s += total_s
             return
         self.succeeded += 1
         self.inferences += trace.batch_size
         self.last_inference_ms = int(now_s * 1000)
-        self.success.add(total_s)
-        self.queue.add(trace.queue_s)
-        self.encode.add(trace.encode_s)
-        self.target.add(trace.target_s)
-        self.decode.add(trace.decode_s)
+        self.success_s += total_s
+        self.queue_s += queue_s
+        self.encode_s += trace.encode_s
+        self.target_s += target_s
+        self.decode_s += trace.decode_s
 
     def record_execution(self, trace: CallTrace, *, answered: bool, requests: int = 1) -> None:
         """Counts what was sent for one request, or for several that were sent as one.
@@ -181,6 +195,37 @@ class ModelCounts:
         batch = self.batches.get(trace.batch_size)
         if batch is None:
             batch = self.batches[trace.batch_size] = BatchCounts()
-        batch.encode.add(trace.encode_s)
-        batch.target.add(trace.target_s)
-        batch.decode.add(trace.decode_s)
+        batch.count += 1
+        batch.encode_s += trace.encode_s
+        batch.target_s += trace.target_s
+        batch.decode_s += trace.decode_s
+
+    @property
+    def success(self) -> Duration:
+        """Answered requests, from the last byte in to the answer."""
+        return Duration(self.succeeded, self.success_s)
+
+    @property
+    def fail(self) -> Duration:
+        """The others, likewise."""
+        return Duration(self.requests - self.succeeded, self.fail_s)
+
+    @property
+    def queue(self) -> Duration:
+        """Answered requests in the queue."""
+        return Duration(self.succeeded, self.queue_s)
+
+    @property
+    def encode(self) -> Duration:
+        """Making what was sent for them."""
+        return Duration(self.succeeded, self.encode_s)
+
+    @property
+    def target(self) -> Duration:
+        """They at their targets."""
+        return Duration(self.succeeded, self.target_s)
+
+    @property
+    def decode(self) -> Duration:
+        """Reading their answers."""
+        return Duration(self.succeeded, self.decode_s)

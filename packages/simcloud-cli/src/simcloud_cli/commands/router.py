@@ -34,6 +34,21 @@ def targets(*, router: RouterOption = None, json: JsonOption = False) -> None:
     show_targets(router, as_json=json)
 
 
+@app.command("stats")
+def stats(
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="Name of a model; by default all.")
+    ] = "",
+    *,
+    router: RouterOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What became of the requests of each model since the replica began; anyone may ask."""
+    from simcloud_cli.routerflow import show_statistics
+
+    show_statistics(router, model, as_json=json)
+
+
 @app.command("drain")
 def drain(target: TargetArgument, *, router: RouterOption = None, json: JsonOption = False) -> None:
     """Lets nothing new go to a target; what is there ends there.

@@ -11,13 +11,15 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple
 from urllib.parse import quote
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _BLOCK_BYTES = 64
-_MAX_ORDERS = 256
+_MAX_SHAPES = 256
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 """In place of a body's hash, for S3: the signature covers all but the body."""
@@ -43,6 +45,8 @@ MiB, during which the event loop would answer nobody."""
 
 def sha256_hex(*pieces: bytes | memoryview) -> str:
     """Hash of a body as the signature wants it: lower-case hex, 64 characters."""
+    if len(pieces) == 1:
+        return hashlib.sha256(pieces[0]).hexdigest()
     hashed = hashlib.sha256()
     for piece in pieces:
         hashed.update(piece)
@@ -56,11 +60,21 @@ async def hash_body(*pieces: bytes | memoryview) -> str:
     return await asyncio.to_thread(sha256_hex, *pieces)
 
 
+class _Shape(NamedTuple):
+    """Headers of the same names."""
+
+    ordered: Callable[[Mapping[str, str]], object]
+    """Their values in the order of the signature."""
+    signed_names: str
+    form: str
+    """Their canonical lines, a ``%s`` for each value."""
+
+
 class SigV4Signer:
     """Signs requests for one region and service.
 
     What is the same for many requests is kept: the derived key for the day and the secret it was
-    made from, with the first half of its HMAC; the order of the names for the headers seen.
+    made from, with the first half of its HMAC; the form of the lines for the headers seen.
 
     Args:
         region: for example ``eu-central-1``.
@@ -76,7 +90,7 @@ class SigV4Signer:
         # HMAC (RFC 2104) is two hashes, each of which begins with a block made of the key: these
         # have taken theirs. A copy of each costs a third of hmac.digest.
         self._inner = self._outer = hashlib.sha256()
-        self._orders: dict[tuple[str, ...], tuple[tuple[str, ...], str]] = {}
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
         self._path = self._path_encoded = ""
         self._stamp_second = -1
         self._stamp = ""
@@ -109,11 +123,12 @@ class SigV4Signer:
         if credentials.session_token:
             added["x-amz-security-token"] = credentials.session_token
         signed = {**headers, **added}
-        names, signed_names = self._order(tuple(signed))
-        lines = "".join([f"{name}:{signed[name]}\n" for name in names])
+        names = tuple(signed)
+        ordered, signed_names, form = self._shapes.get(names) or self._shape(names)
+        lines = form % ordered(signed)
         if " " in lines or "\t" in lines or not lines.isascii():
             # Without the blanks around a value, and with one only where there are several within.
-            lines = "".join([f"{name}:{' '.join(signed[name].split())}\n" for name in names])
+            lines = form % ordered({name: " ".join(signed[name].split()) for name in names})
         if self._encodes_path and path != self._path:
             self._path, self._path_encoded = path, quote(path, safe="/~")
         signed_path = self._path_encoded if self._encodes_path else path
@@ -131,16 +146,19 @@ class SigV4Signer:
         )
         return added
 
-    def _order(self, names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-        """The names in order, and joined as the signature wants them."""
-        known = self._orders.get(names)
-        if known is None:
-            ordered = tuple(sorted(names))
-            known = (ordered, ";".join(ordered))
-            # Which headers there are is a few choices; whoever makes more of them pays for it.
-            if len(self._orders) < _MAX_ORDERS:
-                self._orders[names] = known
-        return known
+    def _shape(self, names: tuple[str, ...]) -> _Shape:
+        """How headers of these names are signed."""
+        in_order = sorted(names)
+        # One name alone would come as its value and not as a tuple; % takes either.
+        shape = _Shape(
+            itemgetter(*in_order),
+            ";".join(in_order),
+            "".join([f"{name.replace('%', '%%')}:%s\n" for name in in_order]),
+        )
+        # Which headers there are is a few choices; whoever makes more of them pays for it.
+        if len(self._shapes) < _MAX_SHAPES:
+            self._shapes[names] = shape
+        return shape
 
     def _time_stamp(self, now_s: float) -> str:
         second = int(now_s)

@@ -130,3 +130,9 @@ class ModelCounts:
     """Requests that were drawn for the canary."""
     shadow: ShadowCounts | None = None
     """None when the model has no shadow."""
+    executions: int = 0
+    """Answers of targets; requests that were sent together as one have one."""
+    batched_requests: int = 0
+    """Requests and frames that were sent together with others as one."""
+    batches_sent_apart: int = 0
+    """Batches that a target refused, whose requests were then sent one by one."""

@@ -244,6 +244,9 @@ def _counts(message: infer_pb2.ModelCounts) -> ModelCounts:
         retry_budget_exhausted=message.retry_budget_exhausted,
         canary_requests=message.canary_requests,
         shadow=_shadow(message.shadow) if message.HasField("shadow") else None,
+        executions=message.executions,
+        batched_requests=message.batched_requests,
+        batches_sent_apart=message.batches_sent_apart,
     )
 
 

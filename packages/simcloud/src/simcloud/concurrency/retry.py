@@ -70,6 +70,7 @@ class RetryBudget:
         self._slot_s = window_s / self._SLOTS
         # (slot number, requests, retries) of the window, oldest first.
         self._slots: deque[list[int]] = deque()
+        self._slot_ends = float("-inf")
         self._requests = 0
         self._retries = 0
 
@@ -94,7 +95,11 @@ class RetryBudget:
         return self._ratio * self._requests + self._floor - self._retries
 
     def _slot(self) -> list[int]:
-        number = int(self._clock.monotonic() / self._slot_s)
+        now = self._clock.monotonic()
+        if now < self._slot_ends:
+            return self._slots[-1]
+        number = int(now / self._slot_s)
+        self._slot_ends = (number + 1) * self._slot_s
         while self._slots and self._slots[0][0] <= number - self._SLOTS:
             _, requests, retries = self._slots.popleft()
             self._requests -= requests

@@ -26,6 +26,9 @@ not copied for that."""
 _WRITE_BYTES: Final = 256 * 1024
 """Of one write of a body in pieces: what the connection does not take at once, asyncio copies."""
 
+_EARLY_S: Final = 0.001
+"""By how much a timer of the loop may be early: libuv counts milliseconds."""
+
 _CONTINUE_S: Final = 1.0
 """Longest wait for leave to send a body: RFC 9110, section 10.1.1, says not to wait for ever."""
 
@@ -40,7 +43,9 @@ class HttpConnection(asyncio.Protocol):
 
     __slots__ = (
         "_active_at",
+        "_expires_at",
         "_expiry",
+        "_expiry_at",
         "_loop",
         "_on_lost",
         "_parser",
@@ -62,7 +67,11 @@ class HttpConnection(asyncio.Protocol):
         # Both are set while a request is being answered, and only then.
         self._parser: AnswerParser | None = None
         self._waiter: asyncio.Future[AnswerParser] | None = None
+        # When the request has taken too long, and a timer that goes off then or before: it stays
+        # from one request to the next.
+        self._expires_at = 0.0
         self._expiry: asyncio.TimerHandle | None = None
+        self._expiry_at = 0.0
         # Of a request that may take as long as something moves: longest silence, and when
         # something moved last. 0: the timer ends the request, whatever moves.
         self._patience_s = 0.0
@@ -109,11 +118,15 @@ class HttpConnection(asyncio.Protocol):
         assert transport is not None, "requests are sent by connections that are usable"
         self._parser = parser
         waiter = self._waiter = self._loop.create_future()
-        # One timer of the loop and not asyncio.timeout, which costs six times as much.
-        self._expiry = self._loop.call_later(timeout_s, self._expire)
+        # The timer of an earlier request does as long as it is early enough: it looks again. Making
+        # one for each costs as much as reading an answer's head, asyncio.timeout six times that.
+        now = self._loop.time()
+        self._expires_at = now + timeout_s
+        if self._expiry is None or self._expiry_at > self._expires_at:
+            self._set_expiry(self._expires_at)
         if silence:
             self._patience_s = timeout_s
-            self._active_at = self._loop.time()
+            self._active_at = now
         pieces = (body,) if isinstance(body, bytes) else body
         # In one write nothing would be heard of a long body until its end, which is silence.
         if not isinstance(body, bytes) or (silence and len(body) > _JOIN_BYTES):
@@ -186,6 +199,9 @@ class HttpConnection(asyncio.Protocol):
         """The connection is gone."""
         self._ended(exc if isinstance(exc, OSError) else None)
         self._transport = None
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
         self._on_lost(self)
 
     # How a request goes and ends.
@@ -215,13 +231,22 @@ class HttpConnection(asyncio.Protocol):
         else:
             self._fail(ConnectionBroken(problem, answering=parser.begun))
 
+    def _set_expiry(self, at: float) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry_at = at
+        self._expiry = self._loop.call_at(at, self._expire)
+
     def _expire(self) -> None:
-        if self._patience_s:
-            left_s = self._active_at + self._patience_s - self._loop.time()
-            if left_s > 0:
-                self._expiry = self._loop.call_later(left_s, self._expire)
-                return
-        self._fail(TimeIsUp())
+        self._expiry = None
+        if self._waiter is None:
+            return
+        at = self._active_at + self._patience_s if self._patience_s else self._expires_at
+        # A timer may go off a little early, by its loop's resolution.
+        if at > self._loop.time() + _EARLY_S:
+            self._set_expiry(at)
+        else:
+            self._fail(TimeIsUp())
 
     def _succeed(self, parser: AnswerParser) -> None:
         transport = self._transport
@@ -247,9 +272,6 @@ class HttpConnection(asyncio.Protocol):
         waiter = self._waiter
         self._parser = self._waiter = self._rest = None
         self._patience_s = 0.0
-        if self._expiry is not None:
-            self._expiry.cancel()
-            self._expiry = None
         if self._permit is not None:
             self._permit.cancel()
             self._permit = None

@@ -35,6 +35,13 @@ _KNOWN_NAMES = {
     )
 }  # fmt: skip
 
+# Servers repeat themselves: a line that was read is kept, as long as it is short, but for those
+# that are another every time.
+_MAX_KEPT_LINE = 128
+_MAX_KEPT_LINES = 512
+_NEVER_AGAIN = frozenset({"x-amzn-requestid", "x-amz-request-id", "x-amz-id-2", "etag"})
+_lines: dict[str, tuple[str, str]] = {}
+
 
 class AnswerParser:
     """Reads one answer to one request.
@@ -168,10 +175,13 @@ class AnswerParser:
             return False
         self.status, self.headers = status, headers
         self._frame(status, headers)
-        if version == b"HTTP/1.1 ":
-            persistent = "close" not in headers.get("connection", "").lower()
+        connection = headers.get("connection")
+        if connection is None:
+            persistent = version == _VERSIONS[0]
+        elif version == _VERSIONS[0]:
+            persistent = "close" not in connection.lower()
         else:
-            persistent = headers.get("connection", "").lower() == "keep-alive"
+            persistent = connection.lower() == "keep-alive"
         self.reusable = persistent and self._left >= 0
         return True
 
@@ -219,16 +229,27 @@ def parse_head(data: bytes) -> tuple[bytes, int, dict[str, str]]:
         raise MalformedHttp("its head has control characters")
     headers: dict[str, str] = {}
     for line in lines[1:]:
-        found, colon, value = line.partition(":")
-        name = _KNOWN_NAMES.get(found) or found.lower()
-        if not colon or (found not in _KNOWN_NAMES and not _TOKEN.fullmatch(name)):
-            raise MalformedHttp(f"a header has no name: {line[:64]!r}")
-        value = value.strip(" \t")
+        name, value = _lines.get(line) or _read_line(line)
         headers[name] = value if name not in headers else f"{headers[name]}, {value}"
     return version, int(code[0]), headers
 
 
+def _read_line(line: str) -> tuple[str, str]:
+    found, colon, value = line.partition(":")
+    name = _KNOWN_NAMES.get(found) or found.lower()
+    if not colon or (found not in _KNOWN_NAMES and not _TOKEN.fullmatch(name)):
+        raise MalformedHttp(f"a header has no name: {line[:64]!r}")
+    read = name, value.strip(" \t")
+    if len(line) <= _MAX_KEPT_LINE and name not in _NEVER_AGAIN:
+        if len(_lines) >= _MAX_KEPT_LINES:
+            _lines.clear()
+        _lines[line] = read
+    return read
+
+
 def _content_length(value: str) -> int:
+    if value.isascii() and value.isdigit() and len(value) <= 18:
+        return int(value)
     # A list of equal numbers is one number sent several times: RFC 9110, section 8.6.
     numbers = {number.strip(" \t") for number in value.split(",")}
     number = numbers.pop()

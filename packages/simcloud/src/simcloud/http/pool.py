@@ -25,6 +25,9 @@ from simcloud.http.tls import client_tls
 _NEXT_ADDRESS_S = 0.25
 _CLOSED = "the pool of connections is closed: this part of the process ends"
 
+_WITH_BODY = frozenset({"POST", "PUT"})
+_MAX_FORMS = 256
+
 
 class HttpAnswer(NamedTuple):
     """Status, headers (names in lower case) and whole body."""
@@ -40,7 +43,7 @@ class Place:
     From ``HttpPool.place``, and for that pool alone.
     """
 
-    __slots__ = ("authority", "host", "idle", "port", "sweep", "tls")
+    __slots__ = ("authority", "forms", "host", "idle", "port", "sweep", "tls")
 
     def __init__(self, url: URL) -> None:
         if url.scheme not in {"http", "https"} or not url.raw_host or not url.port:
@@ -49,6 +52,8 @@ class Place:
         port = "" if url.is_default_port() else f":{url.port}"
         self.authority = f"{url.host_subcomponent}{port}"
         """As it stands in a request's Host."""
+        # By the names of a request's headers: how its head is written, and lines in the end.
+        self.forms: dict[tuple[str, ...], tuple[str, int]] = {}
         # A dict for its order and its quick removal.
         self.idle: dict[HttpConnection, None] = {}
         self.sweep: asyncio.TimerHandle | None = None
@@ -292,17 +297,31 @@ def _idle(place: Place) -> HttpConnection | None:
 
 
 def _head(place: Place, method: str, target: str, headers: Mapping[str, str], body: Body) -> bytes:
-    lines = [f"{method} {target} HTTP/1.1"]
-    if "host" not in headers:
-        lines.append(f"host: {place.authority}")
-    lines.extend([f"{name}: {value}" for name, value in headers.items()])
+    names = tuple(headers)
+    known = place.forms.get(names)
+    if known is None:
+        known = _form(names, place.authority)
+        # Which headers there are is a few choices; whoever makes more of them pays for it.
+        if len(place.forms) < _MAX_FORMS:
+            place.forms[names] = known
+    form, breaks = known
+    size = len(body) if isinstance(body, bytes) else sum(map(len, body))
+    last = "\r\n\r\n"
     # RFC 9110, section 8.6: a method that means a body says its length, also when it has none.
-    if "content-length" not in headers and (body or method in {"POST", "PUT"}):
-        size = len(body) if isinstance(body, bytes) else sum(map(len, body))
-        lines.append(f"content-length: {size}")
-    head = "\r\n".join(lines) + "\r\n\r\n"
+    if (size or method in _WITH_BODY) and "content-length" not in headers:
+        last = f"\r\ncontent-length: {size}{last}"
+        breaks += 1
+    head = form % (method, target, *headers.values()) + last
     # As many line ends as lines: a value with one of its own would be a header of its own.
-    breaks = len(lines) + 1
     if head.count("\n") != breaks or head.count("\r") != breaks:
         raise ValueError("a header of a request has a line break in it")
     return head.encode()
+
+
+def _form(names: tuple[str, ...], authority: str) -> tuple[str, int]:
+    """Request line and headers of these names, a ``%s`` for each value; its line ends in all."""
+    lines = ["%s %s HTTP/1.1"]
+    if "host" not in names:
+        lines.append(f"host: {authority}".replace("%", "%%"))
+    lines.extend([f"{name.replace('%', '%%')}: %s" for name in names])
+    return "\r\n".join(lines), len(lines) + 1

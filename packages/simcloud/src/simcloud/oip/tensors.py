@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from simcloud.errors import InvalidRequest
 from simcloud.oip.pool import OipMessage, messages
+from simcloud.records import record
 
 Array: TypeAlias = "npt.NDArray[Any]"
 
@@ -70,7 +71,7 @@ _BY_DTYPE: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tensor:
     """A tensor as it came: checked, its data still bytes, without a copy.
 

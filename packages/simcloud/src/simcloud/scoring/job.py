@@ -313,7 +313,12 @@ class ScoreJob:
             code=answer.code,
             reason=answer.reason,
             message=answer.message,
-            detections=decode_detections(answer.body, media_type=answer.media_type),
+            detections=decode_detections(
+                answer.body,
+                media_type=answer.media_type,
+                labels=self._model.labels,
+                threshold=self._settings.score_threshold,
+            ),
             target=answer.target,
             attempts=answer.attempts,
             queue_s=answer.queue_s,

@@ -178,7 +178,7 @@ class GetStatisticsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[ModelCounts, _Mapping]]] = ...) -> None: ...
 
 class ModelCounts(_message.Message):
-    __slots__ = ("model", "requests", "succeeded", "failed", "retries", "request_bytes", "response_bytes", "target_time", "queue_time", "hedges", "hedges_won", "retry_budget_exhausted", "canary_requests", "shadow")
+    __slots__ = ("model", "requests", "succeeded", "failed", "retries", "request_bytes", "response_bytes", "target_time", "queue_time", "hedges", "hedges_won", "retry_budget_exhausted", "canary_requests", "shadow", "executions", "batched_requests", "batches_sent_apart")
     class FailedEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -200,6 +200,9 @@ class ModelCounts(_message.Message):
     RETRY_BUDGET_EXHAUSTED_FIELD_NUMBER: _ClassVar[int]
     CANARY_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     SHADOW_FIELD_NUMBER: _ClassVar[int]
+    EXECUTIONS_FIELD_NUMBER: _ClassVar[int]
+    BATCHED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    BATCHES_SENT_APART_FIELD_NUMBER: _ClassVar[int]
     model: str
     requests: int
     succeeded: int
@@ -214,7 +217,10 @@ class ModelCounts(_message.Message):
     retry_budget_exhausted: int
     canary_requests: int
     shadow: ShadowCounts
-    def __init__(self, model: _Optional[str] = ..., requests: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[_Mapping[str, int]] = ..., retries: _Optional[int] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ..., target_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hedges: _Optional[int] = ..., hedges_won: _Optional[int] = ..., retry_budget_exhausted: _Optional[int] = ..., canary_requests: _Optional[int] = ..., shadow: _Optional[_Union[ShadowCounts, _Mapping]] = ...) -> None: ...
+    executions: int
+    batched_requests: int
+    batches_sent_apart: int
+    def __init__(self, model: _Optional[str] = ..., requests: _Optional[int] = ..., succeeded: _Optional[int] = ..., failed: _Optional[_Mapping[str, int]] = ..., retries: _Optional[int] = ..., request_bytes: _Optional[int] = ..., response_bytes: _Optional[int] = ..., target_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., queue_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., hedges: _Optional[int] = ..., hedges_won: _Optional[int] = ..., retry_budget_exhausted: _Optional[int] = ..., canary_requests: _Optional[int] = ..., shadow: _Optional[_Union[ShadowCounts, _Mapping]] = ..., executions: _Optional[int] = ..., batched_requests: _Optional[int] = ..., batches_sent_apart: _Optional[int] = ...) -> None: ...
 
 class ShadowCounts(_message.Message):
     __slots__ = ("target", "sent", "dropped", "agreed", "differed", "failed", "incomparable", "matched", "missing", "extra")

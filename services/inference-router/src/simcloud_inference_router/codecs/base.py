@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from simcloud.oip.tensors import Tensor
+from simcloud.records import record
 
 Parameter = bool | int | float | str
 """A parameter of a request, an answer or an output."""
@@ -31,7 +32,7 @@ def header_size(parameters: Mapping[str, str]) -> int:
     return sum(len(name) + len(value) + 2 for name, value in parameters.items())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TensorRequest:
     """One inference on tensors, checked against the model's signature."""
 
@@ -43,7 +44,7 @@ class TensorRequest:
     """The model's; what they ask of the router has been taken out."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TensorAnswer:
     """A model's answer in tensors."""
 
@@ -51,7 +52,7 @@ class TensorAnswer:
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Encoded:
     """A request in the model's encoding."""
 

@@ -47,6 +47,7 @@ _Layout: TypeAlias = tuple[str, str, tuple[int, ...], int | None]
 # checked before they are kept: names are the model's own, ranks are bounded.
 _KEPT = 512
 _MAX_KEPT_HEADER_BYTES = 2048
+_MAX_KEPT_TYPE = 128
 
 # Triton writes the request's id first; it is nothing that we read.
 _ID = re.compile(rb'\{"id":"[^"\\]{1,256}",')
@@ -150,17 +151,28 @@ _answer_header = lru_cache(_KEPT)(_read_answer_header)
 
 
 def _header_size(content_type: str, total: int) -> int:
-    if content_type.partition(";")[0].strip() == "application/json":
+    known = _said_size if len(content_type) <= _MAX_KEPT_TYPE else _read_size
+    size = known(content_type)
+    if size is None:
         return total
+    if not 0 < size <= total:
+        raise MalformedAnswer(f"json-header-size is {size}, the body has {total} bytes")
+    return size
+
+
+def _read_size(content_type: str) -> int | None:
+    """Size of the header as the content type says it; None: all is JSON."""
+    if content_type.partition(";")[0].strip() == "application/json":
+        return None
     match = _HEADER_SIZE.fullmatch(content_type.strip())
     if match is None:
         raise MalformedAnswer(
             f"expected {MEDIA_TYPE};json-header-size=N or application/json, found {content_type!r}"
         )
-    size = int(match[1])
-    if not 0 < size <= total:
-        raise MalformedAnswer(f"json-header-size is {size}, the body has {total} bytes")
-    return size
+    return int(match[1])
+
+
+_said_size = lru_cache(_KEPT)(_read_size)
 
 
 def _binary_length(entry: dict[str, object]) -> int | None:

@@ -92,7 +92,7 @@ class Door:
         return None if target is None else self.roster.grant(target, now)
 
     def has_room(self, mask: int) -> bool:
-        """Whether one more unary request may wait: at most the limits' worth may.
+        """Whether one more unary request may wait: the limits' worth may, or a tenth of a second's.
 
         Of those that wait for just these targets, and of all.
         """
@@ -271,7 +271,7 @@ class Door:
         names = ", ".join(each.name for each in takers)
         return Overloaded(
             f"model {self._model} is busy: {sum(each.in_flight for each in takers)} requests in "
-            f"flight at {names} and {self._queue.unary} waiting, limit {self.roster.room(mask)}; "
+            f"flight at {names} and {self._queue.unary} waiting, at most {self.roster.room(mask)}; "
             "try again later",
             retry_after_s=QUEUE_FULL_RETRY_S,
             model=self._model,

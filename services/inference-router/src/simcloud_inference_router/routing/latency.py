@@ -9,6 +9,9 @@ from math import exp
 TAU_S = 10.0
 """Time in which a peak is forgotten to 1/e (Finagle's and Envoy's peak EWMA)."""
 
+MEAN_OF = 32
+"""Answers that a plain average is of, the latest counting most."""
+
 WINDOW = 256
 """Latest answers that a quantile is taken from."""
 
@@ -19,12 +22,14 @@ class PeakEwma:
     It falls while nothing is asked, too: a target that was slow once is tried again.
     """
 
-    __slots__ = ("_at", "_tau_s", "_value")
+    __slots__ = ("_at", "_tau_s", "_value", "mean_s")
 
     def __init__(self, *, tau_s: float = TAU_S) -> None:
         self._tau_s = tau_s
         self._value = 0.0
         self._at = 0.0
+        self.mean_s = 0.0
+        """Plain average of the latest answers, which one slow one does not decide; 0: unknown."""
 
     def observe(self, seconds: float, now: float) -> None:
         """One more answer.
@@ -33,6 +38,7 @@ class PeakEwma:
             seconds: how long it took.
             now: seconds on any clock that never goes back.
         """
+        self.mean_s += (seconds - self.mean_s) / MEAN_OF if self.mean_s else seconds
         weight = exp((self._at - now) / self._tau_s) if self._value else 0.0
         if seconds >= self._value:
             self._value = seconds

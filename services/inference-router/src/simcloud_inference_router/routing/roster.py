@@ -129,10 +129,10 @@ class Roster:
         return any(each.accepts & mask and each.is_there(now) for each in self.targets)
 
     def room(self, mask: int) -> int:
-        """Sum of a mask's limits, of those that are not ejected if there are such."""
+        """How many may wait for a mask's targets; for those that are not ejected, if there are."""
         takers = [each for each in self.targets if each.accepts & mask]
         there = [each for each in takers if each.state is not State.EJECTED]
-        return sum(each.limit.limit for each in there or takers)
+        return sum(each.queue_room for each in there or takers)
 
     def next_probe_at(self, now: float) -> float | None:
         """When a target that is shut may be probed next; None: none will."""

@@ -12,6 +12,9 @@ from simcloud_inference_router.routing.limiter import AimdLimit
 from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.base import Target
 
+WORTH_WAITING_S = 0.1
+"""A queue is no shorter than what is answered in this time: whoever is refused comes back later."""
+
 
 class State(StrEnum):
     """Whether a target is in the traffic."""
@@ -172,6 +175,12 @@ class RoutedTarget:
     def has_room(self, now: float) -> bool:
         """Whether one more may go there: a slot under the limit, and if it is shut, as a probe."""
         return self.in_flight < self.limit.limit and self.is_there(now)
+
+    @property
+    def queue_room(self) -> int:
+        """Unary requests that may wait for it: its limit's worth, or of a fast target more."""
+        limit, mean_s = self.limit.limit, self.latency.mean_s
+        return max(limit, int(limit * WORTH_WAITING_S / mean_s)) if mean_s else limit
 
     def snapshot(self, now: float) -> TargetSnapshot:
         """How it is now."""

@@ -38,7 +38,7 @@ from simcloud_inference_router.targets.errors import (
 )
 from simcloud_inference_router.targets.invocation_headers import (
     SAGEMAKER_ACCEPT,
-    invocation_headers,
+    add_invocation_headers,
 )
 from simcloud_inference_router.targets.signing import RequestSigner
 from simcloud_inference_router.targets.target_pool import TargetPool
@@ -280,4 +280,5 @@ class AsyncTarget:
         }
         if stored is not None:
             headers["x-amzn-sagemaker-inputlocation"] = f"s3://{stored.bucket}/{stored.key}"
-        return headers | invocation_headers(invocation, accept=SAGEMAKER_ACCEPT)
+        add_invocation_headers(headers, invocation, accept=SAGEMAKER_ACCEPT)
+        return headers

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from simcloud.errors import SimcloudError
+from simcloud.records import record
 
 NEW_SESSION = "NEW_SESSION"
 """``Invocation.session_id`` that asks the model for a session (InvokeEndpoint's SessionId)."""
 
 
-# These two are not frozen, and nobody changes one: every request makes both, and frozen ones of so
-# many fields cost four times as much to make.
-
-
-@dataclass(slots=True, unsafe_hash=True)
+@record
 class TargetAnswer:
     """The model's answer."""
 
@@ -36,7 +33,7 @@ TakePart: TypeAlias = Callable[[TargetAnswer], Awaitable[None]]
 """Takes one part of an answer that comes in parts; the target waits for it."""
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@record
 class Invocation:
     """One request to a model, already in the model's own encoding."""
 

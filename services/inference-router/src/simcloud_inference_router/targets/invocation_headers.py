@@ -18,21 +18,21 @@ SAGEMAKER_ACCEPT: Final = "x-amzn-sagemaker-accept"
 """The name of Accept where the answer's own media type is another: streams, and S3's objects."""
 
 
-def invocation_headers(invocation: Invocation, *, accept: str) -> dict[str, str]:
-    """Media type wanted back, id and attributes, as far as the invocation has them.
+def add_invocation_headers(headers: dict[str, str], invocation: Invocation, *, accept: str) -> None:
+    """Adds media type wanted back, id and attributes, as far as the invocation has them.
 
     Args:
+        headers: those of the request, names lower case.
         invocation: what is asked.
         accept: name of the header for the media type: ``ACCEPT`` or ``SAGEMAKER_ACCEPT``.
     """
-    headers = {}
     if invocation.accept:
         headers[accept] = invocation.accept
-    if INFERENCE_ID.fullmatch(invocation.request_id):
-        headers["x-amzn-sagemaker-inference-id"] = invocation.request_id
-    if attributes := custom_attributes(invocation):
+    request_id = invocation.request_id
+    if request_id and INFERENCE_ID.fullmatch(request_id):
+        headers["x-amzn-sagemaker-inference-id"] = request_id
+    if invocation.attributes and (attributes := custom_attributes(invocation)):
         headers["x-amzn-sagemaker-custom-attributes"] = attributes
-    return headers
 
 
 def custom_attributes(invocation: Invocation) -> str:

@@ -28,7 +28,7 @@ from simcloud_inference_router.targets.event_stream import (
 )
 from simcloud_inference_router.targets.invocation_headers import (
     SAGEMAKER_ACCEPT,
-    invocation_headers,
+    add_invocation_headers,
 )
 from simcloud_inference_router.targets.signing import RequestSigner
 from simcloud_inference_router.targets.stream_pool import ERROR_BYTES, StreamPool, read_up_to
@@ -154,11 +154,9 @@ class ResponseStreamTarget:
         )
 
     def _unsigned(self, invocation: Invocation) -> dict[str, str]:
-        return {
-            **self._headers,
-            "content-type": invocation.content_type,
-            **invocation_headers(invocation, accept=SAGEMAKER_ACCEPT),
-        }
+        headers = {**self._headers, "content-type": invocation.content_type}
+        add_invocation_headers(headers, invocation, accept=SAGEMAKER_ACCEPT)
+        return headers
 
 
 class PartJoiner:

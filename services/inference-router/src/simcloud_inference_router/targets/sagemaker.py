@@ -19,7 +19,7 @@ from simcloud_inference_router.targets.addressing import (
 )
 from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
 from simcloud_inference_router.targets.errors import read_error, sagemaker_failure, wire_text
-from simcloud_inference_router.targets.invocation_headers import ACCEPT, invocation_headers
+from simcloud_inference_router.targets.invocation_headers import ACCEPT, add_invocation_headers
 from simcloud_inference_router.targets.signing import RequestSigner
 from simcloud_inference_router.targets.target_pool import TargetPool
 
@@ -48,13 +48,14 @@ class SageMakerTarget:
     ) -> None:
         self._name = entry.name
         path = path_of(entry)
-        self._url = URL(base_url + path, encoded=True)
+        url = URL(base_url + path, encoded=True)
         self._pool = pool
+        self._address = pool.address(url)
         self._signer = RequestSigner(
             name=entry.name, path=path, region=region, credentials=credentials, clock=clock
         )
         self._clock = clock
-        self._headers = {"host": host_header(self._url), **selection(entry)}
+        self._headers = {"host": host_header(url), **selection(entry)}
 
     @property
     def name(self) -> str:
@@ -63,17 +64,30 @@ class SageMakerTarget:
 
     async def invoke(self, invocation: Invocation, *, timeout_s: float) -> TargetAnswer | Failure:
         """Asks once; once more when the credentials were refused and others may be had."""
-        body = invocation.body
+        body, headers = invocation.body, self._unsigned(invocation)
+        begun = self._clock.monotonic()
+        at_once = self._signer.signed_at_once(headers, body)
+        if at_once is not None:
+            signed, used = at_once
+            answer = await self._pool.send(
+                self._address, target=self._name, headers=signed, body=body, timeout_s=timeout_s
+            )
+            outcome = self._read(answer)
+            if (
+                not isinstance(outcome, Failure)
+                or not outcome.refresh
+                or not await self._signer.renewed(used)
+            ):
+                return outcome
 
         async def post(headers: Mapping[str, str], left_s: float) -> TargetAnswer | Failure:
-            answer = await self._pool.post(
-                target=self._name, url=self._url, headers=headers, body=body, timeout_s=left_s
+            answer = await self._pool.send(
+                self._address, target=self._name, headers=headers, body=body, timeout_s=left_s
             )
             return self._read(answer)
 
-        deadline = self._clock.monotonic() + timeout_s
         return await self._signer.send(
-            self._unsigned(invocation), body, deadline=deadline, post=post
+            headers, body, deadline=begun + timeout_s, post=post, renews=at_once is None
         )
 
     def _read(self, answer: HttpAnswer | Failure) -> TargetAnswer | Failure:
@@ -85,11 +99,8 @@ class SageMakerTarget:
         return sagemaker_failure(wire)
 
     def _unsigned(self, invocation: Invocation) -> dict[str, str]:
-        headers = {
-            **self._headers,
-            "content-type": invocation.content_type,
-            **invocation_headers(invocation, accept=ACCEPT),
-        }
+        headers = {**self._headers, "content-type": invocation.content_type}
+        add_invocation_headers(headers, invocation, accept=ACCEPT)
         if invocation.session_id:
             headers[SESSION_HEADER] = invocation.session_id
         if invocation.target_model:
@@ -99,18 +110,22 @@ class SageMakerTarget:
 
 def read_answer(answer: HttpAnswer) -> TargetAnswer:
     """The answer of an invocation that succeeded."""
-    headers = answer.headers
-    variant = headers.get("x-amzn-invoked-production-variant", "")
-    if not variant:
+    get = answer.headers.get
+    variant = get("x-amzn-invoked-production-variant", "")
+    if not variant and (arn := get("x-amzn-sagemaker-invoked-routed-resource-arn")):
         # AWS's own router says whom it asked, as an ARN: account and region are not for callers.
-        variant = headers.get("x-amzn-sagemaker-invoked-routed-resource-arn", "").rpartition("/")[2]
-    # The id, then when it expires: "<id>; Expires=<ISO 8601>".
-    session = headers.get("x-amzn-sagemaker-new-session-id", "").partition(";")[0].strip()
+        variant = arn.rpartition("/")[2]
+    session = get("x-amzn-sagemaker-new-session-id", "")
+    if session:
+        # The id, then when it expires: "<id>; Expires=<ISO 8601>".
+        session = wire_text(session.partition(";")[0].strip())
+    closed_session = get("x-amzn-sagemaker-closed-session-id", "")
+    attributes = get("x-amzn-sagemaker-custom-attributes", "")
     return TargetAnswer(
-        body=answer.body,
-        content_type=wire_text(headers.get("content-type", "")),
-        variant=wire_text(variant),
-        session=wire_text(session),
-        closed_session=wire_text(headers.get("x-amzn-sagemaker-closed-session-id", "")),
-        attributes=wire_text(headers.get("x-amzn-sagemaker-custom-attributes", "")),
+        answer.body,
+        wire_text(get("content-type", "")),
+        wire_text(variant),
+        session,
+        wire_text(closed_session) if closed_session else "",
+        wire_text(attributes) if attributes else "",
     )

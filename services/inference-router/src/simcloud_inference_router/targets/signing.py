@@ -7,7 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias, TypeVar
 
 from simcloud.aws.credentials import CredentialSource
-from simcloud.aws.sigv4 import Credentials, SigV4Signer, hash_body
+from simcloud.aws.sigv4 import (
+    HASH_IN_THREAD_BYTES,
+    Credentials,
+    SigV4Signer,
+    hash_body,
+    sha256_hex,
+)
 from simcloud.clock import Clock
 from simcloud.errors import Unauthenticated
 from simcloud_inference_router.targets.base import Failure
@@ -38,6 +44,23 @@ class RequestSigner:
         self._signer = SigV4Signer(region=region, service="sagemaker")
         self._clock = clock
 
+    def signed_at_once(
+        self, headers: Mapping[str, str], body: bytes
+    ) -> tuple[dict[str, str], Credentials] | None:
+        """Headers with the signature, and whose it is, when that takes no waiting.
+
+        Returns:
+            None: credentials must be looked up, or the body is one to be hashed in a thread.
+        """
+        used = self._credentials.known()
+        if used is None or len(body) >= HASH_IN_THREAD_BYTES:
+            return None
+        return {**headers, **self._sign(headers, sha256_hex(body), used)}, used
+
+    async def renewed(self, used: Credentials) -> bool:
+        """Whether others may be had than those that were refused."""
+        return await self._credentials.renew(used)
+
     async def send(
         self,
         headers: Mapping[str, str],
@@ -45,6 +68,7 @@ class RequestSigner:
         *,
         deadline: float,
         post: SendSigned[OutcomeT],
+        renews: bool = True,
     ) -> OutcomeT | Failure:
         """Signs and sends; once more when the credentials were refused and others may be had.
 
@@ -53,6 +77,7 @@ class RequestSigner:
             body: what ``post`` sends.
             deadline: latest moment on the clock for credentials to be there.
             post: sends it, exactly once a call.
+            renews: whether to send once more; False: that was done already.
         """
         body_sha256 = await hash_body(body)
         used = await self._current(deadline)
@@ -60,7 +85,8 @@ class RequestSigner:
             return used
         outcome = await self._once(headers, body_sha256, used, deadline, post)
         if (
-            not isinstance(outcome, Failure)
+            not renews
+            or not isinstance(outcome, Failure)
             or not outcome.refresh
             or not await self._credentials.renew(used)
         ):
@@ -93,7 +119,13 @@ class RequestSigner:
         left_s = deadline - self._clock.monotonic()
         if left_s <= 0:
             return out_of_time(self._name)
-        signature = self._signer.sign(
+        signature = self._sign(headers, body_sha256, credentials)
+        return await post({**headers, **signature}, left_s)
+
+    def _sign(
+        self, headers: Mapping[str, str], body_sha256: str, credentials: Credentials
+    ) -> dict[str, str]:
+        return self._signer.sign(
             credentials=credentials,
             method="POST",
             path=self._path,
@@ -101,4 +133,3 @@ class RequestSigner:
             body_sha256=body_sha256,
             now_s=self._clock.time(),
         )
-        return await post({**headers, **signature}, left_s)

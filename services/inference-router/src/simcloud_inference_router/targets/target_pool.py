@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 from yarl import URL
 
@@ -25,6 +26,9 @@ from simcloud_inference_router.targets.errors import (
     timed_out,
 )
 
+Address: TypeAlias = tuple[Place, str]
+"""Server, and path with query."""
+
 MAX_ADDRESSES = 1024
 """Addresses that are remembered; a catalogue has a few."""
 
@@ -35,7 +39,7 @@ class TargetPool:
     def __init__(self, pool: HttpPool) -> None:
         self._pool = pool
         # By address: what a target sends every time.
-        self._known: dict[URL, tuple[Place, str]] = {}
+        self._known: dict[URL, Address] = {}
 
     @property
     def connections(self) -> int:
@@ -66,13 +70,39 @@ class TargetPool:
         Raises:
             ValueError: a header has a line break in it.
         """
-        place, path = self._known.get(url) or self._know(url)
+        return await self.send(
+            self._known.get(url) or self._know(url),
+            target=target,
+            headers=headers,
+            body=body,
+            timeout_s=timeout_s,
+        )
+
+    async def send(
+        self,
+        address: Address,
+        *,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        timeout_s: float,
+    ) -> HttpAnswer | Failure:
+        """As ``post``, to an address from ``address``."""
+        place, path = address
         try:
             return await self._pool.request(
                 place, method="POST", target=path, headers=headers, body=body, timeout_s=timeout_s
             )
         except HttpFailure as failure:
             return self._said(failure, target, timeout_s)
+
+    def address(self, url: URL) -> Address:
+        """Where requests go, for whoever sends many to the same URL, which is encoded already.
+
+        Raises:
+            ValueError: it is no http or https address.
+        """
+        return self._pool.place(url), url.raw_path_qs
 
     def _said(self, failure: HttpFailure, target: str, timeout_s: float) -> Failure:
         match failure:
@@ -87,10 +117,10 @@ class TargetPool:
             case _:
                 return Failure(bad_answer(target, f"what it answered can't be read: {failure}"))
 
-    def _know(self, url: URL) -> tuple[Place, str]:
+    def _know(self, url: URL) -> Address:
         if len(self._known) >= MAX_ADDRESSES:
             self._known.clear()
-        known = self._known[url] = (self._pool.place(url), url.raw_path_qs)
+        known = self._known[url] = self.address(url)
         return known
 
 
