@@ -10,6 +10,7 @@ import pytest
 from simcloud.errors import DeadlineExceeded, NotReady, PreconditionFailed, TargetError
 from simcloud_inference_router.routing.routed_target import State
 from simcloud_inference_router.targets.base import NEW_SESSION
+from support.clock import VirtualTime
 from support.eventually import eventually
 from support.fleet import OK, Fleet, Step, fleet
 
@@ -25,14 +26,14 @@ def within_4_sigma(found: int, share: float, of: int) -> bool:
 
 
 async def test_equal_targets_share_the_traffic() -> None:
-    async with fleet(["a", "b", "c"], seed=SEED, settings=BUSY) as running:
+    # In a time of their own: a busy machine's stalls would be the targets' peaks.
+    async with fleet(["a", "b", "c"], seed=SEED, settings=BUSY, virtual=VirtualTime()) as running:
         for member in running.members.values():
             member.step = Step(delay_s=0.005)
-        outcomes = await running.ask_many(MANY, at_once=48)
+        outcomes = await running.ask_many_in_virtual_time(MANY, at_once=48)
         assert outcomes.answered == MANY
         assert sum(member.seen for member in running.members.values()) == MANY
-        # Not independent draws: the choice evens out what they would leave, the peaks of a busy
-        # machine's clock work against it.
+        # Not independent draws: the choice evens out what they would leave.
         for member in running.members.values():
             assert MANY / 6 < member.seen < MANY / 2, outcomes.targets
         running.assert_idle()
@@ -40,10 +41,10 @@ async def test_equal_targets_share_the_traffic() -> None:
 
 async def test_a_slow_target_gets_little_and_a_heavy_one_much() -> None:
     targets = {"fast": {}, "slow": {}, "heavy": {"weight": 8.0}}
-    async with fleet(targets, seed=SEED, settings=BUSY) as running:
+    async with fleet(targets, seed=SEED, settings=BUSY, virtual=VirtualTime()) as running:
         for name, delay_s in (("fast", 0.01), ("slow", 0.1), ("heavy", 0.01)):
             running[name].step = Step(delay_s=delay_s)
-        outcomes = await running.ask_many(MANY, at_once=32)
+        outcomes = await running.ask_many_in_virtual_time(MANY, at_once=32)
         assert outcomes.answered == MANY
         assert running["slow"].seen < MANY / 10
         # Of the pairs that are drawn, two in three have the heavy one in them: that much it gets by
@@ -272,6 +273,7 @@ async def test_a_shadow_is_asked_for_a_sample_and_changes_nothing_for_callers() 
         # Every fourth: half as high, which overlaps by .4 only.
         running["next"].step = lambda number: Step(body=boxes % (4 if number % 4 == 3 else 9))
         outcomes = await running.ask_many(MANY)
+        assert outcomes.failed == []
         assert outcomes.targets == {"now": MANY}
         found = running.model.shadow
         assert found is not None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from heapq import heappop, heappush
+
 
 class ManualClock:
     """A ``simcloud.clock.Clock`` that stands still until ``advance``."""
@@ -28,3 +31,33 @@ class ManualClock:
             raise ValueError(f"a monotonic clock never goes back, found {seconds}")
         self._monotonic += seconds
         self._time += seconds
+
+
+class VirtualTime(ManualClock):
+    """A clock on which things come due; it stands still until ``step``.
+
+    What is measured on it is what was asked for, however slow the machine is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self.called = 0
+        """Callbacks that were called."""
+
+    @property
+    def waiting(self) -> int:
+        """Callbacks that are not due yet."""
+        return len(self._due)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        """Has ``callback`` called when so much of this clock's time has passed."""
+        number = self.called + len(self._due)
+        heappush(self._due, (self.monotonic() + delay_s, number, callback))
+
+    def step(self) -> None:
+        """Goes on to when the next one is due, and calls it."""
+        due, _, callback = heappop(self._due)
+        self.advance(max(0.0, due - self.monotonic()))
+        self.called += 1
+        callback()

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from simcloud.clock import SYSTEM_CLOCK
 from simcloud.errors import SimcloudError
 from simcloud_inference_router.build import open_router
 from simcloud_inference_router.catalog import Catalog
@@ -24,6 +25,7 @@ from simcloud_inference_router.router import Call, Picture, Router
 from simcloud_inference_router.settings import RouterSettings
 from simcloud_inference_router.statistics import CallTrace, ModelCounts
 from simcloud_inference_router.targets.base import Invocation, TargetAnswer
+from support.clock import VirtualTime
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 NO_DETECTIONS = b'{"detections":[]}'
@@ -63,6 +65,8 @@ class Member:
         """Requests whose client went away before the answer."""
         self.step: Step | Callable[[int], Step] = OK
         """What it answers, or what makes that from the request's number, from 0."""
+        self.virtual: VirtualTime | None = None
+        """Time in which it delays its answers; None: the loop's."""
         self._held: list[_Connection] = []
 
     @property
@@ -116,6 +120,9 @@ class _Connection(asyncio.Protocol):
         if step.hold:
             member.hold(self)
         elif step.delay_s:
+            if member.virtual is not None:
+                member.virtual.call_later(step.delay_s, self.answer)
+                return
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(step.delay_s, self.answer)
         else:
@@ -159,9 +166,16 @@ class Outcomes:
 class Fleet:
     """Members, and a router whose model ``det`` they serve."""
 
-    def __init__(self, members: Mapping[str, Member], router: Router, seed: int) -> None:
+    def __init__(
+        self,
+        members: Mapping[str, Member],
+        router: Router,
+        seed: int,
+        virtual: VirtualTime | None = None,
+    ) -> None:
         self.members = members
         self.router = router
+        self.virtual = virtual
         self.random = Random(seed)
         self.model: RoutedModel = router.models["det"]
 
@@ -220,6 +234,22 @@ class Fleet:
                 tasks.create_task(worker())
         return outcomes
 
+    async def ask_many_in_virtual_time(self, number: int, *, at_once: int) -> Outcomes:
+        """As ``ask_many`` of a fleet that has its own time: answers come in the order of their
+        delays, each when all requests that can be under way have arrived at their targets.
+        """
+        virtual = self.virtual
+        assert virtual is not None
+        before = virtual.called
+        asking = asyncio.ensure_future(self.ask_many(number, at_once=at_once))
+        async with asyncio.timeout(90):
+            while not asking.done():
+                left = number - (virtual.called - before)
+                if left and virtual.waiting == min(at_once, left):
+                    virtual.step()
+                await asyncio.sleep(0)
+        return await asking
+
     async def ask_in_session(self, key: str, *, session_id: str = "") -> str:
         """One request of a session; the name of the target that answered."""
         trace = CallTrace()
@@ -244,6 +274,7 @@ async def fleet(
     *,
     seed: int,
     settings: Mapping[str, object] | None = None,
+    virtual: VirtualTime | None = None,
     **traffic: object,
 ) -> AsyncIterator[Fleet]:
     """A fleet that listens within the block.
@@ -252,6 +283,7 @@ async def fleet(
         targets: names, or names with fields of their catalogue entries.
         seed: of the router's draws; printed, so that a failure can be had again.
         settings: of the router.
+        virtual: time of the router and of the members' delays; None: the machine's.
         traffic: fields of the model: `hedge`, `canary` and so on.
     """
     # pytest shows it when the test fails.
@@ -264,6 +296,7 @@ async def fleet(
             server = await loop.create_server(partial(_Connection, member), "127.0.0.1", 0)
             await stack.enter_async_context(server)
             member.port = server.sockets[0].getsockname()[1]
+            member.virtual = virtual
         catalog = Catalog.model_validate(
             {
                 "models": [
@@ -284,5 +317,7 @@ async def fleet(
         chosen = RouterSettings.model_validate(
             {"catalog": Path("unused"), "sagemaker": {"access_key_id": "a"}, **(settings or {})}
         )
-        router = await stack.enter_async_context(open_router(chosen, catalog, random=Random(seed)))
-        yield Fleet(members, router, seed)
+        router = await stack.enter_async_context(
+            open_router(chosen, catalog, random=Random(seed), clock=virtual or SYSTEM_CLOCK)
+        )
+        yield Fleet(members, router, seed, virtual)
