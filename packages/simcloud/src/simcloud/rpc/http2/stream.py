@@ -1,0 +1,108 @@
+"""One stream: its two directions, their windows, and who waits for what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from simcloud.rpc.http2.messages import Inbox
+from simcloud.rpc.http2.wire import RequestHead
+
+if TYPE_CHECKING:
+    from simcloud.rpc.http2.connection import Connection
+
+
+class Stream:
+    """The transport's half of a call. The servicer's half is ``context.Context``, which extends it.
+
+    One object and not two: every call makes one, and the halves would refer to each other.
+
+    Args:
+        connection: whose stream it is.
+        stream_id: its number.
+        head: what its headers say.
+        receive_window: bytes that the peer may send before it hears of us.
+        send_window: bytes that we may send before we hear of the peer.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "connection",
+        "deadline",
+        "end_block",
+        "head",
+        "inbox",
+        "local_ended",
+        "outbox",
+        "reader",
+        "receive_left",
+        "remote_ended",
+        "request",
+        "send_left",
+        "stream_id",
+        "task",
+        "timer",
+        "writers",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        stream_id: int,
+        head: RequestHead,
+        receive_window: int,
+        send_window: int,
+    ) -> None:
+        self.connection = connection
+        self.stream_id = stream_id
+        self.head = head
+        self.receive_left = receive_window
+        self.send_left = send_window
+        self.remote_ended = False
+        """The peer has said that nothing more comes."""
+        self.local_ended = False
+        """We have sent the end, or nobody takes it any more."""
+        self.abandoned = False
+        """The peer has gone or has cancelled the call, or its time is over."""
+        self.request: bytes | None = None
+        """The one message of a call that came whole in one frame."""
+        self.inbox: Inbox | None = None
+        """What came otherwise."""
+        self.reader: asyncio.Future[None] | None = None
+        self.outbox: deque[memoryview] | None = None
+        """What a window or a full transport keeps back."""
+        self.end_block: bytes | None = None
+        """Trailers that follow the outbox."""
+        self.writers: asyncio.Future[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.deadline: float | None = None
+        """By the loop's clock."""
+        self.timer: asyncio.TimerHandle | None = None
+
+    def wake_reader(self) -> None:
+        """Something has come, or nothing will."""
+        reader = self.reader
+        if reader is not None:
+            self.reader = None
+            if not reader.done():
+                reader.set_result(None)
+
+    def wake_writers(self) -> None:
+        """The outbox is empty, or nobody takes it."""
+        writers = self.writers
+        if writers is not None:
+            self.writers = None
+            if not writers.done():
+                writers.set_result(None)
+
+    def drop(self) -> None:
+        """Lets go of what it holds; nothing more comes or goes."""
+        self.local_ended = True
+        self.outbox = None
+        self.end_block = None
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.wake_reader()
+        self.wake_writers()
