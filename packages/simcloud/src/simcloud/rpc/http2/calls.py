@@ -25,7 +25,7 @@ class Calls:
         connection: theirs.
     """
 
-    __slots__ = ("_connection", "_ended_early", "_max", "live", "last_stream", "on_empty")
+    __slots__ = ("_connection", "_ended_early", "_max", "last_stream", "live", "on_empty")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -57,9 +57,7 @@ class Calls:
         except Malformed:
             self._reject(number, frames.PROTOCOL_ERROR, ends=ends)
             return
-        if connection.lifetime.closed_to(number):
-            self._reject(number, frames.REFUSED_STREAM, ends=ends)
-        elif self.live >= self._max or len(connection.streams) >= self._max:
+        if connection.lifetime.closed_to(number) or self.live >= self._max or len(connection.streams) >= self._max:
             self._reject(number, frames.REFUSED_STREAM, ends=ends)
         elif head is None:
             self._turn_down(number, _TOO_MANY_HEADERS, ends=ends)

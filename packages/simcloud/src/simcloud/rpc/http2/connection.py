@@ -234,7 +234,9 @@ class Connection(asyncio.BufferedProtocol):
             raise ConnectionFailure(frames.PROTOCOL_ERROR, "SETTINGS come first")
         expecting = self.heads.expecting
         if (kind == frames.CONTINUATION) != bool(expecting) or (expecting and number != expecting):
-            raise ConnectionFailure(frames.PROTOCOL_ERROR, "CONTINUATION where none belongs, or none")
+            raise ConnectionFailure(
+                frames.PROTOCOL_ERROR, "CONTINUATION where none belongs, or none"
+            )
 
     # --- DATA to messages ---
 
@@ -346,9 +348,7 @@ class Connection(asyncio.BufferedProtocol):
                 pass  # Section 4.1: unknown frames are ignored.
         self.control.oddity()
 
-    def _check(
-        self, kind: int, payload: bytes, number: int, *, needs_stream: bool | None
-    ) -> None:
+    def _check(self, kind: int, payload: bytes, number: int, *, needs_stream: bool | None) -> None:
         """Checks what each kind of frame fixes: its size, and whether it is of a stream."""
         size = _SIZES.get(kind)
         if size is not None and len(payload) != size:

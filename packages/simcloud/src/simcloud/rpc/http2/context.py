@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _OK: Final = grpc.StatusCode.OK.value[0]
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
-DoneCallback = Callable[["Context"], None]
+DoneCallback = Callable[[Any], None]
+GivenMetadata = grpc.aio.Metadata | Sequence[tuple[str, str | bytes]]
 
 
 def code_number(code: grpc.StatusCode | int) -> int:
@@ -113,7 +114,7 @@ class Context(Stream, grpc.aio.ServicerContext[Any, Any]):
         """Message of that status."""
         self._details = details
 
-    def code(self) -> int:
+    def code(self) -> int:  # type: ignore[override]  # As aio's own: the number.
         """Number of the status, as gRPC's own context has it."""
         return self._code
 
@@ -121,7 +122,7 @@ class Context(Stream, grpc.aio.ServicerContext[Any, Any]):
         """Message of the status."""
         return self._details
 
-    def set_trailing_metadata(self, trailing_metadata: Sequence[tuple[str, str | bytes]]) -> None:  # type: ignore[override]  # The type that aio takes.
+    def set_trailing_metadata(self, trailing_metadata: GivenMetadata) -> None:
         """Metadata of the trailers."""
         self._trailing = tuple(trailing_metadata)
 
@@ -135,9 +136,7 @@ class Context(Stream, grpc.aio.ServicerContext[Any, Any]):
     def disable_next_message_compression(self) -> None:
         """Nothing: answers are not compressed."""
 
-    async def send_initial_metadata(
-        self, initial_metadata: Sequence[tuple[str, str | bytes]]
-    ) -> None:
+    async def send_initial_metadata(self, initial_metadata: GivenMetadata) -> None:
         """Sends the headers now.
 
         Raises:
@@ -221,7 +220,7 @@ class Context(Stream, grpc.aio.ServicerContext[Any, Any]):
         self,
         code: grpc.StatusCode,
         details: str = "",
-        trailing_metadata: Sequence[tuple[str, str | bytes]] = (),
+        trailing_metadata: GivenMetadata = (),
     ) -> NoReturn:
         """Ends the call with a status that is not OK.
 
@@ -264,7 +263,7 @@ class Context(Stream, grpc.aio.ServicerContext[Any, Any]):
         """Whether the call is over."""
         return self.local_ended or self.abandoned
 
-    def add_done_callback(self, callback: DoneCallback) -> None:  # type: ignore[override]  # Of us.
+    def add_done_callback(self, callback: DoneCallback) -> None:
         """Has ``callback`` called with this context when the call is over."""
         if self._callbacks is None:
             self._callbacks = []

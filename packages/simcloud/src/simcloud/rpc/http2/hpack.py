@@ -33,15 +33,7 @@ STATIC: Final[tuple[Field, ...]] = (
     ("accept-encoding", "gzip, deflate"),
     *(
         (name, "")
-        for name in (
-            "accept-language accept-ranges accept access-control-allow-origin age allow "
-            "authorization cache-control content-disposition content-encoding content-language "
-            "content-length content-location content-range content-type cookie date etag expect "
-            "expires from host if-match if-modified-since if-none-match if-range "
-            "if-unmodified-since last-modified link location max-forwards proxy-authenticate "
-            "proxy-authorization range referer refresh retry-after server set-cookie "
-            "strict-transport-security transfer-encoding user-agent vary via www-authenticate"
-        ).split()
+        for name in ["accept-language", "accept-ranges", "accept", "access-control-allow-origin", "age", "allow", "authorization", "cache-control", "content-disposition", "content-encoding", "content-language", "content-length", "content-location", "content-range", "content-type", "cookie", "date", "etag", "expect", "expires", "from", "host", "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "last-modified", "link", "location", "max-forwards", "proxy-authenticate", "proxy-authorization", "range", "referer", "refresh", "retry-after", "server", "set-cookie", "strict-transport-security", "transfer-encoding", "user-agent", "vary", "via", "www-authenticate"]
     ),
 )
 _STATIC_COUNT: Final = len(STATIC)

@@ -103,7 +103,7 @@ class Inbox:
         if size > self._max:
             raise MessageRefused(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"a message of {size} bytes, {self._max} is the most (max_message_bytes)",
+                f"Received message larger than max ({size} vs. {self._max})",
             )
         if flag and (flag != 1 or self._encoding == "identity"):
             raise MessageRefused(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -52,7 +52,7 @@ class ServedMethod:
         )
         self.behavior: Callable[..., Any] = getattr(own, name)
         self._generates = inspect.isasyncgenfunction(self.behavior)
-        self._deserialize: Callable[[bytes], Any] | None = own.request_deserializer
+        self._deserialize: Callable[[bytes | bytearray], Any] | None = own.request_deserializer
         self._serialize: Callable[[Any], bytes] | None = own.response_serializer
         self._max = max_message_bytes
 
@@ -73,7 +73,7 @@ class ServedMethod:
         if size > self._max:
             raise MessageRefused(
                 grpc.StatusCode.RESOURCE_EXHAUSTED,
-                f"a response of {size} bytes, {self._max} is the most (max_message_bytes)",
+                f"Sent message larger than max ({size} vs. {self._max})",
             )
         return data
 
@@ -147,9 +147,7 @@ def _fail(context: Context, error: BaseException) -> None:
     else:
         if not context.done():
             _log.error("unexpected error", method=context.head.path, exc_info=error)
-        context.fail(
-            grpc.StatusCode.UNKNOWN, f"Unexpected {type(error).__name__}: {error}"
-        )
+        context.fail(grpc.StatusCode.UNKNOWN, f"Unexpected {type(error).__name__}: {error}")
 
 
 class _Unknown(ServedMethod):
@@ -207,17 +205,17 @@ class Methods:
     ) -> None:
         self._interceptors = interceptors
         self._max = max_message_bytes
-        self._generic: list[grpc.GenericRpcHandler[Any, Any]] = []
+        self._generic: list[grpc.GenericRpcHandler] = []
         self._registered: dict[str, Handler] = {}
         self.known: dict[str, ServedMethod] = {}
         """Found already."""
         self.unknown: ServedMethod = _Unknown(self, max_message_bytes)
 
-    def add_generic(self, handlers: Sequence[grpc.GenericRpcHandler[Any, Any]]) -> None:
+    def add_generic(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """As ``grpc.aio.Server.add_generic_rpc_handlers``."""
         self._generic += handlers
 
-    def add_registered(self, service_name: str, handlers: dict[str, Handler]) -> None:
+    def add_registered(self, service_name: str, handlers: Mapping[str, Handler]) -> None:
         """As ``grpc.aio.Server.add_registered_method_handlers``."""
         for name, handler in handlers.items():
             self._registered[f"/{service_name}/{name}"] = handler
@@ -260,5 +258,3 @@ class Methods:
             if served is not None:
                 return served
         return None
-
-

@@ -6,7 +6,7 @@ import asyncio
 import struct
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from simcloud.rpc.http2.frames import (
     CONTINUATION,
@@ -66,9 +66,7 @@ class Sender:
         "prelude",
     )
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, ended: Callable[[Stream], None]
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, ended: Callable[[Any], None]) -> None:
         self._loop = loop
         self._ended = ended
         self._transport: asyncio.Transport | None = None

@@ -82,7 +82,7 @@ class Http2Server:
         self._stopped = asyncio.Event()
 
     def add_generic_rpc_handlers(
-        self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler[Any, Any]]
+        self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]
     ) -> None:
         """Adds handlers that are asked for each method once."""
         self._methods.add_generic(generic_rpc_handlers)
@@ -119,7 +119,9 @@ class Http2Server:
             for listener in bound.sockets:
                 self._listening.append(await self._listen(bound, listener, tls))
 
-    async def _listen(self, bound: Bound, listener: Any, tls: ssl.SSLContext | None) -> asyncio.Server:
+    async def _listen(
+        self, bound: Bound, listener: Any, tls: ssl.SSLContext | None
+    ) -> asyncio.Server:
         loop, timeout = self._shared.loop, self._shared.limits.handshake_s if tls else None
         start = loop.create_unix_server if bound.path else loop.create_server
         return await start(

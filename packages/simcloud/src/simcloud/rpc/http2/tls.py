@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from simcloud.errors import InvalidRequest
+from simcloud.rpc.credentials import read_pem
 from simcloud.rpc.settings import TlsSettings
 
 _ALPN: Final = "h2"
@@ -24,6 +25,11 @@ def server_context(tls: TlsSettings) -> ssl.SSLContext:
     """
     if tls.cert is None or tls.key is None:
         raise InvalidRequest("tls", "a server needs cert and key")
+    # Named one by one: OpenSSL's errors don't say which file.
+    read_pem("tls.key", tls.key)
+    read_pem("tls.cert", tls.cert)
+    if tls.client_ca is not None:
+        read_pem("tls.client_ca", tls.client_ca)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     # RFC 9113, section 9.2: at least 1.2, without compression and renegotiation.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -34,9 +40,9 @@ def server_context(tls: TlsSettings) -> ssl.SSLContext:
         if tls.client_ca is not None:
             context.load_verify_locations(tls.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
-    except OSError as error:  # ssl.SSLError is one.
+    except ssl.SSLError as error:
         raise InvalidRequest(
-            "tls", f"{tls.cert}, {tls.key} or {tls.client_ca} can't be used: {error}"
+            "tls", f"the certificates of {tls.cert} and {tls.key} can't be used: {error}"
         ) from error
     return context
 
@@ -56,7 +62,7 @@ def speaks_http2(transport: asyncio.Transport) -> bool:
 def _peer(transport: asyncio.Transport) -> str:
     sock: socket.socket | None = transport.get_extra_info("socket")
     name: Any = transport.get_extra_info("peername")
-    if sock is not None and sock.family == socket.AF_UNIX or not name or isinstance(name, str):
+    if (sock is not None and sock.family == socket.AF_UNIX) or not name or isinstance(name, str):
         return "unix:"
     host, port = name[0], name[1]
     if ":" not in host:

@@ -145,7 +145,9 @@ def _refusal(method: str, regular: dict[str, str]) -> bytes | None:
     if method != "POST":
         return write_fields([(":status", b"405"), ("allow", b"POST")])
     kind = regular.get("content-type", "")
-    if not (kind == "application/grpc" or kind.startswith(("application/grpc+", "application/grpc;"))):
+    if not (
+        kind == "application/grpc" or kind.startswith(("application/grpc+", "application/grpc;"))
+    ):
         # "so that browsers and others don't take it for success": Responses, HTTP status 415.
         return write_fields([(":status", b"415")])
     encoding = regular.get("grpc-encoding", "identity")
@@ -176,7 +178,7 @@ def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> list[tuple[s
     """
     fields = []
     for key, value in metadata:
-        if not _METADATA_KEY.fullmatch(key) or key.startswith("grpc-") and key not in _OURS:
+        if not _METADATA_KEY.fullmatch(key) or (key.startswith("grpc-") and key not in _OURS):
             raise ValueError(f"metadata can't be called {key!r}")
         if key.endswith("-bin"):
             data = value.encode() if isinstance(value, str) else value
