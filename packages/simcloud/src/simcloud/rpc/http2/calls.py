@@ -157,7 +157,8 @@ class Calls:
             raise ConnectionFailure(frames.STREAM_CLOSED, f"stream {number} is closed")
         if ends:
             self._ended_early.pop(number, None)
-        self._connection.control.oddity()
+        if not harmless:
+            self._connection.control.oddity()
 
     # --- what we do ---
 

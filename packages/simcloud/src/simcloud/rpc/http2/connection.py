@@ -29,8 +29,8 @@ from simcloud.rpc.http2.wire import PREFIX_BYTES
 if TYPE_CHECKING:
     from simcloud.rpc.http2.server import Shared
 
-# Largest frame but for DATA: a block of headers of the size that we allow, padded.
-_MAX_OTHER_BYTES: Final = 40 * 1024
+# Of frames that are neither DATA nor headers: our peers' have a few bytes.
+_MAX_OTHER_BYTES: Final = 16 * 1024
 _STREAM_MASK: Final = 0x7FFF_FFFF
 _read_prefix: Final = struct.Struct(">BI").unpack_from
 
@@ -162,12 +162,11 @@ class Connection(asyncio.BufferedProtocol):
             length, number = high << 8 | low, number & _STREAM_MASK
             if kind == DATA:
                 start = position + HEADER_BYTES
-                if flags & PADDED and start >= end:
+                if flags & PADDED and length and start >= end:
                     return position
                 position = self._begin_data(start, end, flags, number, length)
                 continue
-            if length > _MAX_OTHER_BYTES:
-                raise ConnectionFailure(frames.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+            self._check_length(kind, length)
             stop = position + HEADER_BYTES + length
             if stop > end:
                 return position
@@ -176,6 +175,15 @@ class Connection(asyncio.BufferedProtocol):
             if self._closing:
                 return end
         return position
+
+    def _check_length(self, kind: int, length: int) -> None:
+        if length > self.limits.max_frame_bytes:
+            raise ConnectionFailure(frames.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
+        if kind in {frames.HEADERS, frames.CONTINUATION}:
+            if length > self.heads.max_block_bytes:
+                raise ConnectionFailure(frames.ENHANCE_YOUR_CALM, f"headers of {length} bytes")
+        elif length > _MAX_OTHER_BYTES:
+            raise ConnectionFailure(frames.FRAME_SIZE_ERROR, f"a frame of {length} bytes")
 
     def _greet(self, end: int) -> int:
         size = min(end, len(PREFACE))
@@ -193,6 +201,8 @@ class Connection(asyncio.BufferedProtocol):
         self._expect(DATA, number)
         padding = 0
         if flags & PADDED:
+            if not length:
+                raise ConnectionFailure(frames.FRAME_SIZE_ERROR, "padding without its length")
             padding = self.shared.buffer[start] + 1
             if padding > length:
                 raise ConnectionFailure(frames.PROTOCOL_ERROR, "more padding than payload")
@@ -230,7 +240,7 @@ class Connection(asyncio.BufferedProtocol):
         Raises:
             ConnectionFailure: something else has to.
         """
-        if not self.settled and kind != frames.SETTINGS:
+        if not self.settled:
             raise ConnectionFailure(frames.PROTOCOL_ERROR, "SETTINGS come first")
         expecting = self.heads.expecting
         if (kind == frames.CONTINUATION) != bool(expecting) or (expecting and number != expecting):
@@ -268,6 +278,8 @@ class Connection(asyncio.BufferedProtocol):
         if stream is None or stream.remote_ended or stream.stream_id not in self.streams:
             return
         size = stop - start
+        if stream.content_left is not None and not self._counted(stream, size, ends):
+            return
         if ends and stream.inbox is None and size >= PREFIX_BYTES and not stream.method.streams_in:
             # The usual call: one message in one frame, and the end.
             flag, length = _read_prefix(self.shared.buffer, start)
@@ -291,6 +303,15 @@ class Connection(asyncio.BufferedProtocol):
             if stream.reader is not None and inbox.messages:
                 stream.wake_reader()
 
+    def _counted(self, stream: Context, size: int, ends: bool) -> bool:
+        """Counts what comes against a content-length (section 8.1.1)."""
+        assert stream.content_left is not None
+        stream.content_left -= size
+        if stream.content_left < 0 or (ends and stream.content_left):
+            self.calls.reset(stream, frames.PROTOCOL_ERROR)
+            return False
+        return True
+
     def taken(self, stream: Context, inbox: Inbox) -> None:
         """Gives a stream's window back as messages are taken (section 6.9).
 
@@ -310,6 +331,8 @@ class Connection(asyncio.BufferedProtocol):
     # --- the other frames ---
 
     def _take_frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if not self.settled and kind == frames.SETTINGS and not flags & frames.ACK:
+            self.settled = True
         self._expect(kind, number)
         match kind:
             case frames.HEADERS:
@@ -326,7 +349,6 @@ class Connection(asyncio.BufferedProtocol):
                 self._window_update(number, frames.read_u32(payload) & frames.LARGEST_WINDOW)
             case frames.SETTINGS:
                 self._check(kind, payload, number, needs_stream=False)
-                self.settled = True
                 self.control.settings(flags, payload)
             case frames.PING:
                 self._check(kind, payload, number, needs_stream=False)
@@ -343,7 +365,7 @@ class Connection(asyncio.BufferedProtocol):
             case frames.PUSH_PROMISE:
                 raise ConnectionFailure(frames.PROTOCOL_ERROR, "clients promise nothing")
             case frames.GOAWAY:
-                self._check(kind, payload, number, needs_stream=False)
+                self._check(kind, payload[:8], number, needs_stream=False)
             case _:
                 pass  # Section 4.1: unknown frames are ignored.
         self.control.oddity()
@@ -383,5 +405,6 @@ _SIZES: Final = {
     frames.PRIORITY: 5,
     frames.RST_STREAM: 4,
     frames.PING: 8,
+    frames.GOAWAY: 8,
     frames.WINDOW_UPDATE: 4,
 }

@@ -19,21 +19,25 @@ from simcloud.rpc.http2.wire import RequestHead, read_head
 
 # Blocks that are the same bytes for every call of a method, of which clients have a few.
 _KEPT: Final = 32
-# CONTINUATION frames of one block: one of 16 KiB is enough for all that we take.
-_MAX_PARTS: Final = 8
+# Frames of one block, of which some clients send small ones.
+_MAX_PARTS: Final = 512
+# Blocks are read up to a multiple of what is taken of them: so the call alone is refused, and the
+# connection's table stays in step.
+_BLOCK_FACTOR: Final = 4
 
 
 class Heads:
     """Reads HEADERS and their CONTINUATION (RFC 9113, section 6.10).
 
     Args:
-        max_bytes: largest block, and largest list of fields.
+        max_bytes: largest list of fields that is taken.
     """
 
-    __slots__ = ("_ended", "_known", "_max", "_parts", "_reader", "_size", "expecting")
+    __slots__ = ("_ended", "_known", "_parts", "_reader", "_size", "expecting", "max_block_bytes")
 
     def __init__(self, max_bytes: int) -> None:
-        self._max = max_bytes
+        self.max_block_bytes = _BLOCK_FACTOR * max_bytes
+        """Largest block that is read."""
         self._reader = HeaderReader(max_bytes)
         self._known: dict[bytes, RequestHead] = {}
         self._parts: list[bytes] = []
@@ -51,7 +55,7 @@ class Heads:
         if flags & (PADDED | PRIORITIZED):
             payload = _stripped(flags, payload)
         if flags & END_HEADERS:
-            if len(payload) > self._max:
+            if len(payload) > self.max_block_bytes:
                 raise self._too_large()
             return payload
         self.expecting = stream_id
@@ -76,11 +80,11 @@ class Heads:
     def _go_on(self, payload: bytes) -> None:
         self._parts.append(payload)
         self._size += len(payload)
-        if self._size > self._max or len(self._parts) > _MAX_PARTS:
+        if self._size > self.max_block_bytes or len(self._parts) > _MAX_PARTS:
             raise self._too_large()
 
     def _too_large(self) -> ConnectionFailure:
-        return ConnectionFailure(ENHANCE_YOUR_CALM, f"headers of more than {self._max} bytes")
+        return ConnectionFailure(ENHANCE_YOUR_CALM, f"headers of more than {self.max_block_bytes} bytes")
 
     def request(self, block: bytes) -> RequestHead | None:
         """What a call's headers say; None when they are too many.

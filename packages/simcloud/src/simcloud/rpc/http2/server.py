@@ -19,8 +19,9 @@ from simcloud.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
 
-# Received at once, of one connection; shared by all (see Connection).
-_RECEIVE_BYTES: Final = 256 * 1024
+# Received at once, of one connection; shared by all (see Connection). What is left over of a frame
+# has to fit beside what comes: the largest is a block of headers (Heads.max_block_bytes).
+_RECEIVE_BYTES: Final = 512 * 1024
 
 
 class Shared:

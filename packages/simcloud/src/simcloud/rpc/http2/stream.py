@@ -29,6 +29,7 @@ class Stream:
     __slots__ = (
         "abandoned",
         "connection",
+        "content_left",
         "deadline",
         "end_block",
         "head",
@@ -59,6 +60,8 @@ class Stream:
         self.head = head
         self.receive_left = receive_window
         self.send_left = send_window
+        self.content_left = head.content_length
+        """Bytes that are to come, if the headers say so."""
         self.remote_ended = False
         """The peer has said that nothing more comes."""
         self.local_ended = False

@@ -20,6 +20,7 @@ PREFIX_BYTES: Final = 5
 
 _TIMEOUT: Final = re.compile(r"([0-9]{1,8})([HMSmun])")
 _UNIT_S: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _METADATA_KEY: Final = re.compile(r"[0-9a-z_.-]+")
 # Spaces and visible ASCII but for "%", which begins an escape.
 _ESCAPED: Final = re.compile(rb"[^ -$&-~]")
@@ -63,6 +64,8 @@ class RequestHead:
     """Time that the caller gives, from when the headers came."""
     encoding: str
     """How its compressed messages are."""
+    content_length: int | None
+    """Bytes of all its DATA, if it says so."""
     metadata: Metadata
     """What the servicer sees; values of keys in ``-bin`` are bytes."""
     refusal: bytes | None
@@ -103,6 +106,7 @@ def read_head(fields: Sequence[Field]) -> RequestHead:
         path=pseudo[":path"],
         timeout_s=timeout_s,
         encoding=regular.get("grpc-encoding", "identity"),
+        content_length=_content_length(regular.get("content-length")),
         metadata=tuple(metadata),
         refusal=refusal,
     )
@@ -139,6 +143,14 @@ def _binary(value: str) -> bytes:
         return base64.b64decode(first + "=" * (-len(first) % 4), validate=True)
     except binascii.Error as error:
         raise Malformed("binary metadata is no base64") from error
+
+
+def _content_length(value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not _DIGITS.fullmatch(value):
+        raise Malformed("content-length is no number")
+    return int(value)
 
 
 def _refusal(method: str, regular: dict[str, str]) -> bytes | None:
