@@ -57,7 +57,11 @@ class Calls:
         except Malformed:
             self._reject(number, frames.PROTOCOL_ERROR, ends=ends)
             return
-        if connection.lifetime.closed_to(number) or self.live >= self._max or len(connection.streams) >= self._max:
+        if (
+            connection.lifetime.closed_to(number)
+            or self.live >= self._max
+            or len(connection.streams) >= self._max
+        ):
             self._reject(number, frames.REFUSED_STREAM, ends=ends)
         elif head is None:
             self._turn_down(number, _TOO_MANY_HEADERS, ends=ends)
@@ -70,14 +74,7 @@ class Calls:
         connection = self._connection
         shared = connection.shared
         method = shared.methods.known.get(head.path) or shared.methods.unknown
-        call = Context(
-            connection,
-            number,
-            head,
-            method,
-            connection.limits.stream_window_bytes,
-            connection.sender.initial_window,
-        )
+        call = Context(connection, number, head, method)
         connection.streams[number] = call
         timeout_s = head.timeout_s
         if timeout_s is not None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import grpc
 import grpc.aio
 
+from simcloud.rpc.http2.caller import Caller
 from simcloud.rpc.http2.messages import MessageRefused
-from simcloud.rpc.http2.stream import Stream
 from simcloud.rpc.http2.wire import (
     OK_BLOCK,
     RESPONSE_BLOCK,
@@ -36,7 +36,7 @@ def code_number(code: grpc.StatusCode | int) -> int:
     return code if isinstance(code, int) else int(code.value[0])
 
 
-class Context(Stream, grpc.aio.ServicerContext[Any, Any]):
+class Context(Caller):
     """One call, as its servicer sees it.
 
     Reading and writing never wait longer than the call lives: when the caller has gone, or its
@@ -59,10 +59,8 @@ class Context(Stream, grpc.aio.ServicerContext[Any, Any]):
         stream_id: int,
         head: RequestHead,
         method: ServedMethod,
-        receive_window: int,
-        send_window: int,
     ) -> None:
-        super().__init__(connection, stream_id, head, receive_window, send_window)
+        super().__init__(connection, stream_id, head)
         self.method = method
         self.begun = False
         """Whether the task has run its first step: one that has not runs no clean-up either."""
@@ -71,38 +69,6 @@ class Context(Stream, grpc.aio.ServicerContext[Any, Any]):
         self._details = ""
         self._trailing: Metadata = ()
         self._callbacks: list[DoneCallback] | None = None
-
-    # --- what the caller said ---
-
-    def invocation_metadata(self) -> Metadata:  # type: ignore[override]  # A tuple, as aio gives.
-        """Keys and values; those of keys in ``-bin`` are bytes."""
-        return self.head.metadata
-
-    def peer(self) -> str:
-        """Where the caller is: ``ipv4:host:port``, ``ipv6:[host]:port`` or ``unix:``."""
-        return self.connection.peer
-
-    def peer_identities(self) -> Iterable[bytes] | None:
-        """Names of the caller's certificate."""
-        key = self.peer_identity_key()
-        return None if key is None else self.connection.auth_context[key]
-
-    def peer_identity_key(self) -> str | None:
-        """Which property of ``auth_context`` they are."""
-        for key in ("x509_subject_alternative_name", "x509_common_name"):
-            if key in self.connection.auth_context:
-                return key
-        return None
-
-    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
-        """What TLS says of the caller; empty in plain text."""
-        return self.connection.auth_context
-
-    def time_remaining(self) -> float | None:  # type: ignore[override]  # None: there is no limit.
-        """Seconds until the caller's deadline, 0 when it has passed; None: it set none."""
-        if self.deadline is None:
-            return None
-        return max(0.0, self.deadline - self.connection.loop.time())
 
     # --- what the servicer says ---
 
@@ -326,25 +292,3 @@ class Context(Stream, grpc.aio.ServicerContext[Any, Any]):
             raise asyncio.CancelledError
         if self.local_ended:
             raise grpc.aio.UsageError("the call has ended: its status was sent")
-
-
-class Requests:
-    """Messages of a call, to be iterated over.
-
-    Args:
-        context: whose messages.
-    """
-
-    __slots__ = ("_context",)
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-
-    def __aiter__(self) -> Requests:
-        return self
-
-    async def __anext__(self) -> Any:
-        message = await self._context.read()
-        if message is grpc.aio.EOF:
-            raise StopAsyncIteration
-        return message

@@ -84,7 +84,9 @@ class Heads:
             raise self._too_large()
 
     def _too_large(self) -> ConnectionFailure:
-        return ConnectionFailure(ENHANCE_YOUR_CALM, f"headers of more than {self.max_block_bytes} bytes")
+        return ConnectionFailure(
+            ENHANCE_YOUR_CALM, f"headers of more than {self.max_block_bytes} bytes"
+        )
 
     def request(self, block: bytes) -> RequestHead | None:
         """What a call's headers say; None when they are too many.

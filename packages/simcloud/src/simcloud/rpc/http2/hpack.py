@@ -19,7 +19,15 @@ _ENTRY_OVERHEAD: Final = 32  # Section 4.1, and RFC 9113, section 6.5.2, of a li
 TABLE_BYTES: Final = 4096
 """Size of the reader's dynamic table: the default, which we don't change (section 6.5.2)."""
 
-# Appendix A. Entries 2 to 14 are those with a value of use.
+# Appendix A: first those with a value of use, then names alone.
+_NAMES_ALONE: Final = """
+accept-language accept-ranges accept access-control-allow-origin age allow authorization
+cache-control content-disposition content-encoding content-language content-length
+content-location content-range content-type cookie date etag expect expires from host if-match
+if-modified-since if-none-match if-range if-unmodified-since last-modified link location
+max-forwards proxy-authenticate proxy-authorization range referer refresh retry-after server
+set-cookie strict-transport-security transfer-encoding user-agent vary via www-authenticate
+"""
 STATIC: Final[tuple[Field, ...]] = (
     (":authority", ""),
     (":method", "GET"),
@@ -31,10 +39,7 @@ STATIC: Final[tuple[Field, ...]] = (
     *((":status", code) for code in ("200", "204", "206", "304", "400", "404", "500")),
     ("accept-charset", ""),
     ("accept-encoding", "gzip, deflate"),
-    *(
-        (name, "")
-        for name in ["accept-language", "accept-ranges", "accept", "access-control-allow-origin", "age", "allow", "authorization", "cache-control", "content-disposition", "content-encoding", "content-language", "content-length", "content-location", "content-range", "content-type", "cookie", "date", "etag", "expect", "expires", "from", "host", "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "last-modified", "link", "location", "max-forwards", "proxy-authenticate", "proxy-authorization", "range", "referer", "refresh", "retry-after", "server", "set-cookie", "strict-transport-security", "transfer-encoding", "user-agent", "vary", "via", "www-authenticate"]
-    ),
+    *((name, "") for name in _NAMES_ALONE.split()),
 )
 _STATIC_COUNT: Final = len(STATIC)
 _NAME_INDEX: Final = {name: index for index, (name, _) in reversed([*enumerate(STATIC, 1)])}

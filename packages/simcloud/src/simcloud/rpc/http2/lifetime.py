@@ -28,15 +28,13 @@ class Lifetime:
         connection: whose.
     """
 
-    __slots__ = ("_connection", "_last", "_reading", "_timers", "draining", "heard")
+    __slots__ = ("_connection", "_last", "_reading", "_timers", "draining")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._last = frames.LARGEST_STREAM
         self._reading = True
-        self.heard = False
-        """Whether something has come since someone last looked."""
         self.draining = False
         """Whether the peer was told to go elsewhere."""
 
@@ -69,15 +67,15 @@ class Lifetime:
 
     def _probe(self) -> None:
         connection = self._connection
-        if self.heard:
-            self.heard = False
+        if connection.heard:
+            connection.heard = False
             self._later("keepalive", connection.limits.keepalive_s, self._probe)
             return
         connection.sender.control(frames.frame(frames.PING, 0, 0, KEEPALIVE))
         self._later("keepalive", connection.limits.keepalive_timeout_s, self._give_up)
 
     def _give_up(self) -> None:
-        if self.heard:
+        if self._connection.heard:
             self._probe()
         elif self._connection.transport is not None:
             # Not close(): what is still to be written would wait for a peer that has vanished.
@@ -155,6 +153,19 @@ class Lifetime:
     def close(self) -> None:
         """Closes the transport when everything is written, or soon if the peer does not read."""
         transport = self._connection.transport
+        self._connection.closing = True
         if transport is not None:
             transport.close()
             self._later("close", _FAREWELL_S, transport.abort)
+
+    def linger(self) -> None:
+        """Sends nothing more and waits a moment for the peer to close.
+
+        Closed with bytes that nobody has read, a socket is reset, and the peer may never see why.
+        """
+        transport = self._connection.transport
+        if transport is None or not transport.can_write_eof():
+            self.close()
+            return
+        transport.write_eof()
+        self._later("close", _FAREWELL_S, transport.abort)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections import deque
 from typing import Final
@@ -10,6 +11,7 @@ import grpc
 
 from simcloud.rpc.http2.wire import PREFIX_BYTES
 
+_read_prefix: Final = struct.Struct(">BI").unpack_from
 # 16: with a header of gzip's (zlib.decompressobj).
 _WINDOW_BITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
@@ -68,6 +70,8 @@ class Inbox:
         """
         position, end = 0, len(data)
         self.held += end
+        if self._body is None and not self._prefix:
+            position = self._whole(data, end)
         while position < end:
             if self._body is None:
                 position = self._begin(data, position)
@@ -78,6 +82,18 @@ class Inbox:
             self._at -= len(taken)
             if not self._at:
                 self._complete(self._body)
+
+    def _whole(self, data: memoryview, end: int) -> int:
+        """Takes the messages that are there whole, the usual case; returns where they end."""
+        position, messages = 0, self.messages
+        while end - position >= PREFIX_BYTES:
+            flag, size = _read_prefix(data, position)
+            stop = position + PREFIX_BYTES + size
+            if flag or stop > end or size > self._max:
+                break
+            messages.append(bytes(data[position + PREFIX_BYTES : stop]))
+            position = stop
+        return position
 
     def _begin(self, data: memoryview, position: int) -> int:
         needed = PREFIX_BYTES - len(self._prefix)

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 
-from simcloud.rpc.http2.context import Context, Requests
+from simcloud.rpc.http2.context import Context
 from simcloud.rpc.http2.messages import Inbox, MessageRefused
 from simcloud.rpc.http2.wire import Metadata
 from simcloud.telemetry.logging import get_logger
@@ -21,6 +21,28 @@ from simcloud.telemetry.logging import get_logger
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 _log = get_logger(__name__)
+
+
+class Requests:
+    """Messages of a call, to be iterated over.
+
+    Args:
+        context: whose messages.
+    """
+
+    __slots__ = ("_context",)
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __aiter__(self) -> Requests:
+        return self
+
+    async def __anext__(self) -> Any:
+        message = await self._context.read()
+        if message is grpc.aio.EOF:
+            raise StopAsyncIteration
+        return message
 
 
 class ServedMethod:

@@ -22,8 +22,6 @@ class Stream:
         connection: whose stream it is.
         stream_id: its number.
         head: what its headers say.
-        receive_window: bytes that the peer may send before it hears of us.
-        send_window: bytes that we may send before we hear of the peer.
     """
 
     __slots__ = (
@@ -52,14 +50,14 @@ class Stream:
         connection: Connection,
         stream_id: int,
         head: RequestHead,
-        receive_window: int,
-        send_window: int,
     ) -> None:
         self.connection = connection
         self.stream_id = stream_id
         self.head = head
-        self.receive_left = receive_window
-        self.send_left = send_window
+        self.receive_left = connection.limits.stream_window_bytes
+        """Bytes that the peer may send before it hears of us."""
+        self.send_left = connection.sender.initial_window
+        """Bytes that we may send before we hear of the peer."""
         self.content_left = head.content_length
         """Bytes that are to come, if the headers say so."""
         self.remote_ended = False

@@ -54,7 +54,7 @@ def identify(transport: asyncio.Transport) -> tuple[str, Mapping[str, list[bytes
 
 
 def speaks_http2(transport: asyncio.Transport) -> bool:
-    """Whether a peer over TLS has agreed to HTTP/2 (RFC 9113, section 3.2); all do in plain text."""
+    """Whether a peer has agreed to HTTP/2 (RFC 9113, section 3.2); in plain text all have."""
     secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
     return secured is None or secured.selected_alpn_protocol() == _ALPN
 
