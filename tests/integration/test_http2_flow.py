@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from simcloud.rpc.settings import ServerSettings
 from support.eventually import eventually
 from support.http2_frames import (
     DEFAULT_WINDOW,
@@ -28,7 +29,7 @@ from support.http2_frames import (
 )
 from support.http2_hpack import literal
 from support.http2_peer import Answer, Peer, peer_of, ready_peer
-from support.http2_probe import SERVERS, Site, only_ours, probe_site
+from support.http2_probe import PEERS, Site, only_ours, probe_site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,7 +37,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=SERVERS)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PEERS)
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     async with probe_site(request.param) as running:
         yield running
@@ -155,74 +156,60 @@ async def test_no_frame_is_larger_than_its_reader_allows(site: Site, size: int) 
 
 
 async def test_a_client_may_send_as_much_as_it_was_given_and_gets_it_back(wide: Peer) -> None:
-    """Section 6.9: windows are given back by what was read, padding and late DATA included."""
-    await wide.send(opens(1, b"/probe.Probe/Sum"))
-    given = DEFAULT_WINDOW
-    own = wide.settings.get(Setting.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
-    chunk, number = message(bytes(FRAME_BYTES - 5)), 40 * MIB // FRAME_BYTES
-
-    def room() -> bool:
-        left = given + wide.windows.get(0, 0) - sent
-        return min(left, own + wide.windows.get(1, 0) - sent) >= FRAME_BYTES
-
-    sent = 0
-    for _ in range(number):
-        await wide.until(room)
-        await wide.send(data(1, chunk))
-        sent += FRAME_BYTES
-    await wide.send(data(1, end=True))
-    answer = await wide.answer(1)
-    assert answer.messages == [b"%d %d" % (number, number * (FRAME_BYTES - 5))]
+    stream = wide.next_stream()
+    await wide.send(opens(stream, b"/probe.Probe/Sum"))
+    for _ in range(8):
+        await wide.pours(stream, message(bytes(3 * MIB)))
+    await wide.send(data(stream, end=True))
+    assert (await wide.answer(stream)).messages == [b"8 %d" % (24 * MIB)]
 
 
+@only_ours
 async def test_what_nobody_reads_any_more_gives_the_connections_window_back(wide: Peer) -> None:
-    given, sent = DEFAULT_WINDOW, 0
-    own = wide.settings.get(Setting.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
-    piece = bytes(min(own, 4 * FRAME_BYTES) // 4)
-    while sent < 20 * MIB:
+    """Section 5.1: late DATA counts against the connection's window all the same."""
+    piece = message(bytes(4 * FRAME_BYTES - 6))[:-1]
+    for number in range(18 * MIB // len(piece)):
         stream = wide.next_stream()
-        # Refused before it is read, and reset by us in the middle.
+        # Refused before it is read, and reset by us in the middle of a message.
         await wide.send(opens(stream, b"/probe.Probe/Refuse"))
-        for _ in range(4):
-            await wide.until(lambda: given + wide.windows.get(0, 0) - sent >= len(piece))
-            await wide.send(data(stream, piece))
-            sent += len(piece)
+        await wide.pours(stream, piece)
         await wide.send(reset(stream))
-        if stream % 20 == 1:
+        if number % 20 == 0:
             # As a client that lives does: too many resets without an answer are an attack.
             await wide.asks()
-            sent += 10
-    await wide.asks()
 
 
+@only_ours
 async def test_a_method_that_does_not_read_holds_its_caller_up(site: Site, wide: Peer) -> None:
-    await wide.send(opens(1, b"/probe.Probe/Deaf"))
-    own = wide.settings.get(Setting.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
-    sent = 0
+    stream = wide.next_stream()
+    await wide.send(opens(stream, b"/probe.Probe/Deaf"))
     await eventually(lambda: site.probe.waiting == 1)
-    while own + wide.windows.get(1, 0) - sent >= FRAME_BYTES:
-        await wide.send(data(1, message(bytes(FRAME_BYTES - 5))))
-        sent += FRAME_BYTES
-        await wide.pinged() if sent % (16 * FRAME_BYTES) == 0 else None
-        assert sent < 64 * MIB, "the window is given back though nobody reads"
-    # Its connection's others go on.
-    await wide.asks()
+    raw, sent = message(bytes(FRAME_BYTES - 5)) * (64 * MIB // FRAME_BYTES), 0
+    while wide.room(stream) > 0:
+        sent += await wide.pours(stream, raw[sent:], until_full=True)
+        assert sent < len(raw), "windows are given back though nobody reads"
+        # Its connection's others go on, meanwhile.
+        await wide.asks()
     site.probe.release.set()
-    await wide.send(data(1, end=True))
-    answer = await wide.answer(1)
-    number = sent // FRAME_BYTES
+    rest = -sent % FRAME_BYTES
+    await wide.pours(stream, raw[sent : sent + rest])
+    await wide.send(data(stream, end=True))
+    number = (sent + rest) // FRAME_BYTES
+    answer = await wide.answer(stream)
     assert answer.messages == [b"%d %d" % (number, number * (FRAME_BYTES - 5))]
 
 
+@only_ours
 async def test_more_than_a_streams_window_is_an_error(site: Site, wide: Peer) -> None:
-    await wide.send(opens(1, b"/probe.Probe/Deaf"))
-    own = wide.settings.get(Setting.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
-    sent = 0
-    # Its prefix asks for no more window: a message that is larger would be given what it needs.
-    while sent <= own + wide.windows.get(1, 0):
-        await wide.send(data(1, message(bytes(FRAME_BYTES - 5))))
-        sent += FRAME_BYTES
-    answer = wide.answers.setdefault(1, Answer())
+    stream = wide.next_stream()
+    await wide.send(opens(stream, b"/probe.Probe/Deaf"))
+    await eventually(lambda: site.probe.waiting == 1)
+    raw = message(bytes(FRAME_BYTES - 5))
+    while wide.room(stream) > 0:
+        await wide.pours(stream, raw, until_full=True)
+        await wide.asks()
+    await wide.send(data(stream, raw))
+    answer = wide.answers.setdefault(stream, Answer())
     while answer.code is None and await wide.receive() is not None:
         pass
     if wide.closed:
@@ -234,26 +221,17 @@ async def test_more_than_a_streams_window_is_an_error(site: Site, wide: Peer) ->
 
 @only_ours
 async def test_padding_is_given_back_like_data(wide: Peer) -> None:
-    given, sent = DEFAULT_WINDOW, 0
-    await wide.send(opens(1, b"/probe.Probe/Sum"))
-    own = wide.settings[Setting.INITIAL_WINDOW_SIZE]
-    padded = data(1, message(b"x"), pad=255)
+    stream = wide.next_stream()
+    await wide.send(opens(stream, b"/probe.Probe/Sum"))
+    padded = data(stream, message(b"x"), pad=255)
     size = len(padded) - 9
-    number = 10_000 if own <= MIB else 2 * own // size
+    number = 2 * wide.room(stream) // size
     for _ in range(number):
-        if (
-            given + wide.windows.get(0, 0) - sent < size
-            or own + wide.windows.get(1, 0) - sent < size
-        ):
-            await wide.until(
-                lambda: (
-                    min(given + wide.windows.get(0, 0), own + wide.windows.get(1, 0)) - sent >= size
-                )
-            )
+        await wide.until(lambda: wide.room(stream) >= size) if wide.room(stream) < size else None
         await wide.send(padded)
-        sent += size
-    await wide.send(data(1, end=True))
-    assert (await wide.answer(1)).messages == [b"%d %d" % (number, number)]
+        wide.counts(stream, size)
+    await wide.send(data(stream, end=True))
+    assert (await wide.answer(stream)).messages == [b"%d %d" % (number, number)]
 
 
 async def test_a_conversation_arrives_octet_by_octet(site: Site) -> None:
@@ -307,23 +285,22 @@ async def test_a_message_may_be_cut_into_frames_anywhere(wide: Peer) -> None:
     assert (await wide.answer(stream)).messages == [b"ab", b"", b"c"]
 
 
-@only_ours
-async def test_streams_beyond_the_limit_are_refused_and_the_rest_go_on(
-    site: Site, wide: Peer
-) -> None:
-    limit = wide.settings[Setting.MAX_CONCURRENT_STREAMS]
-    opened = [wide.next_stream() for _ in range(limit)]
-    # Open, and without a message yet.
-    await wide.send(*(opens(each) for each in opened))
-    beyond = [wide.next_stream() for _ in range(5)]
-    await wide.send(*(request(each, b"x") for each in beyond))
-    for each in beyond:
-        # Section 8.7: what was refused was not begun and may be asked again.
-        assert (await wide.answer(each)).code == Code.REFUSED_STREAM
-    await wide.send(*(data(each, message(b"y"), end=True) for each in opened))
-    for each in opened:
-        assert (await wide.answer(each)).messages == [b"y"]
-    await wide.asks()
+async def test_streams_beyond_the_limit_are_refused_and_the_rest_go_on() -> None:
+    few = ServerSettings(max_concurrent_rpcs=16, drain_s=0, log_requests=False)
+    async with probe_site("http2", few) as site, ready_peer(site.address) as peer:
+        limit = peer.settings[Setting.MAX_CONCURRENT_STREAMS]
+        opened = [peer.next_stream() for _ in range(limit)]
+        # Open, and without a message yet.
+        await peer.send(*(opens(each) for each in opened))
+        beyond = [peer.next_stream() for _ in range(5)]
+        await peer.send(*(request(each, b"x") for each in beyond))
+        for each in beyond:
+            # Section 8.7: what was refused was not begun and may be asked again.
+            assert (await peer.answer(each)).code == Code.REFUSED_STREAM
+        for each in opened:
+            await peer.send(data(each, message(b"y"), end=True))
+            assert (await peer.answer(each)).messages == [b"y"]
+        await peer.asks()
 
 
 async def test_what_runs_ends_after_its_client_has_said_goodbye(site: Site, wide: Peer) -> None:
@@ -348,14 +325,18 @@ async def test_what_a_client_leaves_behind_is_cancelled(site: Site, how: str) ->
 
 
 async def test_settings_and_pings_are_answered_in_the_midst_of_a_stream(wide: Peer) -> None:
-    await wide.send(endless(1, 10_000))
-    for number in range(3):
-        await wide.until(lambda: 1 in wide.answers and len(wide.answers[1].messages) > 3)
-        before = wide.settings_acks
-        await wide.send(
-            settings({Setting.MAX_HEADER_LIST_SIZE: 8192 + number}), ping(b"%8d" % number)
+    stream = wide.next_stream()
+    await wide.send(endless(stream, 10_000))
+    answer = wide.answers.setdefault(stream, Answer())
+    for number in range(4):
+        size, acks = len(answer.body), wide.settings_acks
+        await wide.until(lambda size=size: len(answer.body) > size)  # type: ignore[misc]
+        await wide.send(settings({0xABCD: number}), ping(b"%8d" % number))
+        await wide.until(
+            lambda acks=acks, number=number: (
+                wide.settings_acks == acks + 1  # type: ignore[misc]
+                and b"%8d" % number in wide.pongs
+            )
         )
-        await wide.until(lambda before=before: wide.settings_acks == before + 1)  # type: ignore[misc]
-        await wide.until(lambda number=number: b"%8d" % number in wide.pongs)  # type: ignore[misc]
-    await wide.send(reset(1))
+    await wide.send(reset(stream))
     await wide.asks()

@@ -1,11 +1,10 @@
 """Frames one by one: what RFC 9113 says of each, right or wrong (sections 3 to 7).
 
-The cases are h2spec's, and some more. Where gRPC's own server is not as strict, ours alone has them.
+The cases are h2spec's, and some more. Where gRPC's own server is less strict, ours alone has them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections.abc import AsyncIterator
 
@@ -28,7 +27,6 @@ from support.http2_frames import (
     data,
     fields,
     frame,
-    goaway,
     headers,
     message,
     opens,
@@ -41,7 +39,7 @@ from support.http2_frames import (
 )
 from support.http2_hpack import block
 from support.http2_peer import Peer, peer_of, ready_peer
-from support.http2_probe import SERVERS, Site, probe_site
+from support.http2_probe import PEERS, Site, probe_site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -54,15 +52,22 @@ PROTOCOL = (Code.PROTOCOL_ERROR,)
 CLOSED = (Code.STREAM_CLOSED,)
 CLOSED_OR_PROTOCOL = (Code.STREAM_CLOSED, Code.PROTOCOL_ERROR)
 SIZE = (Code.FRAME_SIZE_ERROR,)
-# Of what is too large the beginning is sent: a server that closes before it has read all of it makes
-# TCP drop its GOAWAY.
+# Of what is too large the beginning is sent: a server that closes before it has read all of it
+# makes TCP drop its GOAWAY.
 FLOW = (Code.FLOW_CONTROL_ERROR,)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=SERVERS)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PEERS)
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     async with probe_site(request.param) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bystander(site: Site) -> AsyncIterator[Peer]:
+    """Who was there before, and goes on being served."""
+    async with ready_peer(site.address) as peer:
+        yield peer
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
@@ -474,9 +479,10 @@ FRAMES = [
 
 
 @cases(FRAMES)
-async def test_a_frame_is_taken_as_the_rules_say(site: Site, case: Case) -> None:
+async def test_a_frame_is_taken_as_the_rules_say(site: Site, bystander: Peer, case: Case) -> None:
     async with ready_peer(site.address) as peer:
         await comes_out(site, case, peer)
+    await bystander.asks()
 
 
 @pytest.mark.parametrize(

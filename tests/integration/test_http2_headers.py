@@ -31,8 +31,8 @@ from support.http2_hpack import (
     string,
     table_size,
 )
-from support.http2_peer import ready_peer
-from support.http2_probe import SERVERS, Site, only_ours, probe_site
+from support.http2_peer import Peer, ready_peer
+from support.http2_probe import PEERS, Site, only_ours, probe_site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -43,10 +43,17 @@ PROTOCOL = (Code.PROTOCOL_ERROR,)
 AFTER_STATIC = len(STATIC) + 1
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=SERVERS)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PEERS)
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     async with probe_site(request.param) as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bystander(site: Site) -> AsyncIterator[Peer]:
+    """Who was there before, and goes on being served."""
+    async with ready_peer(site.address) as peer:
+        yield peer
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
@@ -248,15 +255,21 @@ FIELDS = [
 
 
 @cases(TABLES)
-async def test_a_block_is_read_or_ends_the_connection(site: Site, case: Case) -> None:
+async def test_a_block_is_read_or_ends_the_connection(
+    site: Site, bystander: Peer, case: Case
+) -> None:
     async with ready_peer(site.address) as peer:
         await comes_out(site, case, peer)
+    await bystander.asks()
 
 
 @cases(FIELDS)
-async def test_a_request_whose_fields_are_wrong_reaches_no_method(site: Site, case: Case) -> None:
+async def test_a_request_whose_fields_are_wrong_reaches_no_method(
+    site: Site, bystander: Peer, case: Case
+) -> None:
     async with ready_peer(site.address) as peer:
         await comes_out(site, case, peer)
+    await bystander.asks()
 
 
 async def test_a_block_may_be_cut_anywhere(site: Site) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -133,9 +133,9 @@ def continuation(stream: int, encoded: bytes, *, end_headers: bool = True) -> by
     return frame(Kind.CONTINUATION, END_HEADERS if end_headers else 0, stream, encoded)
 
 
-def settings(values: Mapping[int, int] | Iterable[tuple[int, int]] = ()) -> bytes:
+def settings(values: Mapping[Setting, int] | Mapping[int, int] | None = None) -> bytes:
     """SETTINGS."""
-    pairs = values.items() if isinstance(values, Mapping) else values
+    pairs = (values or {}).items()
     return frame(Kind.SETTINGS, 0, 0, b"".join(struct.pack(">HI", *each) for each in pairs))
 
 

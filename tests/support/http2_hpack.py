@@ -108,6 +108,7 @@ def string(data: bytes, *, coded: bool = False) -> bytes:
 
 
 How = Literal["plain", "kept", "never"]
+HOWS: Final[tuple[How, ...]] = ("plain", "kept", "never")
 _FIRST: Final[dict[str, tuple[int, int]]] = {"plain": (4, 0), "kept": (6, 0x40), "never": (4, 0x10)}
 
 

@@ -14,12 +14,14 @@ from support.http2_frames import (
     ACK,
     DEFAULT_WINDOW,
     END_HEADERS,
+    FRAME_BYTES,
     MOST,
     PREFACE,
     PRIORITY,
     Frame,
     Kind,
     Setting,
+    data,
     frame,
     ping,
     request,
@@ -99,12 +101,24 @@ class Peer:
         """Whether what was read may be sent again at once."""
         self.answers_pings = True
         self.closed = False
+        self._poured: dict[int, int] = {}
 
     async def send(self, *parts: bytes) -> None:
         """Sends; what can't be sent any more is left, since what was answered is still there."""
         with contextlib.suppress(ConnectionError):
             self._writer.write(b"".join(parts))
             await self._writer.drain()
+
+    async def is_taken(self, raw: bytes) -> bool:
+        """Sends; returns when the system has taken it, whether the connection lasts."""
+        if self._writer.transport.is_closing():
+            return False
+        try:
+            self._writer.write(raw)
+            await self._writer.drain()
+        except ConnectionError:
+            return False
+        return not self.closed
 
     async def send_slowly(self, raw: bytes, step: int = 1) -> None:
         """Sends so many octets a packet, each of which the server reads before the next."""
@@ -207,6 +221,7 @@ class Peer:
         """
         stream = self.next_stream()
         await self.send(request(stream, payload))
+        self.counts(stream, len(payload) + 5)
         answer = await self.answer(stream)
         assert (answer.grpc_status, answer.messages) == (0, [payload]), answer
 
@@ -221,6 +236,64 @@ class Peer:
         while await self.receive() is not None:
             pass
         return None if self.goaway is None else int.from_bytes(self.goaway.payload[4:8], "big")
+
+    def room(self, stream: int) -> int:
+        """What may be sent of a stream's DATA now (section 6.9)."""
+        own = self.settings.get(Setting.INITIAL_WINDOW_SIZE, DEFAULT_WINDOW)
+        of_stream = own + self.windows.get(stream, 0) - self._poured.get(stream, 0)
+        of_all = DEFAULT_WINDOW + self.windows.get(0, 0) - self._poured.get(0, 0)
+        return min(of_stream, of_all)
+
+    async def pours(self, stream: int, payload: bytes, *, until_full: bool = False) -> int:
+        """Sends DATA as windows allow, and waits for them as long as the stream lasts.
+
+        Args:
+            stream: whose.
+            payload: all of it.
+            until_full: returns when there is no more room, instead of waiting for it.
+
+        Returns:
+            How much was sent.
+        """
+        at = 0
+        answer = self.answers.setdefault(stream, Answer())
+        while at < len(payload):
+            size = min(self.room(stream), FRAME_BYTES, len(payload) - at)
+            if size <= 0:
+                if until_full:
+                    return at
+                await self.until(
+                    lambda: self.room(stream) > 0 or answer.ended or answer.code is not None
+                )
+                if self.room(stream) <= 0:
+                    return at
+                continue
+            await self.send(data(stream, payload[at : at + size]))
+            self.counts(stream, size)
+            at += size
+        return at
+
+    def counts(self, stream: int, size: int) -> None:
+        """Counts DATA against the windows that was sent otherwise."""
+        for each in (0, stream):
+            self._poured[each] = self._poured.get(each, 0) + size
+
+    async def drains(self) -> None:
+        """Says that nothing more comes, and reads whatever it is until the server has closed.
+
+        Raises:
+            NoAnswer: it has not, in time.
+        """
+        with contextlib.suppress(OSError):
+            self._writer.write_eof()
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                while await self._reader.read(1 << 16):
+                    pass
+        except ConnectionError:
+            pass
+        except TimeoutError as error:
+            raise NoAnswer("the server did not close") from error
 
     def close(self) -> None:
         """Closes without a word."""
