@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from random import Random
 
 import grpc
 import grpc.aio
@@ -319,3 +320,36 @@ async def test_a_method_knows_how_long_it_has(channel: grpc.aio.Channel) -> None
     # On the wire a timeout has few digits, and gRPC's clients round up.
     assert 3500 < remaining <= 3660
     assert await unary(channel, "Remaining")(b"") == b"None"
+
+
+async def test_callers_that_come_and_go_as_they_like_get_their_own_and_leave_nothing(
+    site: Site, channel: grpc.aio.Channel
+) -> None:
+    """Answered, cancelled, late and refused calls, all mixed on one connection."""
+
+    async def one(number: int) -> None:
+        random = Random(number)
+        own = b"%d " % number * random.choice((1, 100, 20_000))
+        match number % 5:
+            case 0:
+                assert await unary(channel, "Echo")(own, timeout=60) == own
+            case 1:
+                call = both(channel, "Chat")(iter([own] * 3), timeout=60)
+                assert [each async for each in call] == [own] * 3
+            case 2:
+                stream = stream_out(channel, "Endless")(b"%d" % random.randint(0, 9999), timeout=60)
+                for _ in range(random.randint(0, 5)):
+                    await stream.read()
+                stream.cancel()
+            case 3:
+                with pytest.raises(grpc.aio.AioRpcError) as late:
+                    await unary(channel, "Wait")(own, timeout=random.uniform(0.001, 0.2))
+                assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            case 4:
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await unary(channel, "Abort")(b"ABORTED %d" % number, timeout=60)
+                assert refused.value.details() == str(number)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(200):
+            group.create_task(one(number))

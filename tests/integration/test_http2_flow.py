@@ -200,6 +200,19 @@ async def test_a_method_that_does_not_read_holds_its_caller_up(site: Site, wide:
 
 
 @only_ours
+async def test_methods_that_do_not_read_leave_room_for_others(site: Site, wide: Peer) -> None:
+    """What they hold is more than the connection's window, which all streams share."""
+    given = DEFAULT_WINDOW + wide.windows.get(0, 0)
+    sent = 0
+    while sent <= given:
+        stream = wide.next_stream()
+        await wide.send(opens(stream, b"/probe.Probe/Deaf"))
+        raw = message(bytes(FRAME_BYTES - 5)) * (wide.room(stream) // FRAME_BYTES)
+        sent += await wide.pours(stream, raw, until_full=True)
+        await wide.asks()
+
+
+@only_ours
 async def test_more_than_a_streams_window_is_an_error(site: Site, wide: Peer) -> None:
     stream = wide.next_stream()
     await wide.send(opens(stream, b"/probe.Probe/Deaf"))

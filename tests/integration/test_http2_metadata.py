@@ -135,6 +135,16 @@ async def test_a_status_alone_is_trailers_alone(peer: Peer) -> None:
     assert (answer.grpc_status, answer.grpc_message) == (5, "gone")
 
 
+async def test_who_still_sends_is_told_that_nobody_listens(peer: Peer) -> None:
+    """RFC 9113 section 8.1: a reset without an error, behind a whole answer."""
+    stream = peer.next_stream()
+    await peer.send(opens(stream, b"/probe.Probe/Refuse"))
+    answer = await peer.answer(stream)
+    assert answer.grpc_status == 9
+    await peer.until(lambda: answer.code is not None)
+    assert answer.code == Code.NO_ERROR
+
+
 async def test_a_message_is_percent_encoded(peer: Peer) -> None:
     stream = peer.next_stream()
     asks = message("INTERNAL 50% ä\r\n~".encode())

@@ -81,7 +81,8 @@ class Probe:
             await context.write(each)
 
     async def Wait(self, request: bytes, context: Context) -> bytes:
-        context.add_done_callback(self._is_done)
+        is_done: Any = self._is_done  # The stubs have no type of it that can be met.
+        context.add_done_callback(is_done)
         return await self._waits(asyncio.Event())
 
     async def Hold(self, request: bytes, context: Context) -> bytes:
