@@ -1,4 +1,4 @@
-"""CPU of the transport alone: our server of gRPC over HTTP/2 beside grpc.aio's, in turn, in one run.
+"""CPU of the transport alone: our gRPC server over HTTP/2 beside grpc.aio's, in turn, in one run.
 
 Bare echoes without interceptors, each in a process of its own on one core, the client on another.
 CPU is the time on a core of all the server's threads. Figures are a median over the rounds, the
@@ -78,7 +78,10 @@ async def stream(port: int, row: Row, count: int) -> None:
     ]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         answers = 0
-        async for _ in channel.stream_stream(f"/{SERVICE}/Many")(messages()):
+        many: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(
+            f"/{SERVICE}/Many"
+        )
+        async for _ in many(messages()):
             room.release()
             answers += 1
     if answers != count:

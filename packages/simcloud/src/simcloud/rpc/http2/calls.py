@@ -120,9 +120,7 @@ class Calls:
     def begin(self, call: Context) -> None:
         """Serves a call in a task of its own."""
         self.live += 1
-        task = self._connection.loop.create_task(call.method.serve(call))
-        call.task = task
-        self._connection.shared.tasks.add(task)
+        call.task = self._connection.shared.tasks.start(call.method.serve(call))
 
     def cancelled(self, number: int) -> None:
         """RST_STREAM (section 6.4): the caller wants no answer.
@@ -209,7 +207,7 @@ class Calls:
         self.live -= 1
         task, call.task = call.task, None
         if task is not None:
-            self._connection.shared.tasks.discard(task)
+            self._connection.shared.tasks.ended(task)
         if not call.local_ended:
             call.finish()
         call.called_back()

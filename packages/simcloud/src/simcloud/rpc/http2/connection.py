@@ -47,6 +47,7 @@ class Connection(Framing):
         self.sender = Sender(self.loop, self.calls.ended)
         self.control = Control(limits=self.limits, sender=self.sender, streams=self.streams)
         self.lifetime = Lifetime(self)
+        self.sender.full = self.lifetime.check_backlog
         self._receive_left = self.limits.connection_window_bytes
 
     # --- the transport's calls ---
@@ -73,7 +74,6 @@ class Connection(Framing):
     def pause_writing(self) -> None:
         """The peer reads more slowly than we write."""
         self.sender.paused = True
-        self.lifetime.check_backlog()
 
     def resume_writing(self) -> None:
         """It has caught up."""
@@ -203,7 +203,6 @@ class Connection(Framing):
                 self._check(kind, payload, number, needs_stream=False)
                 if self.control.ping(flags, payload):
                     self.lifetime.answered(payload)
-                self.lifetime.check_backlog()
             case _:
                 self._rarer(kind, payload, number)
 

@@ -12,7 +12,6 @@ import grpc.aio
 from simcloud.rpc.http2.caller import Caller
 from simcloud.rpc.http2.messages import MessageRefused
 from simcloud.rpc.http2.wire import (
-    OK_BLOCK,
     RESPONSE_BLOCK,
     Metadata,
     RequestHead,
@@ -20,11 +19,15 @@ from simcloud.rpc.http2.wire import (
     status_block,
     trailers_block,
 )
+from simcloud.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
     from simcloud.rpc.http2.connection import Connection
     from simcloud.rpc.http2.methods import ServedMethod
 
+_log = get_logger(__name__)
+
+_INTERNAL: Final = grpc.StatusCode.INTERNAL.value[0]
 _OK: Final = grpc.StatusCode.OK.value[0]
 _BY_NUMBER: Final = {code.value[0]: code for code in grpc.StatusCode}
 DoneCallback = Callable[[Any], None]
@@ -242,14 +245,15 @@ class Context(Caller):
         if self.local_ended:
             return
         self.local_ended = True
-        sender = self.connection.sender
         code, details, trailing = self._code, self._details, self._trailing
-        if self._headers_sent:
-            plain = code == _OK and not details and not trailing
-            sender.end(self, OK_BLOCK if plain else trailers_block(code, details, trailing))
-            return
+        make = trailers_block if self._headers_sent else status_block
+        try:
+            block = make(code, details, trailing)
+        except ValueError as error:
+            _log.error("trailing metadata can't travel", method=self.head.path, exc_info=error)
+            block = make(_INTERNAL, f"trailing metadata can't travel: {error}")
         self._headers_sent = True
-        sender.end(self, status_block(code, details, trailing))
+        self.connection.sender.end(self, block)
 
     def finish_with(self, response: Any) -> None:
         """Sends the one message of a call, and its status."""
@@ -277,7 +281,10 @@ class Context(Caller):
         """Tells those who wanted to hear of the end; each once."""
         callbacks, self._callbacks = self._callbacks, None
         for callback in callbacks or ():
-            callback(self)
+            try:
+                callback(self)
+            except Exception as error:
+                _log.error("a done callback failed", method=self.head.path, exc_info=error)
 
     def _refuse(self, error: MessageRefused) -> NoReturn:
         self.fail(error.code, error.details)

@@ -13,8 +13,9 @@ from simcloud.rpc.http2.control import DRAINING, KEEPALIVE
 if TYPE_CHECKING:
     from simcloud.rpc.http2.connection import Connection
 
-# What a peer that does not read may have us put together for it, bytes.
-_BACKLOG_BYTES: Final = 64 * 1024
+# What the transport may hold for a peer that does not read, bytes: messages are held back at a
+# quarter of it (sending), the rest is for what no window holds back.
+_BACKLOG_BYTES: Final = 1024 * 1024
 # Time that a peer has to answer the ping of a drain, and to read our last words.
 _FAREWELL_S: Final = 1.0
 # gRPC's own servers: so that connections that were made together do not end together.
@@ -89,16 +90,15 @@ class Lifetime:
     # --- a peer that does not read ---
 
     def check_backlog(self) -> None:
-        """Stops reading from a peer that does not take our answers to its PING and SETTINGS."""
-        connection = self._connection
+        """Stops reading from a peer that asks on and takes no answer."""
+        transport = self._connection.transport
         if (
             self._reading
-            and connection.sender.paused
-            and connection.sender.waiting > _BACKLOG_BYTES
-            and connection.transport is not None
+            and transport is not None
+            and transport.get_write_buffer_size() > _BACKLOG_BYTES
         ):
             self._reading = False
-            connection.transport.pause_reading()
+            transport.pause_reading()
 
     def resume_reading(self) -> None:
         """The transport has room again."""

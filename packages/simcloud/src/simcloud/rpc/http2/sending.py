@@ -60,6 +60,7 @@ class Sender:
         "_transport",
         "_window",
         "calls_sent",
+        "full",
         "initial_window",
         "max_frame",
         "paused",
@@ -81,6 +82,8 @@ class Sender:
         self.max_frame = DEFAULT_MAX_FRAME
         self.paused = False
         """The transport is full."""
+        self.full: Callable[[], None] | None = None
+        """Called when it was given more nonetheless: what no window holds back."""
         self.calls_sent = False
         """Whether HEADERS or DATA have left since someone last asked."""
         self.prelude = b""
@@ -90,11 +93,6 @@ class Sender:
         """Has a transport from here on."""
         self._transport = transport
         transport.set_write_buffer_limits(high=_BATCH_BYTES)
-
-    @property
-    def waiting(self) -> int:
-        """Bytes put together that the transport has not been given yet."""
-        return self._size
 
     def control(self, data: bytes) -> None:
         """Sends frames that no window holds back."""
@@ -295,10 +293,12 @@ class Sender:
     def flush(self) -> None:
         """Hands everything to the transport."""
         out, size, transport = self._out, self._size, self._transport
-        if not out or transport is None:
+        if not out or transport is None or transport.is_closing():
             return
         self._out, self._size = [], 0
         if size <= _JOIN_BYTES:
             transport.write(b"".join(out))
         else:
             transport.writelines(out)
+        if self.paused and self.full is not None:
+            self.full()

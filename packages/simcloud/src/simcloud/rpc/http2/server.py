@@ -10,6 +10,8 @@ from typing import Any, Final
 import grpc
 import grpc.aio
 
+from simcloud.concurrency.task_set import TaskSet
+from simcloud.rpc.http2 import frames
 from simcloud.rpc.http2.addresses import Bound, bind
 from simcloud.rpc.http2.connection import Connection
 from simcloud.rpc.http2.limits import Limits
@@ -34,7 +36,7 @@ class Shared:
         self.buffer = bytearray(_RECEIVE_BYTES)
         self.view = memoryview(self.buffer)
         self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks = TaskSet()
         """Of calls; the server's ``stop`` sees to their end."""
         self.stopping = False
         self.emptied = asyncio.Event()
@@ -139,6 +141,7 @@ class Http2Server:
         Returns when all have ended, cut ones too. May be called again, with less.
         """
         shared = self._shared
+        shared.stopping = True
         for listening in self._listening:
             listening.close()
         for bound, _ in self._bound:
@@ -149,9 +152,7 @@ class Http2Server:
             async with asyncio.timeout(grace or 0):
                 await shared.emptied.wait()
         except TimeoutError:
-            shared.stopping = True
             for connection in list(shared.connections):
-                connection.fail(2, "the server stops")
-        if shared.tasks:
-            await asyncio.wait(shared.tasks)
+                connection.fail(frames.NO_ERROR, "the server stops")
+        await shared.tasks.all_ended()
         await shared.emptied.wait()
