@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from support.http2_cases import Case, cases, comes_out
+from support.http2_cases import BLOCK, BODY, PROTOCOL, Case, cases, comes_out
 from support.http2_frames import (
     Code,
     Setting,
@@ -36,10 +36,7 @@ from support.http2_probe import PEERS, Site, only_ours, probe_site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-BODY = data(1, message(b"x"), end=True)
-BLOCK = block(fields())
 COMPRESSION = (Code.COMPRESSION_ERROR,)
-PROTOCOL = (Code.PROTOCOL_ERROR,)
 AFTER_STATIC = len(STATIC) + 1
 
 

@@ -169,6 +169,20 @@ async def test_health_is_checked_and_watched(site: Site) -> None:
         watch.cancel()
 
 
+async def test_who_watches_hears_of_a_drain_and_is_let_go(kind: str) -> None:
+    server = probe_site(kind, ServerSettings(drain_s=20, log_requests=False))
+    site = await server.__aenter__()
+    async with connect(site.address) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=20)
+        assert (await watch.read()).status == SERVING
+        async with asyncio.TaskGroup() as group:
+            group.create_task(leaves(server))
+            assert (await watch.read()).status == NOT_SERVING
+            assert await watch.read() is grpc.aio.EOF
+            assert await watch.code() is grpc.StatusCode.OK
+
+
 async def test_reflection_lists_and_describes_what_is_served(site: Site) -> None:
     # Its client is of the synchronous stack, and so on a thread.
     def look() -> tuple[set[str], str]:

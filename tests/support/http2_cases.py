@@ -8,9 +8,18 @@ from typing import Final, Literal
 
 import pytest
 
-from support.http2_frames import Code
+from support.http2_frames import Code, data, fields, message, opens, request
+from support.http2_hpack import block
 from support.http2_peer import NoAnswer, Peer
 from support.http2_probe import PEERS, Site
+
+# What cases are made of: stream 1, whole or in its parts; one that waits for its messages.
+BLOCK: Final = block(fields())
+BODY: Final = data(1, message(b"x"), end=True)
+OPEN: Final = opens(1)
+WHOLE: Final = request(1, b"x")
+WAITS: Final = opens(1, b"/probe.Probe/Chat")
+PROTOCOL: Final = (Code.PROTOCOL_ERROR,)
 
 # Far from the streams that cases name.
 _LATER: Final = 1001
