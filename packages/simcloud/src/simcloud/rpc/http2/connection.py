@@ -100,7 +100,7 @@ class Connection(Framing):
 
     # --- DATA to messages ---
 
-    def data_begins(self, number: int, length: int, *, ends: bool) -> Context | None:
+    def data_begins(self, number: int, length: int, *, empty: bool, ends: bool) -> Context | None:
         """Counts a DATA frame against the windows (section 6.9); None: nobody wants it."""
         self._receive_left -= length
         if self._receive_left < 0:
@@ -109,7 +109,7 @@ class Connection(Framing):
         if self._receive_left < window // 2:
             self.sender.control(frames.window_update(0, window - self._receive_left))
             self._receive_left = window
-        if not length and not ends:
+        if empty and not ends:
             self.control.oddity()
         stream = self.streams.get(number)
         if stream is None:

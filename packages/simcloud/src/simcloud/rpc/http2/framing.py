@@ -59,12 +59,13 @@ class Framing(asyncio.BufferedProtocol):
         self._data_ends = False
 
     @abstractmethod
-    def data_begins(self, number: int, length: int, *, ends: bool) -> Context | None:
+    def data_begins(self, number: int, length: int, *, empty: bool, ends: bool) -> Context | None:
         """Counts a DATA frame against the windows; None: nobody wants it.
 
         Args:
             number: of its stream.
             length: of its payload, padding included.
+            empty: whether that is padding alone, or nothing.
             ends: whether the peer's side of the stream ends with it.
 
         Raises:
@@ -171,16 +172,17 @@ class Framing(asyncio.BufferedProtocol):
             if padding > length:
                 raise ConnectionFailure(frames.PROTOCOL_ERROR, "more padding than payload")
             start += 1
-        stream = self.data_begins(number, length, ends=bool(flags & END_STREAM))
         size = length - padding
+        ends = bool(flags & END_STREAM)
+        stream = self.data_begins(number, length, empty=not size, ends=ends)
         stop = start + size
         padding = max(0, padding - 1)
         if stop <= end:
-            self.data(stream, start, stop, ends=bool(flags & END_STREAM))
+            self.data(stream, start, stop, ends=ends)
             self._padding_left = padding
             return stop
         self._data_stream, self._data_left, self._padding_left = stream, size, padding
-        self._data_ends = bool(flags & END_STREAM)
+        self._data_ends = ends
         return self._go_on(start, end)
 
     def _go_on(self, position: int, end: int) -> int:
