@@ -163,3 +163,8 @@ def test_a_status_is_in_the_trailers_or_alone() -> None:
     }
     alone = fields_of(status_block(12, ""))
     assert alone == {":status": "200", "content-type": "application/grpc", "grpc-status": "12"}
+
+
+def test_binary_goes_without_base64_to_who_takes_it_so() -> None:
+    assert metadata_fields([("a-bin", b"\xff\x00")], true_binary=True) == [("a-bin", b"\0\xff\x00")]
+    assert metadata_fields([("a-bin", b"")], true_binary=True) == [("a-bin", b"")]

@@ -115,7 +115,8 @@ class Context(Caller):
         self._check_open()
         if self._headers_sent:
             raise grpc.aio.UsageError("initial metadata was sent already")
-        self._send_headers(response_block(initial_metadata) if initial_metadata else RESPONSE_BLOCK)
+        true_binary = self.connection.sender.true_binary
+        self._send_headers(response_block(initial_metadata, true_binary=true_binary))
 
     async def read(self) -> Any:
         """The next message; ``grpc.aio.EOF`` when the caller sends no more.
@@ -246,14 +247,15 @@ class Context(Caller):
             return
         self.local_ended = True
         code, details, trailing = self._code, self._details, self._trailing
+        sender = self.connection.sender
         make = trailers_block if self._headers_sent else status_block
         try:
-            block = make(code, details, trailing)
+            block = make(code, details, trailing, true_binary=sender.true_binary)
         except ValueError as error:
             _log.error("trailing metadata can't travel", method=self.head.path, exc_info=error)
             block = make(_INTERNAL, f"trailing metadata can't travel: {error}")
         self._headers_sent = True
-        self.connection.sender.end(self, block)
+        sender.end(self, block)
 
     def finish_with(self, response: Any) -> None:
         """Sends the one message of a call, and its status."""

@@ -100,6 +100,8 @@ class Control:
                 # RFC 7541, section 4.2: a smaller table has to be acknowledged in the next block,
                 # also by us, who use none.
                 self._sender.prelude = b"\x20"
+            case frames.TRUE_BINARY_METADATA:
+                self._sender.true_binary = value == 1
             case frames.ENABLE_PUSH:
                 if value > 1:
                     raise ConnectionFailure(frames.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")

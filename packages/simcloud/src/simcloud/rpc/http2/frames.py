@@ -31,6 +31,8 @@ MAX_CONCURRENT_STREAMS: Final = 0x3
 INITIAL_WINDOW_SIZE: Final = 0x4
 MAX_FRAME_SIZE: Final = 0x5
 MAX_HEADER_LIST_SIZE: Final = 0x6
+TRUE_BINARY_METADATA: Final = 0xFE03
+"""gRPC's own (proposal G1): the peer takes binary metadata as it is, a quarter smaller."""
 
 NO_ERROR: Final = 0x0
 PROTOCOL_ERROR: Final = 0x1

@@ -65,6 +65,7 @@ class Sender:
         "max_frame",
         "paused",
         "prelude",
+        "true_binary",
     )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ended: Callable[[Any], None]) -> None:
@@ -86,6 +87,8 @@ class Sender:
         """Called when it was given more nonetheless: what no window holds back."""
         self.calls_sent = False
         """Whether HEADERS or DATA have left since someone last asked."""
+        self.true_binary = False
+        """Whether the peer takes binary metadata without base64."""
         self.prelude = b""
         """Begins the next header block."""
 

@@ -182,8 +182,15 @@ def percent_encoded(text: str) -> bytes:
     return _ESCAPED.sub(lambda match: b"%%%02X" % match[0][0], data)
 
 
-def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> list[tuple[str, bytes]]:
+def metadata_fields(
+    metadata: Iterable[tuple[str, str | bytes]], *, true_binary: bool = False
+) -> list[tuple[str, bytes]]:
     """Metadata as header fields.
+
+    Args:
+        metadata: keys and values.
+        true_binary: whether the peer has said that it takes binary values without base64 (gRPC's
+            proposal G1); they begin with a zero then. Its limit counts what they are on the wire.
 
     Raises:
         ValueError: a key or a value can't travel.
@@ -194,7 +201,8 @@ def metadata_fields(metadata: Iterable[tuple[str, str | bytes]]) -> list[tuple[s
             raise ValueError(f"metadata can't be called {key!r}")
         if key.endswith("-bin"):
             data = value.encode() if isinstance(value, str) else value
-            fields.append((key, base64.b64encode(data).rstrip(b"=")))
+            plain = true_binary and data
+            fields.append((key, b"\0" + data if plain else base64.b64encode(data).rstrip(b"=")))
             continue
         data = value.encode("ascii") if isinstance(value, str) else value
         if _BAD_ASCII.search(data):
@@ -208,23 +216,34 @@ _OURS: Final = frozenset({"grpc-status-details-bin"})
 _BAD_ASCII: Final = re.compile(rb"[^ -~]")
 
 
-def response_block(metadata: Iterable[tuple[str, str | bytes]]) -> bytes:
-    """Headers of an answer with metadata."""
-    return RESPONSE_BLOCK + write_fields(metadata_fields(metadata))
+def response_block(
+    metadata: Iterable[tuple[str, str | bytes]], *, true_binary: bool = False
+) -> bytes:
+    """Headers of an answer with metadata; arguments as for ``metadata_fields``."""
+    return RESPONSE_BLOCK + write_fields(metadata_fields(metadata, true_binary=true_binary))
 
 
 def trailers_block(
-    code: int, details: str, metadata: Iterable[tuple[str, str | bytes]] = ()
+    code: int,
+    details: str,
+    metadata: Iterable[tuple[str, str | bytes]] = (),
+    *,
+    true_binary: bool = False,
 ) -> bytes:
-    """Trailers of a call."""
+    """Trailers of a call; metadata as for ``metadata_fields``."""
     fields = [("grpc-status", b"%d" % code)]
     if details:
         fields.append(("grpc-message", percent_encoded(details)))
-    return write_fields(fields + metadata_fields(metadata))
+    return write_fields(fields + metadata_fields(metadata, true_binary=true_binary))
 
 
 def status_block(
-    code: int, details: str, metadata: Iterable[tuple[str, str | bytes]] = ()
+    code: int,
+    details: str,
+    metadata: Iterable[tuple[str, str | bytes]] = (),
+    *,
+    true_binary: bool = False,
 ) -> bytes:
     """Headers and trailers in one, of a call that ends before its first message (Trailers-Only)."""
-    return write_fields(_RESPONSE) + trailers_block(code, details, metadata)
+    trailers = trailers_block(code, details, metadata, true_binary=true_binary)
+    return write_fields(_RESPONSE) + trailers
