@@ -18,7 +18,7 @@ from support.eventually import eventually
 from support.http2_frames import Code, data, fields, headers, message, opens
 from support.http2_hpack import Field, block
 from support.http2_peer import Answer, Peer, ready_peer
-from support.http2_probe import SERVERS, Site, only_ours, probe_site
+from support.http2_probe import PEERS, Site, only_ours, probe_site
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,7 +26,7 @@ KIB = 1024
 Pairs = tuple[tuple[str, str | bytes], ...]
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=SERVERS)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PEERS)
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     async with probe_site(request.param) as running:
         yield running

@@ -33,7 +33,7 @@ PEERS: Final = SERVERS if "SIMCLOUD_HTTP2_BOTH" in os.environ else SERVERS[1:]
 server does too, or say where they ask for more; it takes minutes."""
 
 only_ours: Final = pytest.mark.parametrize("site", SERVERS[1:], indirect=True, scope="module")
-"""Of a test of what gRPC's own server lets pass, or never answers."""
+"""Of a test of what gRPC's own server lets pass or never answers, or that would take it long."""
 
 
 @dataclass
