@@ -102,10 +102,10 @@ class Lifetime:
 
     def resume_reading(self) -> None:
         """The transport has room again."""
-        connection = self._connection
-        if not self._reading and connection.transport is not None:
+        transport = self._connection.transport
+        if not self._reading and transport is not None and not transport.is_closing():
             self._reading = True
-            connection.transport.resume_reading()
+            transport.resume_reading()
 
     # --- its end ---
 
@@ -164,7 +164,7 @@ class Lifetime:
         Closed with bytes that nobody has read, a socket is reset, and the peer may never see why.
         """
         transport = self._connection.transport
-        if transport is None or not transport.can_write_eof():
+        if transport is None or transport.is_closing() or not transport.can_write_eof():
             self.close()
             return
         transport.write_eof()
