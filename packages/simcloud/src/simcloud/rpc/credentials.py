@@ -20,7 +20,7 @@ def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
         raise InvalidRequest("tls", "a server needs cert and key")
     client_ca = _read("tls.client_ca", tls.client_ca)
     return grpc.ssl_server_credentials(
-        [(_need("tls.key", tls.key), _need("tls.cert", tls.cert))],
+        [(read_pem("tls.key", tls.key), read_pem("tls.cert", tls.cert))],
         root_certificates=client_ca,
         require_client_auth=client_ca is not None,
     )
@@ -39,7 +39,12 @@ def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
     )
 
 
-def _need(field: str, path: Path) -> bytes:
+def read_pem(field: str, path: Path) -> bytes:
+    """Content of a file of certificates or of a key.
+
+    Raises:
+        InvalidRequest: it can't be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -47,4 +52,4 @@ def _need(field: str, path: Path) -> bytes:
 
 
 def _read(field: str, path: Path | None) -> bytes | None:
-    return None if path is None else _need(field, path)
+    return None if path is None else read_pem(field, path)

@@ -19,16 +19,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import grpc
 import grpc.aio
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2_grpc
 
-from simcloud.errors import NotReady
 from simcloud.rpc import health, reflection
-from simcloud.rpc.credentials import server_credentials
 from simcloud.rpc.interceptors import CallInterceptor
 from simcloud.rpc.settings import ServerSettings, TlsSettings
+from simcloud.rpc.transports import AddressInUse, Transport, open_transport
 from simcloud.telemetry import tracing
 from simcloud.telemetry.http import metrics_server
 from simcloud.telemetry.logging import get_logger
@@ -46,21 +44,12 @@ __all__ = [
 _log = get_logger(__name__)
 
 _INFRASTRUCTURE: Final = frozenset({health.SERVICE_NAME, *reflection.SERVICE_NAMES})
-# What a gRPC error's trailers may need at most beside our own (simcloud.rpc.status), and the
-# metadata of callers with long tokens.
-_MAX_METADATA_BYTES: Final = 32 * 1024
 
 # What a watch has to hear of NOT_SERVING, and what a cut RPC has to clean up, seconds.
 _WATCH_S: Final = 0.5
 _CUT_S: Final = 2.0
 
 OnDrain = Callable[[], Awaitable[None]]
-
-
-class AddressInUse(NotReady):
-    """The address that a server was told to listen on can't be had."""
-
-    reason = "ADDRESS_IN_USE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +133,8 @@ async def running_server(
     Without signals, so that tests and embedding processes keep theirs.
     """
     interceptor = _interceptor(settings)
-    server = grpc.aio.server(interceptors=[interceptor], options=_options(settings))
+    opened = open_transport(settings, interceptor)
+    server, transport = opened.services, opened.transport
     names = [service.full_name for service in services]
     status = health.Health(names)
     async with AsyncExitStack() as pools:
@@ -154,21 +144,27 @@ async def running_server(
         for service in services:
             service.add(server)
         reflection.add_reflection(server, (*names, health.SERVICE_NAME), extra_pools)
-        port = _bind(server, settings)
+        port = opened.bind()
+        # Given back also when what follows fails; after a drain it is nothing.
+        pools.push_async_callback(transport.stop, 0)
         running = RunningServer(
             address=_reachable(settings.listen, port),
             port=port,
             metrics_port=await _serve_metrics(settings, status, pools),
             health=status,
         )
-        await server.start()
+        await transport.start()
         try:
             with _port_file(settings.port_file, running):
                 _log.info("listening", address=running.address, metrics_port=running.metrics_port)
                 yield running
         finally:
             await _drain(
-                settings, running=running, server=server, interceptor=interceptor, on_drain=on_drain
+                settings,
+                running=running,
+                transport=transport,
+                interceptor=interceptor,
+                on_drain=on_drain,
             )
 
 
@@ -176,7 +172,7 @@ async def _drain(
     settings: ServerSettings,
     *,
     running: RunningServer,
-    server: grpc.aio.Server,
+    transport: Transport,
     interceptor: CallInterceptor,
     on_drain: OnDrain | None,
 ) -> None:
@@ -196,7 +192,7 @@ async def _drain(
             # 2. Stop accepting: new RPCs are refused from here on, running ones have drain_s to
             #    end; then we cut them, and gRPC those that don't let themselves be cut.
             interceptor.refuse()
-            group.create_task(server.stop(settings.drain_s + _CUT_S))
+            group.create_task(transport.stop(settings.drain_s + _CUT_S))
             # 3. Streams that would last for ever are told to finish or to checkpoint, within the
             #    same time.
             if on_drain is not None:
@@ -226,44 +222,6 @@ def _interceptor(settings: ServerSettings) -> CallInterceptor:
         identified_callers=settings.tls is not None and settings.tls.client_ca is not None,
         infrastructure=_INFRASTRUCTURE,
     )
-
-
-def _options(settings: ServerSettings) -> list[tuple[str, int]]:
-    options = [
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_message_bytes),
-        ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
-        # Of 16 KiB by default: a sender of frames cuts each message into dozens, which costs it a
-        # seventh of its time.
-        ("grpc.http2.max_frame_size", 256 * 1024),
-        # On by default on Linux, where a taken port would then silently be shared.
-        ("grpc.so_reuseport", int(settings.reuse_port)),
-        ("grpc.keepalive_time_ms", round(settings.keepalive_s * 1000)),
-        ("grpc.keepalive_timeout_ms", round(settings.keepalive_timeout_s * 1000)),
-        # Our own clients probe idle connections; gRPC's default takes that for an attack
-        # (ENHANCE_YOUR_CALM) when it is more often than every 5 minutes.
-        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-    ]
-    if settings.max_connection_age_s is not None:
-        options += [
-            ("grpc.max_connection_age_ms", round(settings.max_connection_age_s * 1000)),
-            ("grpc.max_connection_age_grace_ms", round(settings.drain_s * 1000)),
-        ]
-    return options
-
-
-def _bind(server: grpc.aio.Server, settings: ServerSettings) -> int:
-    try:
-        if settings.tls is None:
-            return server.add_insecure_port(settings.listen)
-        return server.add_secure_port(settings.listen, server_credentials(settings.tls))
-    except RuntimeError as error:
-        # The cause (taken, not ours, no permission) is in gRPC's own log line only.
-        raise AddressInUse(
-            f"{settings.listen} is in use: choose another with --listen or free it",
-            address=settings.listen,
-        ) from error
 
 
 async def _serve_metrics(

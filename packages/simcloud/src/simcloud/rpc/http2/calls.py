@@ -1,0 +1,259 @@
+"""Calls of one connection: begun by headers, ended by an answer, a reset or a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from simcloud.rpc.http2 import frames
+from simcloud.rpc.http2.context import Context
+from simcloud.rpc.http2.frames import ConnectionFailure
+from simcloud.rpc.http2.wire import Malformed, RequestHead, check_trailers, status_block
+
+if TYPE_CHECKING:
+    from simcloud.rpc.http2.connection import Connection
+
+_LONGEST_S: Final = 10 * 365 * 86_400.0
+
+
+class Calls:
+    """Which calls a connection has.
+
+    Args:
+        connection: theirs.
+    """
+
+    __slots__ = ("_connection", "_ended_early", "_max", "last_stream", "live", "on_empty")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._max = connection.limits.max_streams
+        self.last_stream = 0
+        """Highest stream that the peer has opened."""
+        self.live = 0
+        """Tasks that serve a call, also those whose caller has gone and who clean up."""
+        self.on_empty: Callable[[], None] | None = None
+        """Called when the last stream has ended."""
+        # Streams that we have ended and the peer has not, whose frames may still be on their way.
+        self._ended_early: dict[int, None] = {}
+
+    # --- what the peer does ---
+
+    def headers(self, number: int, block: bytes, *, ends: bool) -> None:
+        """Headers of a new call, or the trailers of one.
+
+        Raises:
+            ConnectionFailure: they can't be read, or belong to no stream that may have any.
+        """
+        if number <= self.last_stream:
+            self._trailers(number, block, ends=ends)
+            return
+        connection = self._connection
+        self.last_stream = number
+        try:
+            head = connection.heads.request(block)
+        except Malformed:
+            self._reject(number, frames.PROTOCOL_ERROR, ends=ends)
+            return
+        if (
+            connection.lifetime.closed_to(number)
+            or self.live >= self._max
+            or len(connection.streams) >= self._max
+        ):
+            self._reject(number, frames.REFUSED_STREAM, ends=ends)
+        elif head is None:
+            self._turn_down(number, _TOO_MANY_HEADERS, ends=ends)
+        elif head.refusal is not None:
+            self._turn_down(number, head.refusal, ends=ends)
+        else:
+            self._open(number, head, ends=ends)
+
+    def _open(self, number: int, head: RequestHead, *, ends: bool) -> None:
+        connection = self._connection
+        shared = connection.shared
+        method = shared.methods.known.get(head.path) or shared.methods.unknown
+        call = Context(connection, number, head, method)
+        connection.streams[number] = call
+        timeout_s = head.timeout_s
+        if timeout_s is not None:
+            timeout_s = min(timeout_s, _LONGEST_S)
+            loop = connection.loop
+            call.deadline = loop.time() + timeout_s
+            call.timer = loop.call_later(timeout_s, self._expire, call)
+        if ends:
+            call.remote_ended = True
+        if ends or method.streams_in:
+            self.begin(call)
+
+    def _trailers(self, number: int, block: bytes, *, ends: bool) -> None:
+        connection = self._connection
+        fields = connection.heads.fields(block)
+        call = connection.streams.get(number)
+        if call is None:
+            self.late(number, ends=ends)
+            return
+        try:
+            check_trailers(fields or ())
+        except Malformed:
+            self.reset(call, frames.PROTOCOL_ERROR)
+            return
+        if call.remote_ended:
+            self.reset(call, frames.STREAM_CLOSED)
+        elif not ends:
+            # RFC 9113, section 8.1: a second block is the last thing of a request.
+            self.reset(call, frames.PROTOCOL_ERROR)
+        else:
+            self.remote_ended(call)
+
+    def remote_ended(self, call: Context) -> None:
+        """The caller has sent all it had."""
+        call.remote_ended = True
+        if not call.method.streams_in:
+            self.begin(call)
+        elif call.inbox is not None and call.inbox.partial:
+            self.refuse(call, grpc.StatusCode.INTERNAL, "the last message is cut off")
+        else:
+            call.wake_reader()
+
+    def begin(self, call: Context) -> None:
+        """Serves a call in a task of its own."""
+        self.live += 1
+        call.task = self._connection.shared.tasks.start(call.method.serve(call))
+
+    def cancelled(self, number: int) -> None:
+        """RST_STREAM (section 6.4): the caller wants no answer.
+
+        Raises:
+            ConnectionFailure: there was no such stream, or too many are cancelled.
+        """
+        call = self._connection.streams.get(number)
+        if call is None:
+            self.late(number, ends=True, harmless=True)
+            return
+        self._connection.control.reset()
+        self._abandon(call)
+
+    def late(self, number: int, *, ends: bool, harmless: bool = False) -> None:
+        """A frame of a stream that is not open (section 5.1).
+
+        Args:
+            number: of the stream.
+            ends: whether the peer's side ends with it.
+            harmless: whether a peer may send such a frame after it has ended its side.
+
+        Raises:
+            ConnectionFailure: it was never open, or both sides had ended it.
+        """
+        if number > self.last_stream or not number & 1:
+            raise ConnectionFailure(frames.PROTOCOL_ERROR, f"stream {number} is idle")
+        if not harmless and number not in self._ended_early:
+            raise ConnectionFailure(frames.STREAM_CLOSED, f"stream {number} is closed")
+        if ends:
+            self._ended_early.pop(number, None)
+        if not harmless:
+            self._connection.control.oddity()
+
+    # --- what we do ---
+
+    def reset(self, call: Context, code: int) -> None:
+        """Ends a call whose caller broke the rules (section 5.4.2).
+
+        Raises:
+            ConnectionFailure: too many ended so.
+        """
+        self._connection.sender.control(frames.rst_stream(call.stream_id, code))
+        if not call.remote_ended:
+            self._remember(call.stream_id)
+        self._abandon(call)
+        self._connection.control.reset()
+
+    def refuse(self, call: Context, code: grpc.StatusCode, details: str) -> None:
+        """Ends a call with a status that its servicer has no say in, and its task with it."""
+        connection = self._connection
+        if call.outbox is None:
+            call.fail(code, details)
+        else:
+            # Half a message is out: there is no room for a status.
+            connection.sender.control(frames.rst_stream(call.stream_id, frames.CANCEL))
+            if not call.remote_ended:
+                self._remember(call.stream_id)
+        self._abandon(call)
+
+    def _expire(self, call: Context) -> None:
+        call.timer = None
+        if call.stream_id in self._connection.streams:
+            self.refuse(call, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    def ended(self, call: Context) -> None:
+        """A call's last frame was handed over."""
+        connection = self._connection
+        del connection.streams[call.stream_id]
+        if not call.remote_ended:
+            # RFC 9113, section 8.1: the answer does not need the rest of the request.
+            connection.sender.control(frames.rst_stream(call.stream_id, frames.NO_ERROR))
+            self._remember(call.stream_id)
+        timer = call.timer
+        if timer is not None:
+            timer.cancel()
+            call.timer = None
+        connection.control.answered()
+        if not connection.streams and self.on_empty is not None:
+            self.on_empty()
+
+    def served(self, call: Context) -> None:
+        """A call's task is at its end."""
+        self.live -= 1
+        task, call.task = call.task, None
+        if task is not None:
+            self._connection.shared.tasks.ended(task)
+        if not call.local_ended:
+            call.finish()
+        call.called_back()
+
+    def abandon_all(self) -> None:
+        """Nobody is there any more."""
+        for call in list(self._connection.streams.values()):
+            self._abandon(call)
+
+    def _abandon(self, call: Context) -> None:
+        connection = self._connection
+        call.abandoned = True
+        connection.sender.forget(call)
+        call.drop()
+        task = call.task
+        if task is not None:
+            task.cancel()
+            if not call.begun:
+                # Its coroutine ends without having run: nobody else says that it has.
+                self.served(call)
+        if connection.streams.pop(call.stream_id, None) is None:
+            return
+        if not connection.streams and self.on_empty is not None:
+            self.on_empty()
+
+    def _reject(self, number: int, code: int, *, ends: bool) -> None:
+        self._connection.sender.control(frames.rst_stream(number, code))
+        if not ends:
+            self._remember(number)
+        self._connection.control.reset()
+
+    def _turn_down(self, number: int, block: bytes, *, ends: bool) -> None:
+        sender = self._connection.sender
+        sender.headers(number, block, end=True)
+        if not ends:
+            sender.control(frames.rst_stream(number, frames.NO_ERROR))
+            self._remember(number)
+        self._connection.control.oddity()
+
+    def _remember(self, number: int) -> None:
+        early = self._ended_early
+        early[number] = None
+        if len(early) > 4 * self._max:
+            del early[next(iter(early))]
+
+
+_TOO_MANY_HEADERS: Final = status_block(
+    grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], "the call's headers are too large"
+)

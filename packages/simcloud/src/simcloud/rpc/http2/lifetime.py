@@ -1,0 +1,171 @@
+"""How long a connection lives: its handshake, whether the peer is there, its age, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from simcloud.rpc.http2 import frames
+from simcloud.rpc.http2.control import DRAINING, KEEPALIVE
+
+if TYPE_CHECKING:
+    from simcloud.rpc.http2.connection import Connection
+
+# What the transport may hold for a peer that does not read, bytes: messages are held back at a
+# quarter of it (sending), the rest is for what no window holds back.
+_BACKLOG_BYTES: Final = 1024 * 1024
+# Time that a peer has to answer the ping of a drain, and to read our last words.
+_FAREWELL_S: Final = 1.0
+# gRPC's own servers: so that connections that were made together do not end together.
+_JITTER: Final = 0.1
+
+
+class Lifetime:
+    """Timers of one connection.
+
+    Args:
+        connection: whose.
+    """
+
+    __slots__ = ("_connection", "_last", "_reading", "_timers", "draining")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._last = frames.LARGEST_STREAM
+        self._reading = True
+        self.draining = False
+        """Whether the peer was told to go elsewhere."""
+
+    def begin(self) -> None:
+        """The connection is made."""
+        limits = self._connection.limits
+        self._later("handshake", limits.handshake_s, self._check_handshake)
+        self._later("keepalive", limits.keepalive_s, self._probe)
+        if limits.max_age_s is not None:
+            age_s = limits.max_age_s * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+            self._later("age", age_s, self._age)
+
+    def end(self) -> None:
+        """The connection is lost."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _later(self, name: str, after_s: float, what: Callable[[], None]) -> None:
+        known = self._timers.get(name)
+        if known is not None:
+            known.cancel()
+        self._timers[name] = self._connection.loop.call_later(after_s, what)
+
+    def _check_handshake(self) -> None:
+        if not self._connection.settled:
+            self._connection.fail(frames.SETTINGS_TIMEOUT, "no preface and SETTINGS in time")
+
+    # --- whether the peer is there ---
+
+    def _probe(self) -> None:
+        connection = self._connection
+        if connection.heard:
+            connection.heard = False
+            self._later("keepalive", connection.limits.keepalive_s, self._probe)
+            return
+        connection.sender.control(frames.frame(frames.PING, 0, 0, KEEPALIVE))
+        self._later("keepalive", connection.limits.keepalive_timeout_s, self._give_up)
+
+    def _give_up(self) -> None:
+        if self._connection.heard:
+            self._probe()
+        elif self._connection.transport is not None:
+            # Not close(): what is still to be written would wait for a peer that has vanished.
+            self._connection.transport.abort()
+
+    def answered(self, payload: bytes) -> None:
+        """A ping of ours was."""
+        if payload == DRAINING and self.draining:
+            self._last_words()
+
+    # --- a peer that does not read ---
+
+    def check_backlog(self) -> None:
+        """Stops reading from a peer that asks on and takes no answer."""
+        transport = self._connection.transport
+        if (
+            self._reading
+            and transport is not None
+            and transport.get_write_buffer_size() > _BACKLOG_BYTES
+        ):
+            self._reading = False
+            transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The transport has room again."""
+        transport = self._connection.transport
+        if not self._reading and transport is not None and not transport.is_closing():
+            self._reading = True
+            transport.resume_reading()
+
+    # --- its end ---
+
+    def _age(self) -> None:
+        self.drain()
+        self._later("grace", self._connection.limits.age_grace_s, self._cut)
+
+    def _cut(self) -> None:
+        self._connection.fail(frames.NO_ERROR, "max_connection_age")
+
+    def drain(self) -> None:
+        """Tells the peer to go elsewhere, in two steps (RFC 9113, section 6.8).
+
+        The first says that the end is near and refuses nothing: calls may be on their way. The
+        second, a round trip later, says which calls are the last.
+        """
+        connection = self._connection
+        if self.draining or connection.transport is None:
+            return
+        self.draining = True
+        connection.sender.control(
+            frames.goaway(frames.LARGEST_STREAM, frames.NO_ERROR)
+            + frames.frame(frames.PING, 0, 0, DRAINING)
+        )
+        self._later("farewell", _FAREWELL_S, self._last_words)
+
+    def _last_words(self) -> None:
+        if self._last != frames.LARGEST_STREAM:
+            return
+        connection = self._connection
+        self._last = connection.calls.last_stream
+        connection.sender.control(frames.goaway(self._last, frames.NO_ERROR))
+        connection.calls.on_empty = self._leave
+        if not connection.streams:
+            self._leave()
+
+    def closed_to(self, stream_id: int) -> bool:
+        """Whether a new stream comes after our last words."""
+        return stream_id > self._last
+
+    def _leave(self) -> None:
+        self._connection.sender.flush()
+        self.close()
+
+    def close(self) -> None:
+        """Closes the transport when everything is written, or soon if the peer does not read."""
+        transport = self._connection.transport
+        self._connection.closing = True
+        if transport is not None:
+            transport.close()
+            self._later("close", _FAREWELL_S, transport.abort)
+
+    def linger(self) -> None:
+        """Sends nothing more and waits a moment for the peer to close.
+
+        Closed with bytes that nobody has read, a socket is reset, and the peer may never see why.
+        """
+        transport = self._connection.transport
+        if transport is None or transport.is_closing() or not transport.can_write_eof():
+            self.close()
+            return
+        transport.write_eof()
+        self._later("close", _FAREWELL_S, transport.abort)
