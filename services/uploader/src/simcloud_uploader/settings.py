@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +15,9 @@ from simcloud.s3.multipart import MAX_PARTS, MIN_PART_BYTES
 class UploaderSettings(ServerSettings):
     """Takes frames as a stream and writes them to S3 as shards."""
 
+    transport: Literal["grpc", "http2"] = "http2"
+    """What speaks gRPC: `http2`, our own HTTP/2 on the event loop, or `grpc`, the gRPC library, at
+    more CPU time a byte. Clients see no difference."""
     s3: S3Settings = S3Settings()
     """Where S3 is and who we are there."""
     allow: AllowLists = AllowLists()
