@@ -13,6 +13,7 @@ from simcloud.dataset.encode import encode
 from simcloud.dataset.frames import EncodedFrame, Layer, member_stem
 from simcloud.dataset.record import (
     CameraRecord,
+    DistractorRecord,
     FrameRecord,
     LayerRecord,
     ObjectRecord,
@@ -21,6 +22,7 @@ from simcloud.dataset.record import (
 from simcloud.labels.objects import ObjectLabel
 from simcloud.labels.qa import check_view
 from simcloud.s3.checksums import crc64nvme, to_hex
+from simcloud.scene.stage import OBJECTS_ROOT
 from simcloud.spec.model import Spec
 from simcloud.spec.origins import placed_by
 from simcloud.spec.parameters import CameraView, FrameParameters, PlacedObject
@@ -168,12 +170,17 @@ class FrameMaker:
             )
         stem = member_stem(parameters.frame, view.camera.name)
         placed = {item.name: item for item in parameters.objects}
+        # a backend says of every labelled object, in sight or not, what it is
+        labelled = {item.name for item in view.objects}
         record = replace(
             self._record(view.camera, parameters, split),
             objects=tuple(
                 _object_record(item, placed.get(item.name))
                 for item in view.objects
                 if item.amodal_px > 0
+            ),
+            distractors=tuple(
+                _distractor_record(item) for item in parameters.objects if item.name not in labelled
             ),
             layers=tuple(
                 LayerRecord(
@@ -248,4 +255,22 @@ def _object_record(item: ObjectLabel, placed: PlacedObject | None) -> ObjectReco
         friction=placed.friction if placed else None,
         velocity_m_s=placed.velocity_m_s if placed else None,
         angular_deg_s=placed.angular_deg_s if placed else None,
+    )
+
+
+def _distractor_record(item: PlacedObject) -> DistractorRecord:
+    # as the backends place what has a label
+    pose = geometry.pose_matrix(item.position_m, item.orientation_wxyz, item.scale)
+    return DistractorRecord(
+        name=item.name,
+        asset=item.asset,
+        local2world=tuple(value for row in geometry.as_matrix4(pose) for value in row),
+        prim=f"{OBJECTS_ROOT}/{item.name}",
+        scale=item.scale,
+        group=item.group or None,
+        tint_rgb=item.tint_rgb,
+        density_kg_m3=item.density_kg_m3,
+        friction=item.friction,
+        velocity_m_s=item.velocity_m_s,
+        angular_deg_s=item.angular_deg_s,
     )

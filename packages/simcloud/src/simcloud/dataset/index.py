@@ -21,6 +21,7 @@ from simcloud.dataset.index_schema import INDEX_VERSION, PARAM_PREFIX, index_sch
 from simcloud.dataset.layout import RunLocation, shard_path
 from simcloud.dataset.record import (
     CameraRecord,
+    DistractorRecord,
     FrameRecord,
     ObjectRecord,
     record_from_json,
@@ -39,6 +40,7 @@ _MAGIC = b"PAR1"
 _TAIL_BYTES = 64 << 10
 _VIEW_FIELDS = tuple(item.name for item in fields(CameraRecord))
 _OBJECT_FIELDS = tuple(item.name for item in fields(ObjectRecord))
+_DISTRACTOR_FIELDS = tuple(item.name for item in fields(DistractorRecord))
 _LAYER_FIELDS = tuple(item.name for item in fields(StoredLayer))
 
 
@@ -285,6 +287,7 @@ def _row(
         "quarantine_detail": record.quarantine.detail if record.quarantine else None,
         **_flat(record.view, _VIEW_FIELDS),
         "objects": [_flat(item, _OBJECT_FIELDS) for item in record.objects],
+        "distractors": [_flat(item, _DISTRACTOR_FIELDS) for item in record.distractors],
         "id_to_label": [
             {"id": int(number), "label": label}
             for number, label in sorted(record.id_to_label.items(), key=lambda item: int(item[0]))

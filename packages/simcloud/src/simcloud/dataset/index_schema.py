@@ -57,6 +57,21 @@ OBJECT = _struct(
 )
 """As ``simcloud.dataset.record.ObjectRecord``."""
 
+DISTRACTOR = _struct(
+    ("name", pa.string()),
+    ("asset", pa.string()),
+    ("local2world", pa.list_(pa.float64())),
+    ("prim", pa.string()),
+    ("scale", pa.float64()),
+    ("group", pa.string()),
+    ("tint_rgb", pa.list_(pa.float64())),
+    ("density_kg_m3", pa.float64()),
+    ("friction", pa.float64()),
+    ("velocity_m_s", pa.list_(pa.float64())),
+    ("angular_deg_s", pa.list_(pa.float64())),
+)
+"""As ``simcloud.dataset.record.DistractorRecord``."""
+
 LAYER = _struct(
     ("annotator", pa.string()),
     ("member", pa.string()),
@@ -92,6 +107,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("near_m", pa.float64(), "Near clipping distance, metres."),
     Column("far_m", pa.float64(), "Far clipping distance, metres."),
     Column("objects", pa.list_(OBJECT), "Labelled objects as the camera sees them."),
+    Column("distractors", pa.list_(DISTRACTOR), "Placed objects without a label, seen or not."),
     Column(
         "id_to_label",
         pa.list_(_struct(("id", pa.int32()), ("label", pa.string()))),

@@ -111,6 +111,28 @@ class ObjectRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DistractorRecord:
+    """One placed object without a label, seen or not: it may hide others, and counts for nothing.
+
+    Fields mean what they mean in ``ObjectRecord``.
+    """
+
+    name: str
+    asset: str
+    local2world: tuple[float, ...]
+    """16 values, row-major, column vectors, scale included."""
+    prim: str
+    scale: float
+    group: str | None = None
+    """None for what no group of the spec placed."""
+    tint_rgb: tuple[float, float, float] | None = None
+    density_kg_m3: float | None = None
+    friction: float | None = None
+    velocity_m_s: tuple[float, float, float] | None = None
+    angular_deg_s: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LayerRecord:
     """One layer of a frame."""
 
@@ -151,15 +173,24 @@ class FrameRecord:
     """`semantic_segmentation` id, as decimal text, to label."""
     layers: tuple[LayerRecord, ...] = ()
     quarantine: Quarantine | None = None
+    distractors: tuple[DistractorRecord, ...] = ()
+    """Alike for all cameras; absent from the JSON when there are none."""
 
     def to_json(self) -> bytes:
-        """RFC 8785 JSON, UTF-8; later fields of an object only where they say something."""
+        """RFC 8785 JSON, UTF-8; later fields only where they say something."""
         plain = asdict(self)
-        for item in plain["objects"]:
-            for name in _LATER:
-                if item[name] is None or item[name] is False or item[name] == "":
-                    del item[name]
+        if not self.distractors:
+            del plain["distractors"]
+        for item in (*plain["objects"], *plain.get("distractors", ())):
+            _without_empty(item)
         return canonical_bytes({"version": RECORD_VERSION, **plain})
+
+
+def _without_empty(item: dict[str, object]) -> None:
+    for name in _LATER:
+        value = item.get(name)
+        if value is None or value is False or value == "":
+            item.pop(name, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +260,7 @@ class _Fields:
 
 _VIEW = _Fields(CameraRecord)
 _OBJECT = _Fields(ObjectRecord)
+_DISTRACTOR = _Fields(DistractorRecord)
 _LAYER = _Fields(LayerRecord)
 _QUARANTINE = _Fields(Quarantine)
 _RECORD = _Fields(FrameRecord, always=("version", "objects", "layers", "quarantine"))
@@ -242,6 +274,8 @@ def _check_fields(raw: dict[str, Any]) -> None:
         raise TypeError("cam2world is no matrix")
     for item in raw["objects"]:
         _OBJECT.check(item)
+    for item in raw.get("distractors", ()):
+        _DISTRACTOR.check(item)
     for item in raw["layers"]:
         _LAYER.check(item)
     if raw["quarantine"]:
@@ -262,11 +296,13 @@ def record_from_json(data: bytes) -> FrameRecord:
         objects = raw.pop("objects")
         layers = raw.pop("layers")
         quarantine = raw.pop("quarantine")
+        distractors = raw.pop("distractors", ())
         return FrameRecord(
             view=_view(view),
-            objects=tuple(_object(item) for item in objects),
+            objects=tuple(ObjectRecord(**_with_tuples(item)) for item in objects),
             layers=tuple(LayerRecord(**item) for item in layers),
             quarantine=Quarantine(**quarantine) if quarantine else None,
+            distractors=tuple(DistractorRecord(**_with_tuples(item)) for item in distractors),
             **raw,
         )
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -279,9 +315,5 @@ def _view(values: dict[str, object]) -> CameraRecord:
     return CameraRecord(**{**values, "cam2world": placed})  # type: ignore[arg-type]
 
 
-def _object(item: dict[str, object]) -> ObjectRecord:
-    values = {
-        key: tuple(cast("list[object]", value)) if isinstance(value, list) else value
-        for key, value in item.items()
-    }
-    return ObjectRecord(**values)  # type: ignore[arg-type]
+def _with_tuples(item: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in item.items()}
