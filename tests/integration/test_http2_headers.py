@@ -318,6 +318,31 @@ async def test_the_table_lasts_over_requests_and_changes_of_its_size(site: Site)
         assert (await peer.answer(after)).messages == [b"z"]
 
 
+@pytest.mark.parametrize("spoiled", [b"", literal(b":path", b"/")], ids=["whole", "malformed"])
+async def test_trailers_change_the_table_for_the_requests_after_them(
+    site: Site, spoiled: bytes
+) -> None:
+    """The same block means another's metadata then, however often it was seen before."""
+    reflect = block(fields(b"/probe.Probe/Reflect"))
+    first = reflect + literal(b"x-user", b"alice", how="kept")
+    again = reflect + indexed(AFTER_STATIC)
+    after = literal(b"x-user", b"bob", how="kept") + spoiled
+    async with ready_peer(site.address) as peer:
+        for encoded, user in ((first, b"alice"), (again, b"alice"), (again, b"alice")):
+            stream = peer.next_stream()
+            await peer.send(headers(stream, encoded), data(stream, message(b""), end=True))
+            assert (await peer.answer(stream)).value(b"x-user") == user
+        stream, last = peer.next_stream(), peer.next_stream()
+        await peer.send(
+            opens(stream),
+            data(stream, message(b"x")),
+            headers(stream, after, end=True),
+            headers(last, again),
+            data(last, message(b""), end=True),
+        )
+        assert (await peer.answer(last)).value(b"x-user") == b"bob"
+
+
 async def test_what_a_server_keeps_fits_into_the_table_that_its_client_allows(site: Site) -> None:
     """RFC 7541 section 4.2: an encoder stays within the limit, and says so when it falls."""
     asks_for = (b"x-a", b"1")

@@ -100,9 +100,6 @@ class Heads:
             return head
         changes = self._reader.changes
         fields = self.fields(block)
-        if self._reader.changes != changes:
-            # The same bytes may now mean something else.
-            self._known.clear()
         if fields is None:
             return None
         head = read_head(fields)
@@ -115,13 +112,20 @@ class Heads:
     def fields(self, block: bytes) -> list[Field] | None:
         """Fields of a block; None when they are too many.
 
+        Every block is read here, trailers too: what changes the table changes what blocks mean
+        that are known by their bytes.
+
         Raises:
             ConnectionFailure: it can't be read.
         """
+        changes = self._reader.changes
         try:
             return self._reader.read(block)
         except HpackError as error:
             raise ConnectionFailure(COMPRESSION_ERROR, str(error)) from error
+        finally:
+            if self._reader.changes != changes:
+                self._known.clear()
 
 
 def _stripped(flags: int, payload: bytes) -> bytes:
