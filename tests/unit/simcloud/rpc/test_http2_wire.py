@@ -141,6 +141,11 @@ def test_only_post_calls() -> None:
         ((("a", "b\r\nc"),), ""),
         ((("a", " b"),), ""),
         ((("x-bin", "*"),), ""),
+        ((("x-bin", "\xe9"),), ""),
+        (((":path", "/a.B/C\r\nx: y"),), ":path"),
+        (((":path", "/a.B/C\0"),), ":path"),
+        (((":authority", "here\n"),), ":authority"),
+        (((":scheme", "http "),), ":scheme"),
         ((("content-length", "six"),), ""),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ _ESCAPED: Final = re.compile(rb"[^ -$&-~]")
 # RFC 9113, section 8.2.1: what no name and no value may hold.
 _BAD_NAME: Final = re.compile(r"[^\x21-\x39\x3b-\x40\x5b-\x7e]")
 _BAD_VALUE: Final = re.compile(r"[\x00\r\n]|^[ \t]|[ \t]$")
+# Parts of a URI (RFC 3986): what routers and logs behind us would stumble over.
+_BAD_PSEUDO: Final = re.compile(r"[\x00-\x20\x7f]")
 # Section 8.2.2: of HTTP/1's connections.
 _FORBIDDEN: Final = frozenset(
     {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
@@ -128,6 +129,8 @@ def _take_pseudo(pseudo: dict[str, str], name: str, value: str, *, late: bool) -
     # RFC 9113, section 8.3: known, once, before all others.
     if name not in _PSEUDO or name in pseudo or late:
         raise Malformed(f"{name[:32]!r} is unknown, there twice or too late")
+    if _BAD_PSEUDO.search(value):
+        raise Malformed(f"{name} holds what no part of a URI may")
     pseudo[name] = value
 
 
@@ -141,7 +144,7 @@ def _binary(value: str) -> bytes:
     first = value.partition(",")[0]
     try:
         return base64.b64decode(first + "=" * (-len(first) % 4), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one; so is what isn't ASCII.
         raise Malformed("binary metadata is no base64") from error
 
 
