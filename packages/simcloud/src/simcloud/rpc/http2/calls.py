@@ -183,6 +183,8 @@ class Calls:
 
     def _expire(self, call: Context) -> None:
         call.timer = None
+        # Loops call early by the fraction of a millisecond that they don't count.
+        call.deadline = self._connection.loop.time()
         if call.stream_id in self._connection.streams:
             self.refuse(call, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
@@ -198,6 +200,8 @@ class Calls:
         if timer is not None:
             timer.cancel()
             call.timer = None
+        if call.reader is not None:
+            call.wake_reader()
         connection.control.answered()
         if not connection.streams and self.on_empty is not None:
             self.on_empty()
@@ -209,7 +213,8 @@ class Calls:
         if task is not None:
             self._connection.shared.tasks.ended(task)
         if not call.local_ended:
-            call.finish()
+            # What ends well says so itself.
+            call.fail(grpc.StatusCode.INTERNAL, "the server did not bring the call to its end")
         call.called_back()
 
     def abandon_all(self) -> None:

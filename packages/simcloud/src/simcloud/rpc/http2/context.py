@@ -39,6 +39,14 @@ def code_number(code: grpc.StatusCode | int) -> int:
     return code if isinstance(code, int) else int(code.value[0])
 
 
+def text_of(error: BaseException) -> str:
+    """What an error says; of one that can't say it, its type."""
+    try:
+        return str(error)
+    except Exception:
+        return f"{type(error).__name__}, which can't be written"
+
+
 class Context(Caller):
     """One call, as its servicer sees it.
 
@@ -147,11 +155,15 @@ class Context(Caller):
     async def _come(self) -> None:
         if self.reader is not None:
             raise grpc.aio.UsageError("one reads at a time")
-        self.reader = self.connection.loop.create_future()
+        mine = self.reader = self.connection.loop.create_future()
         try:
-            await self.reader
+            await mine
         finally:
-            self.reader = None
+            if self.reader is mine:  # Who was woken may find the next one waiting.
+                self.reader = None
+        if self.local_ended:
+            # Someone else has ended the call: nothing is taken any more.
+            raise asyncio.CancelledError
 
     async def all_received(self) -> None:
         """Returns when the caller has sent all it had.
@@ -183,7 +195,8 @@ class Context(Caller):
         while self.outbox is not None:
             if self.writers is None or self.writers.done():
                 self.writers = self.connection.loop.create_future()
-            await self.writers
+            # All who write wait for this one: a cancelled writer must not take it from the others.
+            await asyncio.shield(self.writers)
         self._check_open()
 
     async def abort(
@@ -245,17 +258,20 @@ class Context(Caller):
         """Sends the status that was set; nothing when one was sent or nobody is there."""
         if self.local_ended:
             return
+        block = self._status_block()
         self.local_ended = True
-        code, details, trailing = self._code, self._details, self._trailing
-        sender = self.connection.sender
-        make = trailers_block if self._headers_sent else status_block
-        try:
-            block = make(code, details, trailing, true_binary=sender.true_binary)
-        except ValueError as error:
-            _log.error("trailing metadata can't travel", method=self.head.path, exc_info=error)
-            block = make(_INTERNAL, f"trailing metadata can't travel: {error}")
         self._headers_sent = True
-        sender.end(self, block)
+        self.connection.sender.end(self, block)
+
+    def _status_block(self) -> bytes:
+        # Servicers give details and metadata of any kind: whatever they are, there is an end.
+        make = trailers_block if self._headers_sent else status_block
+        true_binary = self.connection.sender.true_binary
+        try:
+            return make(self._code, self._details, self._trailing, true_binary=true_binary)
+        except Exception as error:
+            _log.error("a status can't travel", method=self.head.path, exc_info=error)
+            return make(_INTERNAL, f"the status or its metadata can't travel: {text_of(error)}")
 
     def finish_with(self, response: Any) -> None:
         """Sends the one message of a call, and its status."""

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import grpc
 import grpc.aio
 
-from simcloud.rpc.http2.context import Context
+from simcloud.rpc.http2.context import Context, text_of
 from simcloud.rpc.http2.messages import Inbox, MessageRefused
 from simcloud.rpc.http2.wire import Metadata
 from simcloud.telemetry.logging import get_logger
@@ -90,7 +90,7 @@ class ServedMethod:
         except Exception as error:
             _log.error("a response can't be serialized", exc_info=error)
             raise MessageRefused(
-                grpc.StatusCode.INTERNAL, f"the response can't be serialized: {error}"
+                grpc.StatusCode.INTERNAL, f"the response can't be serialized: {text_of(error)}"
             ) from error
         if size > self._max:
             raise MessageRefused(
@@ -114,7 +114,7 @@ class ServedMethod:
             return self._deserialize(data)
         except Exception as error:
             raise MessageRefused(
-                grpc.StatusCode.INTERNAL, f"the request can't be read: {error}"
+                grpc.StatusCode.INTERNAL, f"the request can't be read: {text_of(error)}"
             ) from error
 
     def request_of(self, context: Context) -> Any:
@@ -169,7 +169,9 @@ def _fail(context: Context, error: BaseException) -> None:
     else:
         if not context.done():
             _log.error("unexpected error", method=context.head.path, exc_info=error)
-        context.fail(grpc.StatusCode.UNKNOWN, f"Unexpected {type(error).__name__}: {error}")
+        context.fail(
+            grpc.StatusCode.UNKNOWN, f"Unexpected {type(error).__name__}: {text_of(error)}"
+        )
 
 
 class _Unknown(ServedMethod):
@@ -190,6 +192,7 @@ class _Unknown(ServedMethod):
             _fail(context, error)
             found = None
             if not isinstance(error, Exception | asyncio.CancelledError):
+                context.connection.calls.served(context)
                 raise
         if found is None:
             context.fail(grpc.StatusCode.UNIMPLEMENTED, f"there is no method {context.head.path}")
