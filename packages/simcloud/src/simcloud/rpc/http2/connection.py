@@ -95,7 +95,8 @@ class Connection(Framing):
         if code == frames.NO_ERROR:
             self.lifetime.close()
             return
-        self.shared.refused(self.peer, reason)
+        if code != frames.INTERNAL_ERROR:
+            self.shared.refused(self.peer, reason)
         self.lifetime.linger()
 
     # --- DATA to messages ---

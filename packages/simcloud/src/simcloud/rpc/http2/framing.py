@@ -19,6 +19,9 @@ from simcloud.rpc.http2.frames import (
 )
 from simcloud.rpc.http2.heads import Heads
 from simcloud.rpc.http2.limits import Limits
+from simcloud.telemetry.logging import get_logger
+
+_log = get_logger(__name__)
 
 # Of frames that are neither DATA nor headers: our peers' have a few bytes.
 _MAX_OTHER_BYTES: Final = 16 * 1024
@@ -108,6 +111,10 @@ class Framing(asyncio.BufferedProtocol):
             self._held = bytes(self.view[position:end]) if position < end else b""
         except ConnectionFailure as failure:
             self.fail(failure.code, failure.reason)
+        except Exception as error:
+            # A bug of ours: the loop would cut the connection without a word to the peer.
+            _log.error("a frame can't be handled", exc_info=error)
+            self.fail(frames.INTERNAL_ERROR, "internal error")
 
     def _take(self, end: int) -> int:
         """Takes what is whole; returns where the rest begins."""
