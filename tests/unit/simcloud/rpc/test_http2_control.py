@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
@@ -63,6 +64,39 @@ def test_settings_out_of_range_end_the_connection(
     with pytest.raises(ConnectionFailure) as failure:
         control.settings(0, payload({key: value}))
     assert failure.value.code == code
+
+
+def resizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Windows for which all streams are gone through."""
+    seen: list[int] = []
+    monkeypatch.setattr(Sender, "resize", lambda _, window, __: seen.append(window))
+    return seen
+
+
+def test_windows_change_once_a_frame(control: Control, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = resizes(monkeypatch)
+    one = [(frames.INITIAL_WINDOW_SIZE, each) for each in range(64)]
+    control.settings(0, b"".join(struct.pack(">HI", *each) for each in one))
+    assert seen == [63]
+    with pytest.raises(ConnectionFailure) as failure:
+        control.settings(0, payload(dict.fromkeys(range(65), 1)))
+    assert failure.value.code == frames.ENHANCE_YOUR_CALM
+
+
+def test_windows_of_many_streams_change_less_often(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = resizes(monkeypatch)
+    streams: Any = dict.fromkeys(range(1, 4001, 2))
+    control = Control(limits=LIMITS, sender=sender, streams=streams)
+
+    def toggles() -> None:
+        for each in range(100):
+            control.settings(0, payload({frames.INITIAL_WINDOW_SIZE: each}))
+
+    with pytest.raises(ConnectionFailure):
+        toggles()
+    assert 30 <= len(seen) < 60
 
 
 def test_an_acknowledgement_has_no_payload(control: Control) -> None:

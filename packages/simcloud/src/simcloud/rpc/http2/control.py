@@ -14,6 +14,10 @@ from simcloud.rpc.http2.stream import Stream
 
 # As gRPC's own servers: the third ping too many ends the connection.
 _MAX_PING_STRIKES: Final = 2
+# Entries of one frame: six are known, and extensions have a few.
+_MAX_SETTINGS: Final = 64
+# Streams whose windows a frame changes at the price of another frame.
+_RESIZED_AT_ONCE: Final = 1000
 
 KEEPALIVE: Final = b"simcloud"
 """Payload of the ping that asks whether the peer is there."""
@@ -80,18 +84,31 @@ class Control:
             if payload:
                 raise ConnectionFailure(frames.FRAME_SIZE_ERROR, "an acknowledgement has a payload")
             return
-        if not self._settings.take():
+        entries = frames.read_settings(payload)
+        if len(entries) > _MAX_SETTINGS or not self._settings.take():
             raise ConnectionFailure(frames.ENHANCE_YOUR_CALM, "too many SETTINGS")
-        for key, value in frames.read_settings(payload):
+        window = None
+        for key, value in entries:
             self._apply(key, value)
+            if key == frames.INITIAL_WINDOW_SIZE:
+                window = value
+        if window is not None:
+            self._resize(window)
         self._sender.control(frames.frame(frames.SETTINGS, ACK, 0))
+
+    def _resize(self, window: int) -> None:
+        """Changes the windows of all streams, once a frame: the last of its entries counts."""
+        if window == self._sender.initial_window:
+            return
+        if not self._settings.take(len(self._streams) / _RESIZED_AT_ONCE):
+            raise ConnectionFailure(frames.ENHANCE_YOUR_CALM, "too many SETTINGS")
+        self._sender.resize(window, self._streams)
 
     def _apply(self, key: int, value: int) -> None:
         match key:
             case frames.INITIAL_WINDOW_SIZE:
                 if value > frames.LARGEST_WINDOW:
                     raise ConnectionFailure(frames.FLOW_CONTROL_ERROR, "a window too large")
-                self._sender.resize(value, self._streams)
             case frames.MAX_FRAME_SIZE:
                 if not frames.DEFAULT_MAX_FRAME <= value <= frames.LARGEST_MAX_FRAME:
                     raise ConnectionFailure(frames.PROTOCOL_ERROR, "a largest frame out of range")

@@ -56,9 +56,9 @@ class Allowance:
         self._left = burst
         self._at = time.monotonic()
 
-    def take(self) -> bool:
-        """Whether one more is allowed."""
-        self._left -= 1
+    def take(self, cost: float = 1) -> bool:
+        """Whether one more is allowed, or what is worth as many."""
+        self._left -= cost
         if self._left >= 0:
             return True
         now = time.monotonic()
