@@ -36,8 +36,9 @@ class Calls:
         """Tasks that serve a call, also those whose caller has gone and who clean up."""
         self.on_empty: Callable[[], None] | None = None
         """Called when the last stream has ended."""
-        # Streams that we have ended and the peer has not, whose frames may still be on their way.
-        self._ended_early: dict[int, None] = {}
+        # Streams that we have ended and the peer has not, whose frames may still be on their way;
+        # with the DATA that their windows allow yet.
+        self._ended_early: dict[int, int] = {}
 
     # --- what the peer does ---
 
@@ -151,9 +152,34 @@ class Calls:
         if not harmless and number not in self._ended_early:
             raise ConnectionFailure(frames.STREAM_CLOSED, f"stream {number} is closed")
         if ends:
+            # Once a stream: the caller's end may always cross our early answer.
             self._ended_early.pop(number, None)
-        if not harmless:
+        elif not harmless:
             self._connection.control.oddity()
+
+    def late_data(self, number: int, length: int, *, ends: bool) -> None:
+        """DATA of a stream that is not open.
+
+        What was on its way when we ended the stream is no oddity: its window, of which nothing is
+        given back any more, bounds it.
+
+        Args:
+            number: of the stream.
+            length: of the frame's payload.
+            ends: whether the peer's side ends with it.
+
+        Raises:
+            ConnectionFailure: it was never open, both sides had ended it, or its window is empty.
+        """
+        left = self._ended_early.get(number, length)
+        if length > left:
+            raise ConnectionFailure(
+                frames.FLOW_CONTROL_ERROR, f"more than the window of stream {number}"
+            )
+        if ends or number not in self._ended_early:
+            self.late(number, ends=ends)
+        else:
+            self._ended_early[number] = left - length
 
     # --- what we do ---
 
@@ -165,7 +191,7 @@ class Calls:
         """
         self._connection.sender.control(frames.rst_stream(call.stream_id, code))
         if not call.remote_ended:
-            self._remember(call.stream_id)
+            self._remember(call.stream_id, call.receive_left)
         self._abandon(call)
         self._connection.control.reset()
 
@@ -178,7 +204,7 @@ class Calls:
             # Half a message is out: there is no room for a status.
             connection.sender.control(frames.rst_stream(call.stream_id, frames.CANCEL))
             if not call.remote_ended:
-                self._remember(call.stream_id)
+                self._remember(call.stream_id, call.receive_left)
         self._abandon(call)
 
     def _expire(self, call: Context) -> None:
@@ -195,7 +221,7 @@ class Calls:
         if not call.remote_ended:
             # RFC 9113, section 8.1: the answer does not need the rest of the request.
             connection.sender.control(frames.rst_stream(call.stream_id, frames.NO_ERROR))
-            self._remember(call.stream_id)
+            self._remember(call.stream_id, call.receive_left)
         timer = call.timer
         if timer is not None:
             timer.cancel()
@@ -241,7 +267,7 @@ class Calls:
     def _reject(self, number: int, code: int, *, ends: bool) -> None:
         self._connection.sender.control(frames.rst_stream(number, code))
         if not ends:
-            self._remember(number)
+            self._remember(number, self._connection.limits.stream_window_bytes)
         self._connection.control.reset()
 
     def _turn_down(self, number: int, block: bytes, *, ends: bool) -> None:
@@ -249,12 +275,12 @@ class Calls:
         sender.headers(number, block, end=True)
         if not ends:
             sender.control(frames.rst_stream(number, frames.NO_ERROR))
-            self._remember(number)
+            self._remember(number, self._connection.limits.stream_window_bytes)
         self._connection.control.oddity()
 
-    def _remember(self, number: int) -> None:
+    def _remember(self, number: int, receive_left: int) -> None:
         early = self._ended_early
-        early[number] = None
+        early[number] = receive_left
         if len(early) > 4 * self._max:
             del early[next(iter(early))]
 

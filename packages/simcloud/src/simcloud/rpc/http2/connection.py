@@ -114,7 +114,7 @@ class Connection(Framing):
             self.control.oddity()
         stream = self.streams.get(number)
         if stream is None:
-            self.calls.late(number, ends=ends)
+            self.calls.late_data(number, length, ends=ends)
             return None
         stream.receive_left -= length
         if stream.remote_ended:

@@ -1,0 +1,57 @@
+"""What crosses an answer on its way, or gives up in bad times, is no attack."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from support.http2_frames import Code, data, message, opens
+from support.http2_peer import Peer, ready_peer
+from support.http2_probe import Site, probe_site
+
+REFUSES = b"/probe.Probe/Refuse"
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncIterator[Site]:
+    async with probe_site("http2") as running:
+        yield running
+        running.probe.release.set()
+        await running.is_settled()
+
+
+@pytest_asyncio.fixture
+async def peer(site: Site) -> AsyncIterator[Peer]:
+    async with ready_peer(site.address) as ready:
+        yield ready
+
+
+async def test_small_messages_that_cross_an_early_answer_are_no_oddity(peer: Peer) -> None:
+    stream = peer.next_stream()
+    small = data(stream, message(b"x" * 20))
+    await peer.send(opens(stream, REFUSES), *(small for _ in range(6000)))
+    assert (await peer.answer(stream)).grpc_status == 9
+    # The window of the stream bounds them, empty ones are counted.
+    await peer.send(*(small for _ in range(6000)), data(stream, end=True))
+    await peer.asks()
+
+
+async def test_more_than_a_windowful_behind_an_early_answer_ends_the_connection(
+    peer: Peer,
+) -> None:
+    stream = peer.next_stream()
+    await peer.send(opens(stream, REFUSES))
+    assert (await peer.answer(stream)).grpc_status == 9
+    await peer.send(*(data(stream, bytes(16_384)) for _ in range(65)))
+    assert await peer.ends() == Code.FLOW_CONTROL_ERROR
+
+
+async def test_ends_that_cross_an_early_answer_cost_nothing(peer: Peer) -> None:
+    for _ in range(25):
+        streams = [peer.next_stream() for _ in range(100)]
+        await peer.send(*(opens(each, REFUSES) for each in streams))
+        for each in streams:
+            await peer.answer(each)
+        await peer.send(*(data(each, end=True) for each in streams))
+    await peer.asks()
