@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pydantic import SecretStr
 from s3_clients import by_s5cmd
 from upload_load import Load
 
@@ -135,6 +136,7 @@ class Bench:
     s3_sender: Worker
     boto3: Worker
     crt: Worker
+    null: S3Settings
 
     def over_grpc(self, server: Worker, address: str, run: str, *, create: bool) -> Figure:
         """Our client to a server."""
@@ -159,13 +161,22 @@ class Bench:
             done = by_s5cmd(settings, BUCKET, "s5cmd", self.files)
             return Figure(wall_s=done["wall_s"], sender_cpu_s=done["cpu_s"])
 
-        with uploader(settings, folder) as (process, address):
+        null_folder = folder / "null"
+        null_folder.mkdir()
+        with (
+            uploader(settings, folder) as (process, address),
+            uploader(self.null, null_folder) as (to_null, null_address),
+        ):
             # What every process does once is not counted: imports, the first connections, looking
             # what the bucket's server can do. The other processes have it behind them since the
             # first round.
             self.over_grpc(process, address, "warm", create=True)
+            self.over_grpc(to_null, null_address, f"warm-{number}", create=True)
             steps: dict[str, Callable[[], Figure]] = {
                 "simcloud": lambda: self.over_grpc(process, address, "simcloud", create=True),
+                "to null S3": lambda: self.over_grpc(
+                    to_null, null_address, f"run-{number}", create=True
+                ),
                 "receive alone": lambda: self.over_grpc(
                     self.receiver, self.receiver_address, "dropped", create=False
                 ),
@@ -212,6 +223,15 @@ def report(rounds: list[dict[str, Figure]], size_bytes: int) -> bool:
     return cost <= COST_BAR and faster >= SPEED_BAR
 
 
+def _settings_of(port: int) -> S3Settings:
+    return S3Settings(
+        endpoint_url=f"http://127.0.0.1:{port}",
+        access_key_id="null",
+        secret_access_key=SecretStr("null"),
+        path_style=True,
+    )
+
+
 async def _make_bucket(settings: S3Settings) -> None:
     async with open_store(settings) as store:
         await store.ensure_bucket(BUCKET)
@@ -252,6 +272,7 @@ def main() -> int:
             s3_sender=start("halves.py", "send", *files),
             boto3=start("s3_clients.py", "boto3", *files),
             crt=start("s3_clients.py", "CRT", *files),
+            null=_settings_of(start("null_s3.py").answer()["port"]),
         )
         rounds = []
         for number in range(arguments.rounds + 1):
