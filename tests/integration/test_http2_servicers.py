@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import grpc
@@ -13,8 +14,19 @@ import pytest
 
 from simcloud.rpc.http2 import Http2Server, Limits
 from support.eventually import eventually
-from support.http2_frames import PREFACE, Setting, data, message, opens, request, settings, window
-from support.http2_peer import Answer, peer_of, ready_peer
+from support.http2_frames import (
+    PREFACE,
+    Code,
+    Setting,
+    data,
+    message,
+    opens,
+    request,
+    reset,
+    settings,
+    window,
+)
+from support.http2_peer import Answer, Peer, peer_of, ready_peer
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Behavior = Callable[[Any, Context], Awaitable[Any]]
@@ -157,3 +169,55 @@ async def test_a_deadline_that_has_passed_leaves_no_time() -> None:
             assert (await peer.answer(stream)).grpc_status == 4
         await eventually(lambda: len(remaining) == 8)
     assert remaining == [0.0] * 8
+
+
+ANSWER: Final = bytes(60_000)
+"""Five of them are more than a connection of ``NARROW`` may leave untaken."""
+NARROW: Final = replace(LIMITS, max_message_bytes=1 << 16, unsent_bytes=1 << 18)
+CLOSED: Final = PREFACE + settings({Setting.INITIAL_WINDOW_SIZE: 0})
+
+
+async def fills(peer: Peer, called: list[Any]) -> None:
+    """Asks for ``ANSWER`` until the method is not called any more, and twice again."""
+    for number in range(5):
+        await peer.send(request(2 * number + 1, b"", PATH))
+        await eventually(lambda number=number: len(called) == number + 1)  # type: ignore[misc]
+    await peer.pinged()
+    await peer.send(request(11, b"", PATH), request(13, b"", PATH), request(15, b"", PATH))
+    await peer.pinged()
+    assert len(called) == 5
+
+
+async def test_calls_of_a_peer_that_takes_no_answers_wait_until_it_does() -> None:
+    called: list[Any] = []
+
+    async def answers(_: Any, context: Context) -> bytes:
+        called.append(context)
+        return ANSWER
+
+    async with (
+        serving(answers, limits=NARROW) as (_, address),
+        peer_of(address, greeting=CLOSED) as peer,
+    ):
+        await fills(peer, called)
+        await peer.send(reset(13), window(0, 1 << 20))
+        await peer.send(settings({Setting.INITIAL_WINDOW_SIZE: 1 << 20}))
+        for stream in (1, 3, 5, 7, 9, 11, 15):
+            assert (await peer.answer(stream)).messages == [ANSWER]
+        assert len(called) == 7
+
+
+async def test_a_peer_that_asks_on_and_takes_no_answers_is_sent_away() -> None:
+    called: list[Any] = []
+
+    async def answers(_: Any, context: Context) -> bytes:
+        called.append(context)
+        return ANSWER
+
+    limits = replace(NARROW, keepalive_s=1, keepalive_timeout_s=0.5)
+    async with (
+        serving(answers, limits=limits) as (_, address),
+        peer_of(address, greeting=CLOSED) as peer,
+    ):
+        await fills(peer, called)
+        assert await peer.ends() == Code.ENHANCE_YOUR_CALM

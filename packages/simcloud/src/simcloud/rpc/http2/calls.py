@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from simcloud.rpc.http2.connection import Connection
 
 _LONGEST_S: Final = 10 * 365 * 86_400.0
+# Calls that have waited begin so many at a time, and the next ones this much later, seconds: by
+# then the first have answered, if they are quick, and their answers count.
+_AT_A_TIME: Final = 8
+_BREATH_S: Final = 0.001
 
 
 class Calls:
@@ -25,11 +29,26 @@ class Calls:
         connection: theirs.
     """
 
-    __slots__ = ("_connection", "_ended_early", "_max", "last_stream", "live", "on_empty")
+    __slots__ = (
+        "_connection",
+        "_ended_early",
+        "_max",
+        "_most_unsent",
+        "_resumes",
+        "last_stream",
+        "live",
+        "on_empty",
+        "waiting",
+    )
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._max = connection.limits.max_streams
+        limits = connection.limits
+        self._max = limits.max_streams
+        self._most_unsent = max(limits.unsent_bytes, 4 * limits.max_message_bytes)
+        self._resumes = False
+        self.waiting: dict[int, Context] = {}
+        """Those that begin when the peer has taken more of what it has asked for already."""
         self.last_stream = 0
         """Highest stream that the peer has opened."""
         self.live = 0
@@ -119,9 +138,35 @@ class Calls:
             call.wake_reader()
 
     def begin(self, call: Context) -> None:
-        """Serves a call in a task of its own."""
+        """Serves a call in a task of its own; later, when its caller takes no answers."""
+        if self.waiting or self._connection.sender.held > self._most_unsent:
+            # Not refused, since an honest peer has windows too, and not unread: what it sends next
+            # may be the room that the answers need.
+            self.waiting[call.stream_id] = call
+            self._connection.lifetime.await_progress()
+            return
+        self._start(call)
+
+    def _start(self, call: Context) -> None:
         self.live += 1
         call.task = self._connection.shared.tasks.start(call.method.serve(call))
+
+    def _leaves_room(self, call: Context) -> None:
+        self.waiting.pop(call.stream_id, None)
+        if self.waiting and not self._resumes:
+            self._resumes = True
+            self._connection.loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._resumes = False
+        waiting, sender = self.waiting, self._connection.sender
+        for number in list(waiting)[:_AT_A_TIME]:
+            if sender.held > self._most_unsent:
+                return  # The next one that ends comes here again.
+            self._start(waiting.pop(number))
+        if waiting:
+            self._resumes = True
+            self._connection.loop.call_later(_BREATH_S, self._resume)
 
     def cancelled(self, number: int) -> None:
         """RST_STREAM (section 6.4): the caller wants no answer.
@@ -228,6 +273,8 @@ class Calls:
             call.timer = None
         if call.reader is not None:
             call.wake_reader()
+        if self.waiting:
+            self._leaves_room(call)
         connection.control.answered()
         if not connection.streams and self.on_empty is not None:
             self.on_empty()
@@ -253,6 +300,8 @@ class Calls:
         call.abandoned = True
         connection.sender.forget(call)
         call.drop()
+        if self.waiting:
+            self._leaves_room(call)
         task = call.task
         if task is not None:
             task.cancel()

@@ -29,13 +29,14 @@ class Lifetime:
         connection: whose.
     """
 
-    __slots__ = ("_connection", "_last", "_reading", "_timers", "draining")
+    __slots__ = ("_connection", "_last", "_moved", "_reading", "_timers", "draining")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._last = frames.LARGEST_STREAM
         self._reading = True
+        self._moved = 0
         self.draining = False
         """Whether the peer was told to go elsewhere."""
 
@@ -106,6 +107,24 @@ class Lifetime:
         if not self._reading and transport is not None and not transport.is_closing():
             self._reading = True
             transport.resume_reading()
+
+    def await_progress(self) -> None:
+        """Calls wait for the peer to take answers: for how long, when it takes none at all."""
+        if "progress" not in self._timers:
+            limits = self._connection.limits
+            self._moved = self._connection.sender.moved
+            patience_s = limits.keepalive_s + limits.keepalive_timeout_s
+            self._later("progress", patience_s, self._check_progress)
+
+    def _check_progress(self) -> None:
+        del self._timers["progress"]
+        connection = self._connection
+        if not connection.calls.waiting:
+            return
+        if connection.sender.moved == self._moved:
+            connection.fail(frames.ENHANCE_YOUR_CALM, "it asks on and takes no answers")
+        else:
+            self.await_progress()
 
     # --- its end ---
 

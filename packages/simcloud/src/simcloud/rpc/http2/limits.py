@@ -36,6 +36,9 @@ class Limits:
     """Of a call's headers; callers may have long tokens."""
     handshake_s: float = 20.0
     """Time that a peer has to say that it speaks HTTP/2."""
+    unsent_bytes: int = 64 * MIB
+    """Answers of ended calls that a peer does not take, before its further calls wait; four
+    messages at least."""
     min_ping_interval_s: float = 5.0
     """Pings that come faster, while we send nothing, are an attack: as gRPC's servers have it."""
 

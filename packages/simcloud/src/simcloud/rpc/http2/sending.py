@@ -61,8 +61,10 @@ class Sender:
         "_window",
         "calls_sent",
         "full",
+        "held",
         "initial_window",
         "max_frame",
+        "moved",
         "paused",
         "prelude",
         "true_binary",
@@ -85,6 +87,10 @@ class Sender:
         """The transport is full."""
         self.full: Callable[[], None] | None = None
         """Called when it was given more nonetheless: what no window holds back."""
+        self.held = 0
+        """Bytes that wait in outboxes of calls that have ended: nobody else bounds them."""
+        self.moved = 0
+        """Bytes of such that have left."""
         self.calls_sent = False
         """Whether HEADERS or DATA have left since someone last asked."""
         self.true_binary = False
@@ -188,6 +194,7 @@ class Sender:
         """Trailers, behind what still waits."""
         if stream.outbox is not None:
             stream.end_block = block
+            self.held += sum(map(len, stream.outbox))
             return
         self.headers(stream.stream_id, block, end=True)
         self._ended(stream)
@@ -195,6 +202,8 @@ class Sender:
     def forget(self, stream: Stream) -> None:
         """Nothing more of this stream is sent."""
         self._blocked.pop(stream.stream_id, None)
+        if stream.end_block is not None and stream.outbox is not None:
+            self.held -= sum(map(len, stream.outbox))
 
     def pump(self) -> None:
         """Sends what windows and transport let pass, a frame of each stream in turn."""
@@ -227,6 +236,9 @@ class Sender:
             size += len(head)
         self._out.append(pack_header(size >> 8, size & 0xFF, DATA, 0, stream.stream_id))
         self._out += parts
+        if stream.end_block is not None:
+            self.held -= size
+            self.moved += size
         self.calls_sent = True
         self._window -= size
         stream.send_left -= size
