@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
 import grpc.aio
 import pytest
+import structlog
 
 from simcloud.rpc.http2 import Http2Server, Limits
 from support.eventually import eventually
@@ -21,6 +24,7 @@ from support.http2_frames import (
     data,
     message,
     opens,
+    ping,
     request,
     reset,
     settings,
@@ -221,3 +225,73 @@ async def test_a_peer_that_asks_on_and_takes_no_answers_is_sent_away() -> None:
     ):
         await fills(peer, called)
         assert await peer.ends() == Code.ENHANCE_YOUR_CALM
+
+
+async def test_a_call_that_does_not_heed_its_end_is_named_and_left_behind() -> None:
+    release = asyncio.Event()
+    running: list[asyncio.Task[Any] | None] = []
+
+    async def does_not_heed(_: Any, context: Context) -> bytes:
+        running.append(asyncio.current_task())
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+        return b""
+
+    limits = replace(LIMITS, cleanup_s=0.2)
+    async with serving(does_not_heed, limits=limits) as (server, address):
+        async with ready_peer(address) as peer:
+            await peer.send(request(1, b"", PATH))
+            await eventually(lambda: len(running) == 1)
+            with structlog.testing.capture_logs() as lines:
+                await server.stop(0)
+        release.set()
+        await eventually(lambda: running[0] is not None and running[0].done())
+    (line,) = [line for line in lines if line["log_level"] == "error"]
+    assert "does_not_heed" in str(line["tasks"])
+
+
+async def test_a_server_that_stops_again_leaves_its_successor_the_path(tmp_path: Path) -> None:
+    address = f"unix:{tmp_path}/socket"
+    old, new = Http2Server(limits=LIMITS), Http2Server(limits=LIMITS)
+    old.add_port(address)
+    await old.start()
+    await old.stop(0)
+    assert not (tmp_path / "socket").exists()
+    new.add_port(address)
+    await new.start()
+    await old.stop(0)
+    async with ready_peer(address) as peer:
+        await peer.pinged()
+    await new.stop(0)
+    assert not (tmp_path / "socket").exists()
+
+
+async def test_a_path_that_another_server_has_put_in_place_stays(tmp_path: Path) -> None:
+    path, beside = tmp_path / "socket", tmp_path / "beside"
+    old, new = Http2Server(limits=LIMITS), Http2Server(limits=LIMITS)
+    old.add_port(f"unix:{path}")
+    new.add_port(f"unix:{beside}")
+    beside.replace(path)
+    await old.stop(0)
+    assert path.is_socket()
+    await new.stop(0)
+
+
+async def test_nothing_follows_the_last_words() -> None:
+    async def waits(_: Any, context: Context) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    problems: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, problem: problems.append(problem))
+    async with serving(waits) as (server, address), ready_peer(address) as peer:
+        await peer.send(request(1, b"", PATH))
+        await peer.pinged()
+        await peer.send(ping(b"seven77"))
+        await peer.until(lambda: peer.goaway is not None)
+        # The server waits for the peer to close: a drain has nothing to say to it any more.
+        await server.stop(0)
+        await peer.ends()
+    assert problems == []

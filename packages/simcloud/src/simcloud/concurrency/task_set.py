@@ -33,8 +33,21 @@ class TaskSet:
         """The task is at its end: it has nothing left to do, or was cancelled before it began."""
         self._running.discard(task)
 
+    def described(self) -> list[str]:
+        """What is running: of each task its coroutines, from the outermost inwards."""
+        return [_described(task) for task in self._running]
+
     async def all_ended(self) -> None:
         """Returns when no task is left; those that hang are to be cancelled by who knows them."""
         while self._running:
             await asyncio.wait(self._running)
             self._running = {task for task in self._running if not task.done()}
+
+
+def _described(task: asyncio.Task[None]) -> str:
+    names = []
+    inner: Any = task.get_coro()
+    while inner is not None:
+        names.append(getattr(inner, "__qualname__", type(inner).__name__))
+        inner = getattr(inner, "cr_await", None) or getattr(inner, "ag_await", None)
+    return " > ".join(names)

@@ -26,13 +26,30 @@ class Bound:
     path: Path | None = None
     """Of a Unix socket."""
     backlog: int = BACKLOG
+    file: tuple[int, int] | None = None
+    """Device and inode of that path, by which it is known as ours."""
+
+    def withdraw(self) -> None:
+        """Takes away its path, unless that is someone else's by now.
+
+        Before the sockets are closed: as long as they listen nobody takes the path for left over,
+        and the file system gives the inode to no other.
+        """
+        if self.path is not None and _file_of(self.path) == self.file:
+            self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Gives it back."""
         for each in self.sockets:
             each.close()
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+
+
+def _file_of(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def bind(address: str, *, reuse_port: bool) -> Bound:
@@ -87,8 +104,9 @@ def _bind_path(path: Path) -> Bound:
         listener.setblocking(False)
         listener.bind(os.fspath(path))
         listener.listen(BACKLOG)
+        file = _file_of(path)
         undo.pop_all()
-    return Bound((listener,), 0, path)
+    return Bound((listener,), 0, path, file=file)
 
 
 def _is_left_over(path: Path) -> bool:

@@ -89,8 +89,12 @@ class Connection(Framing):
         if self.closing:
             return
         self.closing = True
+        # From here on nothing is sent: neither by a timer nor by calls that end now.
+        self.lifetime.end()
+        self.calls.on_empty = None
         self.sender.control(frames.goaway(self.calls.last_stream, code, reason))
         self.sender.flush()
+        self.sender.close()
         self.calls.abandon_all()
         if code == frames.NO_ERROR:
             self.lifetime.close()

@@ -142,7 +142,7 @@ class Lifetime:
         second, a round trip later, says which calls are the last.
         """
         connection = self._connection
-        if self.draining or connection.transport is None:
+        if self.draining or connection.closing or connection.transport is None:
             return
         self.draining = True
         connection.sender.control(

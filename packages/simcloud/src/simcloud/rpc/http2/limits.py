@@ -39,6 +39,8 @@ class Limits:
     unsent_bytes: int = 64 * MIB
     """Answers of ended calls that a peer does not take, before its further calls wait; four
     messages at least."""
+    cleanup_s: float = 10.0
+    """Time that calls have to clean up when the server's end cuts them."""
     min_ping_interval_s: float = 5.0
     """Pings that come faster, while we send nothing, are an attack: as gRPC's servers have it."""
 

@@ -308,9 +308,11 @@ class Sender:
     def flush(self) -> None:
         """Hands everything to the transport."""
         out, size, transport = self._out, self._size, self._transport
-        if not out or transport is None or transport.is_closing():
+        if not out:
             return
         self._out, self._size = [], 0
+        if transport is None or transport.is_closing():
+            return
         if size <= _JOIN_BYTES:
             transport.write(b"".join(out))
         else:

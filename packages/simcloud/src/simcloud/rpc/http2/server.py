@@ -138,14 +138,19 @@ class Http2Server:
     async def stop(self, grace: float | None) -> None:
         """Takes no new connections and calls, gives running ones ``grace`` seconds, cuts the rest.
 
-        Returns when all have ended, cut ones too. May be called again, with less.
+        Returns when all have ended, cut ones too: those that don't heed it are named in the log and
+        left behind when ``Limits.cleanup_s`` is over. May be called again, with less.
         """
         shared = self._shared
         shared.stopping = True
+        # Once: by the second time another server may have the address.
+        bound, self._bound = self._bound, []
+        for each, _ in bound:
+            each.withdraw()
         for listening in self._listening:
             listening.close()
-        for bound, _ in self._bound:
-            bound.close()
+        for each, _ in bound:
+            each.close()
         for connection in list(shared.connections):
             connection.lifetime.drain()
         try:
@@ -154,5 +159,18 @@ class Http2Server:
         except TimeoutError:
             for connection in list(shared.connections):
                 connection.fail(frames.NO_ERROR, "the server stops")
-        await shared.tasks.all_ended()
-        await shared.emptied.wait()
+        await self._all_ended()
+
+    async def _all_ended(self) -> None:
+        shared = self._shared
+        try:
+            async with asyncio.timeout(shared.limits.cleanup_s):
+                await shared.tasks.all_ended()
+                await shared.emptied.wait()
+        except TimeoutError:
+            _log.error(
+                "calls go on although they were cancelled; the server stops without them",
+                tasks=shared.tasks.described(),
+                connections=len(shared.connections),
+                waited_s=shared.limits.cleanup_s,
+            )
