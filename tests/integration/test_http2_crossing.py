@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
-from support.http2_frames import Code, data, message, opens
+from simcloud.rpc.settings import ServerSettings
+from support.eventually import eventually
+from support.http2_frames import Code, data, message, opens, request, reset
 from support.http2_peer import Peer, ready_peer
 from support.http2_probe import Site, probe_site
 
@@ -55,3 +59,25 @@ async def test_ends_that_cross_an_early_answer_cost_nothing(peer: Peer) -> None:
             await peer.answer(each)
         await peer.send(*(data(each, end=True) for each in streams))
     await peer.asks()
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["waiting", "served"])
+async def test_calls_that_time_out_at_their_callers_are_no_attack(begun: bool) -> None:
+    """Overload: each is cancelled after a while, or while its method runs, and none is answered."""
+    loop = asyncio.get_running_loop()
+    settings = ServerSettings(drain_s=0, log_requests=False, max_concurrent_rpcs=128)
+    async with probe_site("http2", settings) as site, ready_peer(site.address) as peer:
+        # Twice 256 cancels at once are an attack.
+        for _ in range(7):
+            streams, since = [peer.next_stream() for _ in range(100)], loop.time()
+            if begun:
+                await peer.send(*(request(each, b"", b"/probe.Probe/Wait") for each in streams))
+                await eventually(lambda: site.probe.waiting == 100)
+            else:
+                await peer.send(*(opens(each) for each in streams))
+                await peer.asks()
+                await eventually(lambda since=since: loop.time() > since + 0.2)  # type: ignore[misc]
+            await peer.send(*(reset(each) for each in streams))
+            await eventually(lambda: not site.probe.waiting)
+        await peer.asks()
+        await site.is_settled()

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from simcloud.rpc.http2.connection import Connection
 
 _LONGEST_S: Final = 10 * 365 * 86_400.0
+# A caller that waits as long before it cancels does not flood us: as many calls as are open at
+# once are ended so in this time.
+_PATIENT_S: Final = 0.1
+# Next to a call that is cancelled before its method has run: that is what rapid resets are, while
+# what runs is bounded by ``live``, and costs its caller a whole request.
+_BEGUN_COST: Final = 0.1
 # Calls that have waited begin so many at a time, and the next ones this much later, seconds: by
 # then the first have answered, if they are quick, and their answers count.
 _AT_A_TIME: Final = 8
@@ -77,12 +83,12 @@ class Calls:
         except Malformed:
             self._reject(number, frames.PROTOCOL_ERROR, ends=ends)
             return
-        if (
-            connection.lifetime.closed_to(number)
-            or self.live >= self._max
-            or len(connection.streams) >= self._max
-        ):
+        if len(connection.streams) >= self._max:
+            # More than MAX_CONCURRENT_STREAMS allows.
             self._reject(number, frames.REFUSED_STREAM, ends=ends)
+        elif connection.lifetime.closed_to(number) or self.live >= self._max:
+            # What the peer can't know of: that we drain, or still clean up.
+            self._decline(number, frames.REFUSED_STREAM, ends=ends)
         elif head is None:
             self._turn_down(number, _TOO_MANY_HEADERS, ends=ends)
         elif head.refusal is not None:
@@ -95,12 +101,13 @@ class Calls:
         shared = connection.shared
         method = shared.methods.known.get(head.path) or shared.methods.unknown
         call = Context(connection, number, head, method)
+        call.opened_at = connection.loop.time()
         connection.streams[number] = call
         timeout_s = head.timeout_s
         if timeout_s is not None:
             timeout_s = min(timeout_s, _LONGEST_S)
             loop = connection.loop
-            call.deadline = loop.time() + timeout_s
+            call.deadline = call.opened_at + timeout_s
             call.timer = loop.call_later(timeout_s, self._expire, call)
         if ends:
             call.remote_ended = True
@@ -178,7 +185,9 @@ class Calls:
         if call is None:
             self.late(number, ends=True, harmless=True)
             return
-        self._connection.control.reset()
+        connection = self._connection
+        if connection.loop.time() - call.opened_at < _PATIENT_S:
+            connection.control.reset(_BEGUN_COST if call.begun else 1)
         self._abandon(call)
 
     def late(self, number: int, *, ends: bool, harmless: bool = False) -> None:
@@ -314,10 +323,13 @@ class Calls:
             self.on_empty()
 
     def _reject(self, number: int, code: int, *, ends: bool) -> None:
+        self._decline(number, code, ends=ends)
+        self._connection.control.reset()
+
+    def _decline(self, number: int, code: int, *, ends: bool) -> None:
         self._connection.sender.control(frames.rst_stream(number, code))
         if not ends:
             self._remember(number, self._connection.limits.stream_window_bytes)
-        self._connection.control.reset()
 
     def _turn_down(self, number: int, block: bytes, *, ends: bool) -> None:
         sender = self._connection.sender

@@ -146,13 +146,16 @@ class Control:
         self._sender.control(frames.frame(frames.PING, ACK, 0, payload))
         return False
 
-    def reset(self) -> None:
+    def reset(self, cost: float = 1) -> None:
         """A call was cancelled by the peer, or had to be by us.
+
+        Args:
+            cost: next to one that was cancelled before it was served.
 
         Raises:
             ConnectionFailure: too many were, next to those that were answered.
         """
-        if not self._resets.take():
+        if not self._resets.take(cost):
             raise ConnectionFailure(frames.ENHANCE_YOUR_CALM, "too many calls are cancelled")
 
     def answered(self) -> None:

@@ -33,6 +33,7 @@ class Stream:
         "head",
         "inbox",
         "local_ended",
+        "opened_at",
         "outbox",
         "reader",
         "receive_left",
@@ -77,6 +78,8 @@ class Stream:
         """Trailers that follow the outbox."""
         self.writers: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
+        self.opened_at = 0.0
+        """When its headers came, by the loop's clock."""
         self.deadline: float | None = None
         """By the loop's clock."""
         self.timer: asyncio.TimerHandle | None = None
