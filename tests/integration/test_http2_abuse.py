@@ -147,6 +147,12 @@ def requests_whose_fields_are_wrong() -> Iterable[bytes]:
         yield b"".join(headers(each, wrong, end=True) for each in range(start, start + 200, 2))
 
 
+def messages_that_are_none() -> Iterable[bytes]:
+    wrong = message(b"", compressed=7)
+    for start in range(1, 10_001, 200):
+        yield b"".join(opens(each) + data(each, wrong) for each in range(start, start + 200, 2))
+
+
 def late_data() -> Iterable[bytes]:
     yield opens(1) + reset(1)
     yield from many(data(1, b""), 20_000)
@@ -158,6 +164,7 @@ FLOODS: dict[str, Callable[[], Iterable[bytes]]] = {
     "a block of 16 KB that stands for 48 MB": block_that_is_small_until_it_is_read,
     "calls that are reset at once (CVE-2023-44487)": calls_that_are_reset,
     "calls that the server has to reset (CVE-2025-8671)": calls_that_make_the_server_reset_them,
+    "calls whose messages are none": messages_that_are_none,
     "requests whose fields are wrong": requests_whose_fields_are_wrong,
     "pings (CVE-2019-9512)": lambda: many(ping(), 20_000),
     "settings (CVE-2019-9515)": lambda: many(settings({Setting.MAX_FRAME_SIZE: 20_000}), 20_000),

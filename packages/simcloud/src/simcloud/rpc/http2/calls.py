@@ -140,7 +140,7 @@ class Calls:
         if not call.method.streams_in:
             self.begin(call)
         elif call.inbox is not None and call.inbox.partial:
-            self.refuse(call, grpc.StatusCode.INTERNAL, "the last message is cut off")
+            self.refuse_message(call, grpc.StatusCode.INTERNAL, "the last message is cut off")
         else:
             call.wake_reader()
 
@@ -260,6 +260,17 @@ class Calls:
             if not call.remote_ended:
                 self._remember(call.stream_id, call.receive_left)
         self._abandon(call)
+
+    def refuse_message(self, call: Context, code: grpc.StatusCode, details: str) -> None:
+        """Ends a call whose caller sent what is no message: another reset by us (CVE-2025-8671).
+
+        Raises:
+            ConnectionFailure: too many ended so.
+        """
+        # Its status counts as an answer, which makes up for a reset.
+        cost = 2 if call.outbox is None else 1
+        self.refuse(call, code, details)
+        self._connection.control.reset(cost)
 
     def _expire(self, call: Context) -> None:
         call.timer = None

@@ -150,7 +150,7 @@ class Connection(Framing):
         try:
             inbox.feed(self.view[start:stop])
         except MessageRefused as error:
-            self.calls.refuse(stream, error.code, error.details)
+            self.calls.refuse_message(stream, error.code, error.details)
             return
         if ends:
             self.calls.remote_ended(stream)
