@@ -144,6 +144,22 @@ def test_no_more_leaves_than_the_windows_let_and_all_of_it_in_the_end(
     assert max(len(payload) for _, _, _, payload in side.sent()) <= frames.DEFAULT_MAX_FRAME
 
 
+def test_what_waits_of_ended_calls_is_counted_until_it_has_left_or_nobody_wants_it() -> None:
+    side = Side()
+    side.sender.resize(0, {})
+    taken, forgotten, lasting = (side.stream(number) for number in (1, 3, 5))
+    for stream in (taken, forgotten):
+        side.sender.answer(stream, bytes(1000))
+    side.sender.message(lasting, bytes(1000))  # Its method waits: it bounds itself.
+    assert side.sender.held == 2 * 1005
+    side.sender.widen(taken, 400)
+    assert (side.sender.held, side.sender.moved) == (2 * 1005 - 400, 400)
+    side.sender.forget(forgotten)
+    assert side.sender.held == 605
+    side.sender.widen(taken, 605)
+    assert (side.sender.held, side.sender.moved) == (0, 1005)
+
+
 def test_a_window_that_shrinks_below_nothing_waits_until_it_is_positive() -> None:
     side = Side()
     stream = side.stream()
