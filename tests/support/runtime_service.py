@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,10 @@ Unary = grpc.aio.UnaryUnaryMultiCallable[Any, Any]
 Stream = grpc.aio.UnaryStreamMultiCallable[Any, Any]
 
 
+def _nothing() -> None:
+    pass
+
+
 class Runtime:
     """The service."""
 
@@ -29,6 +33,8 @@ class Runtime:
         self.waiting = 0
         self.cancelled = 0
         self.draining = asyncio.Event()
+        self.on_checkpoint: Callable[[], None] = _nothing
+        """Called when a stream's last message was taken."""
 
     @property
     def service(self) -> Service:
@@ -57,6 +63,7 @@ class Runtime:
         yield b"0"
         await self.draining.wait()
         yield b"checkpoint"
+        self.on_checkpoint()
 
     def _add(self, server: grpc.aio.Server) -> None:
         handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
