@@ -169,6 +169,8 @@ async def test_health_is_checked_and_watched(site: Site) -> None:
         watch.cancel()
 
 
+# gRPC's own is asked by test_runtime_drain.
+@pytest.mark.parametrize("kind", ["http2"])
 async def test_who_watches_hears_of_a_drain_and_is_let_go(kind: str) -> None:
     server = probe_site(kind, ServerSettings(drain_s=20, log_requests=False))
     site = await server.__aenter__()
