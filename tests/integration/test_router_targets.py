@@ -227,7 +227,7 @@ async def test_beyond_limit_and_queue_requests_are_refused_and_the_rest_is_answe
     async with running_router(settings_for(catalog, endpoint.url, limiter=limiter)) as router:
         door = router.router.models["det"].door
         calls = [asyncio.ensure_future(infer(router)) for _ in range(4)]
-        await eventually(lambda: (door.in_flight, door.waiting) == (2, 2))
+        await eventually(lambda: (door.in_flight, door.waiting, endpoint.in_flight) == (2, 2, 2))
         with pytest.raises(Overloaded) as refused:
             await infer(router)
         assert refused.value.retry_after_s == 0.5
