@@ -29,25 +29,15 @@ from support.http2_frames import (
 )
 from support.http2_hpack import literal
 from support.http2_peer import Answer, Peer, peer_of, ready_peer
-from support.http2_probe import PEERS, Site, only_ours, probe_site
+from support.http2_probe import Site, only_ours, probe_site
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("nothing_is_left"),
+]
 
 KIB = 1024
 MIB = 1024 * KIB
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PEERS)
-async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    async with probe_site(request.param) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
-async def _nothing_is_left(site: Site) -> AsyncIterator[None]:
-    yield
-    site.probe.release.set()
-    await site.is_settled()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -6,10 +6,8 @@ The cases are h2spec's, and some more. Where gRPC's own server is less strict, o
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from support.http2_cases import (
     BLOCK,
@@ -40,32 +38,16 @@ from support.http2_frames import (
     window,
 )
 from support.http2_peer import Peer, ready_peer
-from support.http2_probe import PEERS, Site, probe_site
+from support.http2_probe import Site
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("nothing_is_left"),
+]
 
 CLOSED = (Code.STREAM_CLOSED,)
 CLOSED_OR_PROTOCOL = (Code.STREAM_CLOSED, Code.PROTOCOL_ERROR)
 SIZE = (Code.FRAME_SIZE_ERROR,)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PEERS)
-async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    async with probe_site(request.param) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bystander(site: Site) -> AsyncIterator[Peer]:
-    """Who was there before, and goes on being served."""
-    async with ready_peer(site.address) as peer:
-        yield peer
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
-async def _nothing_is_left(site: Site) -> AsyncIterator[None]:
-    yield
-    await site.is_settled()
 
 
 def unknown(stream: int = 0) -> bytes:

@@ -13,36 +13,19 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from simcloud.rpc.channel import connect
 from support.eventually import eventually
 from support.http2_frames import Code, data, fields, headers, message, opens
 from support.http2_hpack import Field, block
 from support.http2_peer import Answer, Peer, ready_peer
-from support.http2_probe import PEERS, Site, only_ours, probe_site
+from support.http2_probe import Site, only_ours
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("nothing_is_left"),
+]
 
 KIB = 1024
 Pairs = tuple[tuple[str, str | bytes], ...]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PEERS)
-async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    async with probe_site(request.param) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def channel(site: Site) -> AsyncIterator[grpc.aio.Channel]:
-    async with connect(site.address) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
-async def _nothing_is_left(site: Site) -> AsyncIterator[None]:
-    yield
-    site.probe.release.set()
-    await site.is_settled()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

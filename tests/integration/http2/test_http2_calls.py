@@ -17,7 +17,10 @@ from simcloud.rpc.status import client_errors
 from support.eventually import eventually
 from support.http2_probe import SERVERS, Site, only_ours, probe_site
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("nothing_is_left"),
+]
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -29,19 +32,6 @@ SIZES = (0, 1, 16_378, 16_379, 16_380, 65_529, 65_530, 65_531, MIB, 16 * MIB)
 async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
     async with probe_site(request.param) as running:
         yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def channel(site: Site) -> AsyncIterator[grpc.aio.Channel]:
-    async with connect(site.address) as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
-async def _nothing_is_left(site: Site) -> AsyncIterator[None]:
-    yield
-    site.probe.release.set()
-    await site.is_settled()
 
 
 def unary(channel: grpc.aio.Channel, name: str) -> grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]:

@@ -57,13 +57,6 @@ async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bystander(site: Site) -> AsyncIterator[Peer]:
-    """Who was there before, and goes on being served."""
-    async with ready_peer(site.address) as peer:
-        yield peer
-
-
 @pytest_asyncio.fixture(autouse=True, loop_scope="module")
 async def _nothing_is_left(site: Site, bystander: Peer) -> AsyncIterator[None]:
     before = resident_bytes()

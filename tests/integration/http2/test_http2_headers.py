@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 
 from support.http2_cases import BLOCK, BODY, PROTOCOL, Case, cases, comes_out
 from support.http2_frames import (
@@ -32,31 +29,15 @@ from support.http2_hpack import (
     table_size,
 )
 from support.http2_peer import Peer, ready_peer
-from support.http2_probe import PEERS, Site, only_ours, probe_site
+from support.http2_probe import Site, only_ours
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.usefixtures("nothing_is_left"),
+]
 
 COMPRESSION = (Code.COMPRESSION_ERROR,)
 AFTER_STATIC = len(STATIC) + 1
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=PEERS)
-async def site(request: pytest.FixtureRequest) -> AsyncIterator[Site]:
-    async with probe_site(request.param) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bystander(site: Site) -> AsyncIterator[Peer]:
-    """Who was there before, and goes on being served."""
-    async with ready_peer(site.address) as peer:
-        yield peer
-
-
-@pytest_asyncio.fixture(autouse=True, loop_scope="module")
-async def _nothing_is_left(site: Site) -> AsyncIterator[None]:
-    yield
-    await site.is_settled()
 
 
 def asks(encoded: bytes) -> tuple[bytes, ...]:
