@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from simcloud.client.router import Frame, Picture
+from simcloud.clock import SYSTEM_CLOCK
 from simcloud.errors import (
     DeadlineExceeded,
     InvalidRequest,
@@ -22,17 +24,24 @@ from simcloud.errors import (
 from simcloud.oip.pool import OipMessage
 from simcloud.oip.tensors import fill_request, new, output_arrays
 from simcloud.rpc.status import client_errors
+from simcloud.s3.client import open_client
+from simcloud.s3.faults import Fault, plan_of
 from simcloud.s3.objects import ObjectStore
+from simcloud_inference_router.target_entry import TargetEntry
+from simcloud_inference_router.targets.base import Invocation
+from simcloud_inference_router.targets.factory import open_factory
 from support.async_endpoint import AsyncEndpoint, Written, async_endpoint
 from support.eventually import eventually
 from support.router import RunningRouter, model, running_router, settings_for, write_catalog
+from support.s3_proxy import running_proxy
 from support.s3_server import S3Server
-from support.scripted_endpoint import Invocation, scripted_endpoint
+from support.scripted_endpoint import Invocation as Request
+from support.scripted_endpoint import scripted_endpoint
 
 TRITON = "application/vnd.sagemaker-triton.binary+json"
 
 
-def echo(body: bytes, invocation: Invocation) -> Written:
+def echo(body: bytes, invocation: Request) -> Written:
     """Triton's answer; as the endpoint's object, without a content type that says its size."""
     headers = {name.lower(): value for name, value in invocation.headers.items()}
     size = int(headers["x-amzn-sagemaker-content-type"].rpartition("=")[2])
@@ -48,10 +57,8 @@ async def endpoint(store: ObjectStore, bucket: str) -> AsyncIterator[AsyncEndpoi
 
 
 @pytest.fixture
-async def router(
-    endpoint: AsyncEndpoint, s3_server: S3Server, bucket: str, tmp_path: Path
-) -> AsyncIterator[RunningRouter]:
-    target = {
+def target(bucket: str) -> dict[str, object]:
+    return {
         "name": "det",
         "kind": "sagemaker_async",
         "endpoint": "det",
@@ -62,6 +69,12 @@ async def router(
         "poll_min_s": 0.02,
         "poll_max_s": 0.1,
     }
+
+
+@pytest.fixture
+async def router(
+    endpoint: AsyncEndpoint, s3_server: S3Server, target: dict[str, object], tmp_path: Path
+) -> AsyncIterator[RunningRouter]:
     catalog = write_catalog(
         tmp_path,
         model(targets=[target]),
@@ -198,6 +211,36 @@ async def test_a_deadline_takes_back_what_waits_for_it(
     # Its turn comes, and there is nothing to do: no inference for nobody.
     endpoint.hold.set()
     await eventually(lambda: endpoint.without_input == 1)
+
+
+async def test_a_second_cancel_does_not_stop_what_the_first_takes_back(
+    endpoint: AsyncEndpoint,
+    s3_server: S3Server,
+    store: ObjectStore,
+    bucket: str,
+    target: dict[str, object],
+    tmp_path: Path,
+) -> None:
+    endpoint.hold.clear()
+    slow = Fault("delete_objects", times=3)
+    settings = settings_for(write_catalog(tmp_path), endpoint.url)
+    entry = TargetEntry.model_validate({**target, "inline_bytes": 0})
+    async with (
+        running_proxy(s3_server.settings, plan=plan_of(slow)) as proxy,
+        open_client(proxy.settings) as s3,
+        open_factory(settings, s3=s3, clock=SYSTEM_CLOCK) as targets,
+    ):
+        invocation = Invocation(b"much", "application/x-npy", "application/x-npy")
+        asking = asyncio.create_task(targets.make(entry).invoke(invocation, timeout_s=20))
+        await eventually(lambda: endpoint.seen)
+        # A target's time-out and its caller's cancel come a moment apart.
+        asking.cancel()
+        await slow.reached.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert await keys(store, bucket, "in/") == []
+    assert slow.hits == 3
 
 
 async def test_pictures_are_answered_on_their_stream(

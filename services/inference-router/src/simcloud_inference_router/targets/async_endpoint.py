@@ -14,6 +14,7 @@ from yarl import URL
 
 from simcloud.aws.credentials import CredentialSource
 from simcloud.clock import Clock
+from simcloud.concurrency.service import run_cleanup
 from simcloud.errors import NotFound, PermissionDenied, SimcloudError
 from simcloud.http.pool import HttpAnswer
 from simcloud.s3.errors import NoSuchKey, translating
@@ -254,6 +255,11 @@ class AsyncTarget:
         return sagemaker_failure(wire)
 
     async def _delete(self, location: S3Location) -> None:
+        # The target's time-out and the caller's cancel come together: the second must not stop
+        # what the first began.
+        await run_cleanup(self._delete_or_say(location), deadline_s=2 * CLEAN_S)
+
+    async def _delete_or_say(self, location: S3Location) -> None:
         try:
             async with asyncio.timeout(CLEAN_S):
                 await self._store.delete_many(location.bucket, [location.key])
