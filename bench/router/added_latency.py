@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from typing import Final
 import aiohttp
 import uvloop
 from grpc_load import Load, Outcome
-from stand import HERE, INFER_PATH, Peer, endpoint, request, router, started
+from stand import HERE, INFER_PATH, Peer, endpoint, options, request, router, started
 
 CONNECTIONS: Final = 8
 PROMPT: Final = "word " * 204 + "end"
@@ -132,20 +131,11 @@ def litellm_python() -> str:
 
 def main() -> None:
     """Starts everything, measures, prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rate", type=float, default=10)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--router-core", type=int, default=0)
-    parser.add_argument("--other-core", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="two rounds of two seconds")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.seconds, arguments.rounds = 2, 2
+    quick = {"seconds": 2.0, "rounds": 2}
+    arguments = options(__doc__, quick=quick, rate=10.0, seconds=5.0, rounds=5)
     python = litellm_python()
-    os.sched_setaffinity(0, {arguments.other_core})
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder, core = Path(name), arguments.router_core
+        folder, core = Path(name), arguments.core
         served = stack.enter_context(endpoint(arguments.other_core, folder))
         ours = stack.enter_context(router(core, folder, served))
         command = [str(LITELLM / "proxy.py"), f"http://127.0.0.1:{served.port}"]

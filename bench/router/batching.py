@@ -10,9 +10,7 @@ router's alone (`/proc/<pid>/task/*/schedstat`); rounds alternate.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -24,7 +22,7 @@ from pathlib import Path
 import uvloop
 from cpu_per_request import stream
 from endpoint import MAX_ROWS, MODEL
-from stand import Peer, endpoint, router
+from stand import Peer, endpoint, options, router
 
 from simcloud.oip.service import Stub
 from simcloud.oip.tensors import new
@@ -100,20 +98,10 @@ def report(figures: dict[str, list[Figures]]) -> None:
 
 def main() -> None:
     """Starts everything, measures, prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=4000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--slots", type=int, default=2)
-    parser.add_argument("--service-ms", type=float, default=5.0)
-    parser.add_argument("--router-core", type=int, default=0)
-    parser.add_argument("--other-core", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="two rounds of 1000")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.requests, arguments.rounds = 1000, 2
-    os.sched_setaffinity(0, {arguments.other_core})
-    core = arguments.router_core
+    quick = {"requests": 1000, "rounds": 2}
+    numbers = {"requests": 4000, "rounds": 5, "slots": 2, "service_ms": 5.0}
+    arguments = options(__doc__, quick=quick, as_json=True, **numbers)
+    core = arguments.core
     served_by = ("--slots", str(arguments.slots), "--service-ms", str(arguments.service_ms))
     slots = str(arguments.slots or 8)
     limits = ("--limiter-start", slots, "--limiter-maximum", slots)

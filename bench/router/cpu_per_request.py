@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -29,7 +28,7 @@ import grpc.aio
 import uvloop
 from endpoint import MODEL
 from grpc_load import Load
-from stand import ENVOY_HOP_MS, HERE, INFER_PATH, Peer, endpoint, request, router, started
+from stand import ENVOY_HOP_MS, HERE, INFER_PATH, Peer, endpoint, options, request, router, started
 
 from simcloud.client.router import Frame, Picture, RouterClient
 from simcloud.oip.service import Stub
@@ -152,7 +151,7 @@ async def rounds(
             figures.setdefault(row.name, []).append(value)
         value = await asyncio.to_thread(
             called,
-            arguments.router_core,
+            arguments.core,
             endpoint_port,
             arguments.requests,
             arguments.concurrency,
@@ -188,19 +187,10 @@ def _ratio(values: list[float], of: list[float]) -> float:
 
 def main() -> None:
     """Starts everything, measures, prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--concurrency", type=int, default=8)
-    parser.add_argument("--router-core", type=int, default=0)
-    parser.add_argument("--other-core", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="two rounds of 500")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.requests, arguments.rounds = 500, 2
-    os.sched_setaffinity(0, {arguments.other_core})
-    core = arguments.router_core
+    quick = {"requests": 500, "rounds": 2}
+    numbers = {"requests": 2000, "rounds": 5, "concurrency": 8}
+    arguments = options(__doc__, quick=quick, as_json=True, **numbers)
+    core = arguments.core
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         served = stack.enter_context(endpoint(arguments.other_core, folder))

@@ -11,9 +11,7 @@ refuse 1800 requests a second beside it: then it is the core's overload, not the
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import os
 import sys
 import tempfile
 import time
@@ -23,7 +21,7 @@ from typing import Final
 
 import uvloop
 from grpc_load import Load
-from stand import INFER_PATH, Peer, endpoint, request, router
+from stand import INFER_PATH, Peer, endpoint, options, request, router
 
 SLOTS: Final = 4
 GOODPUT_BAR: Final = 0.9
@@ -95,21 +93,14 @@ async def measure(ours: Peer, capacity: float, seconds: float) -> bool:
 
 def main() -> None:
     """Starts everything, measures, prints; the exit code is 1 if a bar is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=20, help="of overload")
-    parser.add_argument("--service-ms", type=float, default=20)
-    parser.add_argument("--router-core", type=int, default=0)
-    parser.add_argument("--other-core", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="six seconds of overload")
-    arguments = parser.parse_args()
-    seconds = 6.0 if arguments.quick else arguments.seconds
-    os.sched_setaffinity(0, {arguments.other_core})
+    # Seconds are those of overload.
+    arguments = options(__doc__, quick={"seconds": 6.0}, seconds=20.0, service_ms=20.0)
     slots = ("--slots", str(SLOTS), "--service-ms", str(arguments.service_ms), "--queue", "4")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         served = stack.enter_context(endpoint(arguments.other_core, folder, *slots))
-        ours = stack.enter_context(router(arguments.router_core, folder, served))
-        reached = uvloop.run(measure(ours, SLOTS * 1000 / arguments.service_ms, seconds))
+        ours = stack.enter_context(router(arguments.core, folder, served))
+        reached = uvloop.run(measure(ours, SLOTS * 1000 / arguments.service_ms, arguments.seconds))
     sys.exit(0 if reached else 1)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import statistics
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from typing import Final
 import uvloop
 from endpoint import FLOATS, MODEL
 from grpc_load import Load, Outcome, Schedule
-from stand import INFER_PATH, Peer, core_idle_s, endpoint, request, router
+from stand import INFER_PATH, Peer, core_idle_s, endpoint, options, request, router
 from yarl import URL
 
 from simcloud_inference_router.targets.base import Failure
@@ -85,10 +84,7 @@ async def direct(peer: Peer, rate: float, seconds: float) -> Outcome:
 
 async def measure(ours: Peer, served: Peer, arguments: argparse.Namespace) -> bool:
     """Prints the figures; whether all bars are reached."""
-    found = [
-        await saturate(ours, arguments.router_core, arguments.calls)
-        for _ in range(arguments.rounds)
-    ]
+    found = [await saturate(ours, arguments.core, arguments.calls) for _ in range(arguments.rounds)]
     rate, busy = max(found)
     sys.stdout.write(f"saturated at {rate:.0f} requests/s, {busy:.1%} of its core used\n")
     added: list[float] = []
@@ -111,22 +107,13 @@ async def measure(ours: Peer, served: Peer, arguments: argparse.Namespace) -> bo
 
 def main() -> None:
     """Starts everything, measures, prints; the exit code is 1 if a bar is missed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=8000)
-    parser.add_argument("--seconds", type=float, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--router-core", type=int, default=0)
-    parser.add_argument("--other-core", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="two rounds of two seconds")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.calls, arguments.seconds, arguments.rounds = 2000, 2, 2
-    os.sched_setaffinity(0, {arguments.other_core})
+    quick = {"calls": 2000, "seconds": 2.0, "rounds": 2}
+    arguments = options(__doc__, quick=quick, calls=8000, seconds=5.0, rounds=5)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         served = stack.enter_context(endpoint(arguments.other_core, folder))
         more = ("--limiter-maximum", "256", "--limiter-start", "128")
-        ours = stack.enter_context(router(arguments.router_core, folder, served, *more))
+        ours = stack.enter_context(router(arguments.core, folder, served, *more))
         reached = uvloop.run(measure(ours, served, arguments))
     sys.exit(0 if reached else 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -30,6 +31,35 @@ _KEYS: Final = {
     "SIMCLOUD_INFERENCE_ROUTER_SAGEMAKER__ACCESS_KEY_ID": "AKIDBENCH",
     "SIMCLOUD_INFERENCE_ROUTER_SAGEMAKER__SECRET_ACCESS_KEY": "secret",
 }
+
+
+def options(
+    doc: str | None, *, quick: Mapping[str, float], as_json: bool = False, **numbers: float
+) -> argparse.Namespace:
+    """What a benchmark was asked for; puts this process on the core of clients and endpoints.
+
+    Args:
+        doc: its module's.
+        quick: numbers that ``--quick`` sets.
+        as_json: whether it can write its figures as JSON.
+        numbers: an option each, with its default.
+    """
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, default in numbers.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    parser.add_argument("--core", type=int, default=0, help="of what is measured")
+    parser.add_argument("--other-core", type=int, default=1, help="of clients and endpoints")
+    sets = ", ".join(f"{name.replace('_', ' ')} {number:g}" for name, number in quick.items())
+    parser.add_argument("--quick", action="store_true", help=sets)
+    if as_json:
+        parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        vars(arguments).update(quick)
+    os.sched_setaffinity(0, {arguments.other_core})
+    return arguments
 
 
 @dataclass(frozen=True, slots=True)

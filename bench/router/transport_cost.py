@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import sys
 import tempfile
@@ -25,7 +24,7 @@ from typing import Final
 import grpc.aio
 import uvloop
 from grpc_load import Load
-from stand import HERE, Peer, started
+from stand import HERE, Peer, options, started
 from transport_peers import MAX_BYTES, SERVICE
 
 SCRIPT: Final = str(HERE / "transport_peers.py")
@@ -126,21 +125,12 @@ def report(figures: dict[str, dict[str, list[float]]]) -> None:
 
 def main() -> None:
     """Starts both, measures, prints."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=5000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--server-core", type=int, default=0)
-    parser.add_argument("--other-core", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="two rounds of 1000")
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    if arguments.quick:
-        arguments.requests, arguments.rounds = 1000, 2
-    os.sched_setaffinity(0, {arguments.other_core})
+    quick = {"requests": 1000, "rounds": 2}
+    arguments = options(__doc__, quick=quick, as_json=True, requests=5000, rounds=5)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         peers = {
             role: stack.enter_context(
-                started(arguments.server_core, [SCRIPT, role], Path(name) / f"{role}.log")
+                started(arguments.core, [SCRIPT, role], Path(name) / f"{role}.log")
             )
             for role in ("ours", "grpc")
         }

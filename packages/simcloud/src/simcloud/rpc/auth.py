@@ -12,6 +12,9 @@ from simcloud.errors import PermissionDenied
 
 ANONYMOUS = "anonymous"
 
+IDENTITY_KEYS = ("x509_subject_alternative_name", "x509_common_name")
+"""gRPC's names of what a certificate says of its owner, the better ones first."""
+
 # Of the RPC that the current task serves; empty where nobody has said.
 _caller: ContextVar[str] = ContextVar("simcloud_caller", default="")
 
@@ -26,7 +29,7 @@ def caller_of(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     if known:
         return known
     properties = context.auth_context()
-    for key in ("x509_subject_alternative_name", "x509_common_name"):
+    for key in IDENTITY_KEYS:
         for value in properties.get(key, ()):
             return value.decode(errors="replace")
     return ANONYMOUS

@@ -16,11 +16,10 @@ def server_credentials(tls: TlsSettings) -> grpc.ServerCredentials:
     Raises:
         InvalidRequest: a file can't be read, or cert and key are not set.
     """
-    if tls.cert is None or tls.key is None:
-        raise InvalidRequest("tls", "a server needs cert and key")
+    cert, key = server_files(tls)
     client_ca = _read("tls.client_ca", tls.client_ca)
     return grpc.ssl_server_credentials(
-        [(read_pem("tls.key", tls.key), read_pem("tls.cert", tls.cert))],
+        [(read_pem("tls.key", key), read_pem("tls.cert", cert))],
         root_certificates=client_ca,
         require_client_auth=client_ca is not None,
     )
@@ -37,6 +36,17 @@ def channel_credentials(tls: TlsSettings) -> grpc.ChannelCredentials:
         private_key=_read("tls.key", tls.key),
         certificate_chain=_read("tls.cert", tls.cert),
     )
+
+
+def server_files(tls: TlsSettings) -> tuple[Path, Path]:
+    """Certificate and key of a server.
+
+    Raises:
+        InvalidRequest: they are not set.
+    """
+    if tls.cert is None or tls.key is None:
+        raise InvalidRequest("tls", "a server needs cert and key")
+    return tls.cert, tls.key
 
 
 def read_pem(field: str, path: Path) -> bytes:

@@ -14,15 +14,6 @@ from simcloud.rpc.credentials import server_credentials
 from simcloud.rpc.http2 import Http2Server, Limits, server_context
 from simcloud.rpc.settings import ServerSettings
 
-# What a gRPC error's trailers may need at most beside our own (simcloud.rpc.status), and the
-# metadata of callers with long tokens.
-_MAX_METADATA_BYTES = 32 * 1024
-# Of 16 KiB by default: a sender of frames cuts each message into dozens, which costs it a seventh
-# of its time.
-_MAX_FRAME_BYTES = 256 * 1024
-# Our own clients probe idle connections; gRPC's default takes that for an attack
-# (ENHANCE_YOUR_CALM) when it is more often than every 5 minutes.
-_MIN_PING_INTERVAL_S = 5
 # Of one connection, beyond the calls that are served: so that those too many are told so
 # (RESOURCE_EXHAUSTED), and do not wait unseen in their clients.
 _STREAMS_PER_RPC = 2
@@ -148,28 +139,30 @@ def _limits(settings: ServerSettings) -> Limits:
         keepalive_timeout_s=settings.keepalive_timeout_s,
         max_age_s=settings.max_connection_age_s,
         age_grace_s=settings.drain_s,
-        max_frame_bytes=_MAX_FRAME_BYTES,
-        max_header_bytes=_MAX_METADATA_BYTES,
-        min_ping_interval_s=_MIN_PING_INTERVAL_S,
     )
 
 
 def _options(settings: ServerSettings) -> Sequence[tuple[str, int]]:
+    limits = _limits(settings)
     options = [
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_message_bytes),
-        ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
-        ("grpc.http2.max_frame_size", _MAX_FRAME_BYTES),
+        ("grpc.max_receive_message_length", limits.max_message_bytes),
+        ("grpc.max_send_message_length", limits.max_message_bytes),
+        ("grpc.max_metadata_size", limits.max_header_bytes),
+        ("grpc.http2.max_frame_size", limits.max_frame_bytes),
         # On by default on Linux, where a taken port would then silently be shared.
         ("grpc.so_reuseport", int(settings.reuse_port)),
-        ("grpc.keepalive_time_ms", round(settings.keepalive_s * 1000)),
-        ("grpc.keepalive_timeout_ms", round(settings.keepalive_timeout_s * 1000)),
-        ("grpc.http2.min_ping_interval_without_data_ms", _MIN_PING_INTERVAL_S * 1000),
+        ("grpc.keepalive_time_ms", _ms(limits.keepalive_s)),
+        ("grpc.keepalive_timeout_ms", _ms(limits.keepalive_timeout_s)),
+        ("grpc.http2.min_ping_interval_without_data_ms", _ms(limits.min_ping_interval_s)),
         ("grpc.keepalive_permit_without_calls", 1),
     ]
-    if settings.max_connection_age_s is not None:
+    if limits.max_age_s is not None:
         options += [
-            ("grpc.max_connection_age_ms", round(settings.max_connection_age_s * 1000)),
-            ("grpc.max_connection_age_grace_ms", round(settings.drain_s * 1000)),
+            ("grpc.max_connection_age_ms", _ms(limits.max_age_s)),
+            ("grpc.max_connection_age_grace_ms", _ms(limits.age_grace_s)),
         ]
     return options
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

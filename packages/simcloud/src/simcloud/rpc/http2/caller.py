@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc.aio
 
+from simcloud.rpc.auth import IDENTITY_KEYS
 from simcloud.rpc.http2.stream import Stream
 from simcloud.rpc.http2.wire import Metadata
 
@@ -31,7 +32,7 @@ class Caller(Stream, grpc.aio.ServicerContext[Any, Any]):
 
     def peer_identity_key(self) -> str | None:
         """Which property of ``auth_context`` they are."""
-        for key in ("x509_subject_alternative_name", "x509_common_name"):
+        for key in IDENTITY_KEYS:
             if key in self.connection.auth_context:
                 return key
         return None

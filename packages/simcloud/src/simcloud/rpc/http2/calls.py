@@ -243,22 +243,17 @@ class Calls:
         Raises:
             ConnectionFailure: too many ended so.
         """
-        self._connection.sender.control(frames.rst_stream(call.stream_id, code))
-        if not call.remote_ended:
-            self._remember(call.stream_id, call.receive_left)
+        self._send_reset(call, code)
         self._abandon(call)
         self._connection.control.reset()
 
     def refuse(self, call: Context, code: grpc.StatusCode, details: str) -> None:
         """Ends a call with a status that its servicer has no say in, and its task with it."""
-        connection = self._connection
         if call.outbox is None:
             call.fail(code, details)
         else:
             # Half a message is out: there is no room for a status.
-            connection.sender.control(frames.rst_stream(call.stream_id, frames.CANCEL))
-            if not call.remote_ended:
-                self._remember(call.stream_id, call.receive_left)
+            self._send_reset(call, frames.CANCEL)
         self._abandon(call)
 
     def refuse_message(self, call: Context, code: grpc.StatusCode, details: str) -> None:
@@ -285,8 +280,7 @@ class Calls:
         del connection.streams[call.stream_id]
         if not call.remote_ended:
             # RFC 9113, section 8.1: the answer does not need the rest of the request.
-            connection.sender.control(frames.rst_stream(call.stream_id, frames.NO_ERROR))
-            self._remember(call.stream_id, call.receive_left)
+            self._send_reset(call, frames.NO_ERROR)
         timer = call.timer
         if timer is not None:
             timer.cancel()
@@ -338,19 +332,24 @@ class Calls:
         self._connection.control.reset()
 
     def _decline(self, number: int, code: int, *, ends: bool) -> None:
-        self._connection.sender.control(frames.rst_stream(number, code))
-        if not ends:
-            self._remember(number, self._connection.limits.stream_window_bytes)
+        window = self._connection.limits.stream_window_bytes
+        self._end_early(number, code, ends=ends, receive_left=window)
 
     def _turn_down(self, number: int, block: bytes, *, ends: bool) -> None:
-        sender = self._connection.sender
-        sender.headers(number, block, end=True)
+        self._connection.sender.headers(number, block, end=True)
         if not ends:
-            sender.control(frames.rst_stream(number, frames.NO_ERROR))
-            self._remember(number, self._connection.limits.stream_window_bytes)
+            self._decline(number, frames.NO_ERROR, ends=False)
         self._connection.control.oddity()
 
-    def _remember(self, number: int, receive_left: int) -> None:
+    def _send_reset(self, call: Context, code: int) -> None:
+        self._end_early(
+            call.stream_id, code, ends=call.remote_ended, receive_left=call.receive_left
+        )
+
+    def _end_early(self, number: int, code: int, *, ends: bool, receive_left: int) -> None:
+        self._connection.sender.control(frames.rst_stream(number, code))
+        if ends:
+            return
         early = self._ended_early
         early[number] = receive_left
         if len(early) > 4 * self._max:

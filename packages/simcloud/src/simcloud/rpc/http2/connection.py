@@ -16,7 +16,7 @@ from simcloud.rpc.http2.framing import Framing
 from simcloud.rpc.http2.lifetime import Lifetime
 from simcloud.rpc.http2.messages import Inbox, MessageRefused
 from simcloud.rpc.http2.sending import Sender
-from simcloud.rpc.http2.tls import speaks_http2
+from simcloud.rpc.http2.tls import identify, speaks_http2
 from simcloud.rpc.http2.wire import PREFIX_BYTES
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Connection(Framing):
         """Says hello: SETTINGS may be sent before the peer's preface (RFC 9113, section 3.4)."""
         self.transport = cast("asyncio.Transport", transport)
         self.sender.open(self.transport)
-        self.peer, self.auth_context = self.shared.identify(self.transport)
+        self.peer, self.auth_context = identify(self.transport)
         if not (speaks_http2(self.transport) and self.shared.admit(self)):
             self.transport.abort()
             return

@@ -16,7 +16,6 @@ from simcloud.rpc.http2.addresses import Bound, bind
 from simcloud.rpc.http2.connection import Connection
 from simcloud.rpc.http2.limits import Limits
 from simcloud.rpc.http2.methods import Handler, Methods
-from simcloud.rpc.http2.tls import identify
 from simcloud.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -56,10 +55,6 @@ class Shared:
         if not self.connections:
             self.emptied.set()
 
-    def identify(self, transport: asyncio.Transport) -> tuple[str, Mapping[str, list[bytes]]]:
-        """Who is at the other end, and what TLS says of it."""
-        return identify(transport)
-
     def refused(self, peer: str, reason: str) -> None:
         """A peer's connection was ended for what it did."""
         _log.warning("a connection was ended", peer=peer, reason=reason)
@@ -82,7 +77,6 @@ class Http2Server:
         self._shared = Shared(self._methods, limits)
         self._bound: list[tuple[Bound, ssl.SSLContext | None]] = []
         self._listening: list[asyncio.Server] = []
-        self._stopped = asyncio.Event()
 
     def add_generic_rpc_handlers(
         self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from simcloud.errors import InvalidRequest
-from simcloud.rpc.credentials import read_pem
+from simcloud.rpc.credentials import read_pem, server_files
 from simcloud.rpc.settings import TlsSettings
 
 _ALPN: Final = "h2"
@@ -23,11 +23,10 @@ def server_context(tls: TlsSettings) -> ssl.SSLContext:
     Raises:
         InvalidRequest: a file can't be read, or is no certificate or key.
     """
-    if tls.cert is None or tls.key is None:
-        raise InvalidRequest("tls", "a server needs cert and key")
+    cert, key = server_files(tls)
     # Named one by one: OpenSSL's errors don't say which file.
-    read_pem("tls.key", tls.key)
-    read_pem("tls.cert", tls.cert)
+    read_pem("tls.key", key)
+    read_pem("tls.cert", cert)
     if tls.client_ca is not None:
         read_pem("tls.client_ca", tls.client_ca)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -36,13 +35,13 @@ def server_context(tls: TlsSettings) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.set_alpn_protocols([_ALPN])
     try:
-        context.load_cert_chain(tls.cert, tls.key)
+        context.load_cert_chain(cert, key)
         if tls.client_ca is not None:
             context.load_verify_locations(tls.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
     except ssl.SSLError as error:
         raise InvalidRequest(
-            "tls", f"the certificates of {tls.cert} and {tls.key} can't be used: {error}"
+            "tls", f"the certificates of {cert} and {key} can't be used: {error}"
         ) from error
     return context
 
