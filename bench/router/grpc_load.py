@@ -23,10 +23,8 @@ WINDOW: Final = 1 << 30
 """What the server may send before it hears of us: more than it ever does between two updates."""
 
 
-TURN_S: Final = 0.01
-"""Of a pause of the sender, what it may make up for at once."""
-LATE_S: Final = 0.02
-"""From here on the sender was late."""
+STALL_S: Final = 0.01
+"""From here on the sender itself stood still."""
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
@@ -61,8 +59,8 @@ class Outcome:
     """Of those answered, from when they were due."""
     failed: int = 0
     seconds: float = 0.0
-    late: int = 0
-    """Calls that their own sender was late with; their latency counts from then."""
+    stalled_s: float = 0.0
+    """How long the sender itself stood still; nothing was due then."""
 
     @property
     def answered(self) -> int:
@@ -79,37 +77,35 @@ class Schedule:
     """When calls are due, at a steady rate, whatever becomes of them: an iterator of moments.
 
     Latencies count from these, so that a server which stalls is charged for those who would have
-    come meanwhile. A stall of the sender is another matter: what it missed is neither sent in one
-    burst that nobody would send, nor charged to the server. It comes at twice the rate, counted in
-    ``late``, and is due when it is sent.
+    come meanwhile. A stall of the sender, whose core others want too, is another matter: a server
+    at 70 % of what it can do can't make up for it at once, and nobody would ask that of it. Nothing
+    is due in such a time, and it is counted.
 
     Args:
         rate: a second.
-        seconds: how long.
+        seconds: how long, without what it stalls.
     """
 
     def __init__(self, *, rate: float, seconds: float) -> None:
-        self.late = 0
+        self.stalled_s = 0.0
         self._rate, self._total = rate, round(rate * seconds)
 
     async def __aiter__(self) -> AsyncIterator[float]:
         """Moments of ``time.perf_counter``, given out when they have come."""
-        begun = last = time.perf_counter()
-        made, credit = 0, 1.0
+        begun = time.perf_counter()
+        made = 0
         while made < self._total:
-            now = time.perf_counter()
-            credit = min(credit + 2 * self._rate * (now - last), 1 + 2 * self._rate * TURN_S)
-            last = now
-            due = min(int((now - begun) * self._rate) + 1, self._total)
-            for number in range(made, min(due, made + int(credit))):
-                at = begun + number / self._rate
-                if now - at > LATE_S:
-                    self.late += 1
-                    at = now
-                credit -= 1
-                made += 1
-                yield at
-            await asyncio.sleep(1 / self._rate)
+            at = begun + made / self._rate
+            behind = time.perf_counter() - at
+            if behind < 0:
+                await asyncio.sleep(-behind)
+                continue
+            if behind > STALL_S:
+                begun += behind
+                at += behind
+                self.stalled_s += behind
+            made += 1
+            yield at
 
 
 class GrpcLoad(asyncio.Protocol):
@@ -321,7 +317,7 @@ class Load:
                 raise RuntimeError("calls have no answer after 30 s")
             await asyncio.sleep(0.01)
         merged = self._merged(outcomes, time.perf_counter() - begun)
-        merged.late = schedule.late
+        merged.stalled_s = schedule.stalled_s
         return merged
 
     def _begin(self) -> Sequence[Outcome]:

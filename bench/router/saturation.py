@@ -78,7 +78,7 @@ async def direct(peer: Peer, rate: float, seconds: float) -> Outcome:
         async with asyncio.TaskGroup() as group:
             async for due in schedule:
                 group.create_task(one(due))
-    outcome.late = schedule.late
+    outcome.stalled_s = schedule.stalled_s
     return outcome
 
 
@@ -95,9 +95,9 @@ async def measure(ours: Peer, served: Peer, arguments: argparse.Namespace) -> bo
             shares = [
                 f"p{share * 100:g} {outcome.percentile_ms(share):.2f}" for share in (0.5, 0.99)
             ]
-            late = f"; {outcome.late} sent late" if outcome.late else ""
+            stalled = f"; the sender stood still for {outcome.stalled_s:.2f} s"
             sys.stdout.write(
-                f"  at {rate * SHARE:.0f}/s {name:8} {' ms, '.join(shares)} ms{late}\n"
+                f"  at {rate * SHARE:.0f}/s {name:8} {' ms, '.join(shares)} ms{stalled}\n"
             )
         added.append(routed.percentile_ms(0.99) - straight.percentile_ms(0.99))
     p99_ms = statistics.median(added)
