@@ -23,6 +23,7 @@ WINDOW: Final = 1 << 30
 """What the server may send before it hears of us: more than it ever does between two updates."""
 
 
+TICK_S: Final = 0.001
 STALL_S: Final = 0.01
 """From here on the sender itself stood still."""
 
@@ -98,7 +99,8 @@ class Schedule:
             at = begun + made / self._rate
             behind = time.perf_counter() - at
             if behind < 0:
-                await asyncio.sleep(-behind)
+                # Timers count milliseconds; less would be no pause, and take the others' time.
+                await asyncio.sleep(max(-behind, TICK_S))
                 continue
             if behind > STALL_S:
                 begun += behind

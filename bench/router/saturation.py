@@ -16,7 +16,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +34,11 @@ from simcloud_inference_router.targets.target_pool import open_target_pool
 SHARE: Final = 0.7
 BUSY_BAR: Final = 0.95
 ADDED_BAR_MS: Final = 5.0
+OTHERS_BAR_S: Final = 0.02
+"""What others may have of a core in a round that counts. Who takes it away for 0.1 s makes a tenth
+of a second's requests wait, whatever the router does: of those of a round, more than one in 100."""
+TRIES: Final = 8
+"""Rounds made at most, for each that counts."""
 CONNECTIONS: Final = 8
 CONCURRENCY: Final = 64
 
@@ -54,10 +61,7 @@ async def through_router(peer: Peer, rate: float, seconds: float) -> Outcome:
     message = request().SerializeToString()
     async with Load(peer.port, path=INFER_PATH, message=message, connections=CONNECTIONS) as load:
         await load.closed(concurrency=CONCURRENCY, calls=200)
-        outcome = await load.open(rate=rate, seconds=seconds)
-    if outcome.failed:
-        raise RuntimeError(f"{outcome.failed} calls failed")
-    return outcome
+        return await load.open(rate=rate, seconds=seconds)
 
 
 async def direct(peer: Peer, rate: float, seconds: float) -> Outcome:
@@ -82,33 +86,95 @@ async def direct(peer: Peer, rate: float, seconds: float) -> Outcome:
     return outcome
 
 
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What requests took at a steady rate, and how much of the two cores others had meanwhile."""
+
+    straight: Outcome
+    routed: Outcome
+    others_s: float
+
+    @property
+    def added_ms(self) -> float:
+        """What the router adds to the 99th percentile."""
+        return self.routed.percentile_ms(0.99) - self.straight.percentile_ms(0.99)
+
+
+class Others:
+    """Time in which cores were neither idle nor ours: other processes', or the hypervisor's.
+
+    Args:
+        cores: by core, the CPU time of our processes on it so far.
+    """
+
+    def __init__(self, cores: Mapping[int, Callable[[], float]]) -> None:
+        self._cores = cores
+        self._begun = self._now()
+
+    def seconds(self) -> float:
+        """Since it was made, on the core that lost most."""
+        return max(now - then for now, then in zip(self._now(), self._begun, strict=True))
+
+    def _now(self) -> list[float]:
+        return [
+            time.perf_counter() - core_idle_s(core) - own_s() for core, own_s in self._cores.items()
+        ]
+
+
+async def one_round(ours: Peer, served: Peer, arguments: argparse.Namespace, rate: float) -> Round:
+    """Straight to the endpoint, then through the router."""
+    others = Others(
+        {
+            arguments.core: ours.cpu_s,
+            arguments.other_core: lambda: served.cpu_s() + time.process_time(),
+        }
+    )
+    straight = await direct(served, rate, arguments.seconds)
+    routed = await through_router(ours, rate, arguments.seconds)
+    found = Round(straight, routed, others.seconds())
+    for name, outcome in (("endpoint", straight), ("router", routed)):
+        shares = [f"p{share * 100:g} {outcome.percentile_ms(share):.2f}" for share in (0.5, 0.99)]
+        sys.stdout.write(
+            f"  at {rate:.0f}/s {name:8} {' ms, '.join(shares)} ms, {outcome.failed} refused; the "
+            f"sender stood still for {outcome.stalled_s:.2f} s\n"
+        )
+    counts = "counts" if found.others_s <= OTHERS_BAR_S else "does not count"
+    sys.stdout.write(f"  others had a core for {found.others_s:.3f} s: {counts}\n")
+    return found
+
+
 async def measure(ours: Peer, served: Peer, arguments: argparse.Namespace) -> bool:
     """Prints the figures; whether all bars are reached."""
     found = [await saturate(ours, arguments.core, arguments.calls) for _ in range(arguments.rounds)]
-    rate, busy = max(found)
+    # The clock of a core goes up and down with what its neighbours do.
+    rate, busy = sorted(found)[len(found) // 2]
     sys.stdout.write(f"saturated at {rate:.0f} requests/s, {busy:.1%} of its core used\n")
-    added: list[float] = []
-    for _ in range(arguments.rounds):
-        straight = await direct(served, rate * SHARE, arguments.seconds)
-        routed = await through_router(ours, rate * SHARE, arguments.seconds)
-        for name, outcome in (("endpoint", straight), ("router", routed)):
-            shares = [
-                f"p{share * 100:g} {outcome.percentile_ms(share):.2f}" for share in (0.5, 0.99)
-            ]
-            stalled = f"; the sender stood still for {outcome.stalled_s:.2f} s"
-            sys.stdout.write(
-                f"  at {rate * SHARE:.0f}/s {name:8} {' ms, '.join(shares)} ms{stalled}\n"
-            )
-        added.append(routed.percentile_ms(0.99) - straight.percentile_ms(0.99))
-    p99_ms = statistics.median(added)
-    sys.stdout.write(f"p99 added at {SHARE:.0%}: {p99_ms:.2f} ms (bar {ADDED_BAR_MS:g})\n")
-    return busy >= BUSY_BAR and p99_ms < ADDED_BAR_MS
+    quiet: list[Round] = []
+    for _ in range(arguments.rounds * TRIES):
+        each = await one_round(ours, served, arguments, rate * SHARE)
+        if each.others_s <= OTHERS_BAR_S:
+            quiet.append(each)
+        if len(quiet) == arguments.rounds:
+            break
+    else:
+        sys.stdout.write(
+            f"only {len(quiet)} rounds of {arguments.rounds} had both cores for themselves: "
+            "measure on an idle machine\n"
+        )
+        return False
+    p99_ms = statistics.median(each.added_ms for each in quiet)
+    refused = sum(each.routed.failed for each in quiet)
+    sys.stdout.write(
+        f"p99 added at {SHARE:.0%}: {p99_ms:.2f} ms (bar {ADDED_BAR_MS:g}), {refused} refused "
+        "(bar 0)\n"
+    )
+    return busy >= BUSY_BAR and p99_ms < ADDED_BAR_MS and not refused
 
 
 def main() -> None:
     """Starts everything, measures, prints; the exit code is 1 if a bar is missed."""
-    quick = {"calls": 2000, "seconds": 2.0, "rounds": 2}
-    arguments = options(__doc__, quick=quick, calls=8000, seconds=5.0, rounds=5)
+    quick = {"calls": 2000, "seconds": 1.0, "rounds": 2}
+    arguments = options(__doc__, quick=quick, calls=8000, seconds=2.0, rounds=5)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         served = stack.enter_context(endpoint(arguments.other_core, folder))
