@@ -21,7 +21,7 @@ from simcloud.rpc.status import client_errors
 from simcloud.v1 import infer_pb2, infer_pb2_grpc
 from support.eventually import eventually
 from support.router import RunningRouter, model, running_router, settings_for, write_catalog
-from support.scripted_endpoint import Reply, ScriptedEndpoint, error
+from support.scripted_endpoint import Invocation, Reply, ScriptedEndpoint, error
 
 PICTURE = Picture("image/png", b"picture")
 
@@ -43,11 +43,19 @@ async def answers(router: RunningRouter, count: int, *, ordered: bool = True) ->
     return [answer async for answer in stream]
 
 
-def hold(endpoint: ScriptedEndpoint, *positions: int, of: int) -> asyncio.Event:
-    """Holds back the endpoint's answers at these positions until the event is set."""
+def hold(endpoint: ScriptedEndpoint, *ids: str) -> asyncio.Event:
+    """Holds back the endpoint's answers to these frames until the event is set.
+
+    By name: each frame has a connection of its own, and any of them may come first.
+    """
     event = asyncio.Event()
-    for position in range(of):
-        endpoint.replies.append(Reply(hold=event) if position in positions else Reply())
+
+    def respond(invocation: Invocation) -> Reply:
+        headers = {name.lower(): value for name, value in invocation.headers.items()}
+        held = headers["x-amzn-sagemaker-inference-id"] in ids
+        return Reply(hold=event) if held else Reply()
+
+    endpoint.respond = respond
     return event
 
 
@@ -67,7 +75,7 @@ async def test_the_picture_is_the_body_and_its_media_type_the_content_type(
 async def test_every_frame_gets_one_answer_in_order(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    event = hold(endpoint, 0, of=4)
+    event = hold(endpoint, "0")
     waiting = asyncio.ensure_future(answers(router, 50))
     await eventually(lambda: len(endpoint.seen) == 4)
     event.set()
@@ -77,7 +85,7 @@ async def test_every_frame_gets_one_answer_in_order(
 async def test_the_window_bounds_frames_sent_and_not_answered(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    event = hold(endpoint, 0, of=4)
+    event = hold(endpoint, "0")
     read = 0
 
     async def counted() -> AsyncIterator[Frame]:
@@ -99,7 +107,7 @@ async def test_the_window_bounds_frames_sent_and_not_answered(
 async def test_unordered_answers_overtake(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    event = hold(endpoint, 0, of=8)
+    event = hold(endpoint, "0")
     seen: list[str] = []
 
     async def all_of() -> None:
@@ -165,7 +173,7 @@ async def test_a_frame_that_can_never_work_is_answered_with_its_field(
 async def test_an_id_that_is_in_flight_is_refused_and_free_again_later(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    event = hold(endpoint, 0, of=1)
+    event = hold(endpoint, "a")
 
     async def twice() -> AsyncIterator[Frame]:
         yield Frame("a", PICTURE)
@@ -255,7 +263,7 @@ async def test_protocol_errors_fail_the_stream(
 async def test_sending_beyond_the_credit_is_refused(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    event = hold(endpoint, 0, 1, 2, 3, of=4)
+    event = hold(endpoint, *"0123")
     waiting = asyncio.ensure_future(exchange(router, [OPEN, *map(frame, range(8))]))
     await eventually(lambda: len(endpoint.seen) == 4)
     event.set()
@@ -282,7 +290,7 @@ async def test_a_model_that_is_not_for_callers_is_refused(
 async def test_a_cancelled_stream_cancels_what_is_at_the_endpoint_and_holds_nothing(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    hold(endpoint, 0, 1, 2, 3, of=4)
+    hold(endpoint, *"0123")
     waiting = asyncio.ensure_future(answers(router, 20))
     await eventually(lambda: endpoint.in_flight == 4)
     waiting.cancel()
@@ -296,7 +304,7 @@ async def test_a_cancelled_stream_cancels_what_is_at_the_endpoint_and_holds_noth
 async def test_leaving_the_answers_early_ends_the_stream(
     router: RunningRouter, endpoint: ScriptedEndpoint
 ) -> None:
-    hold(endpoint, 1, 2, 3, of=4)
+    hold(endpoint, *"123")
     async with aclosing(router.client.infer_frames("det", frames(20))) as stream:
         assert (await anext(stream)).id == "0"
         await eventually(lambda: endpoint.in_flight == 3)
@@ -317,7 +325,7 @@ async def test_an_error_of_the_callers_frames_is_the_callers_again(
 async def test_a_drain_answers_what_was_taken_then_says_so(
     endpoint: ScriptedEndpoint, tmp_path: Path
 ) -> None:
-    event = hold(endpoint, 0, 1, of=2)
+    event = hold(endpoint, *"01")
     catalog = write_catalog(tmp_path, model())
     got: list[str] = []
     may_end = asyncio.Event()
