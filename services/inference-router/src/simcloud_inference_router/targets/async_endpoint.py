@@ -14,14 +14,13 @@ from yarl import URL
 
 from simcloud.aws.credentials import CredentialSource
 from simcloud.clock import Clock
-from simcloud.concurrency.service import run_cleanup
 from simcloud.errors import NotFound, PermissionDenied, SimcloudError
 from simcloud.http.pool import HttpAnswer
 from simcloud.s3.errors import NoSuchKey, translating
 from simcloud.s3.objects import ObjectStore
-from simcloud.telemetry.logging import get_logger
 from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.addressing import host_header, path_of
+from simcloud_inference_router.targets.async_objects import RequestObjects
 from simcloud_inference_router.targets.async_places import (
     S3Location,
     answer_type,
@@ -44,9 +43,6 @@ from simcloud_inference_router.targets.invocation_headers import (
 from simcloud_inference_router.targets.signing import RequestSigner
 from simcloud_inference_router.targets.target_pool import TargetPool
 
-CLEAN_S = 5.0
-"""Seconds for deleting what a request left in S3; what stays is for the bucket's lifecycle rule."""
-
 ERROR_BYTES = 64 * 1024
 """Of a failure's object at most these are read."""
 
@@ -54,7 +50,6 @@ _MIN_TTL_S = 60
 """RequestTTLSeconds is 60 or more (InvokeEndpointAsync's model)."""
 
 _STATUS = re.compile(r"(?:error|status|code)\s*\(?:?\s*(\d{1,3})\b", re.IGNORECASE)
-_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,35 +113,31 @@ class AsyncTarget:
     async def invoke(self, invocation: Invocation, *, timeout_s: float) -> TargetAnswer | Failure:
         """Asks once, and waits for the answer."""
         deadline = self._clock.monotonic() + timeout_s
+        async with RequestObjects(self._store, target=self.name) as objects:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await self._ask(invocation, objects, deadline)
+            except TimeoutError:
+                return timed_out(self.name, timeout_s)
+            except SimcloudError as exc:
+                # What S3 said; its own retries are behind it.
+                return Failure(exc)
+
+    async def _ask(
+        self, invocation: Invocation, objects: RequestObjects, deadline: float
+    ) -> TargetAnswer | Failure:
         stored = None
         if len(invocation.body) > self._entry.inline_bytes:
             stored = below(self._entry.input_prefix, str(uuid.uuid4()))
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._ask(invocation, stored, deadline)
-        except TimeoutError:
-            return timed_out(self.name, timeout_s)
-        except SimcloudError as exc:
-            # What S3 said; its own retries are behind it.
-            return Failure(exc)
-        finally:
-            if stored is not None:
-                await self._delete(stored)
-
-    async def _ask(
-        self, invocation: Invocation, stored: S3Location | None, deadline: float
-    ) -> TargetAnswer | Failure:
-        if stored is not None:
-            await self._store.put(
-                stored.bucket,
-                stored.key,
-                invocation.body,
-                content_type=invocation.content_type,
-            )
+            content_type = invocation.content_type
+            await objects.write(stored, invocation.body, content_type=content_type)
         outcome = await self._submit(invocation, stored, deadline)
         if isinstance(outcome, Failure):
             return outcome
-        return await self._wait(outcome, accept=invocation.accept)
+        answer = await self._wait(outcome, accept=invocation.accept)
+        if self._entry.delete_output and isinstance(answer, TargetAnswer):
+            objects.done_with(outcome.output)
+        return answer
 
     async def _submit(
         self, invocation: Invocation, stored: S3Location | None, deadline: float
@@ -189,8 +180,6 @@ class AsyncTarget:
         for pause_s in pauses(self._entry.poll_min_s, self._entry.poll_max_s, self._random):
             await asyncio.sleep(pause_s)
             if (answer := await self._read_output(submitted.output, accept)) is not None:
-                if self._entry.delete_output and isinstance(answer, TargetAnswer):
-                    await self._delete(submitted.output)
                 return answer
             if submitted.failure is not None:
                 found = await self._read(submitted.failure, limit=ERROR_BYTES, cut=True)
@@ -253,24 +242,6 @@ class AsyncTarget:
         if wire.original_status is None and (match := _STATUS.search(wire.message)):
             wire = replace(wire, original_status=int(match[1]))
         return sagemaker_failure(wire)
-
-    async def _delete(self, location: S3Location) -> None:
-        # The target's time-out and the caller's cancel come together: the second must not stop
-        # what the first began.
-        await run_cleanup(self._delete_or_say(location), deadline_s=2 * CLEAN_S)
-
-    async def _delete_or_say(self, location: S3Location) -> None:
-        try:
-            async with asyncio.timeout(CLEAN_S):
-                await self._store.delete_many(location.bucket, [location.key])
-        except (SimcloudError, TimeoutError) as exc:
-            _log.warning(
-                "an asynchronous request's object was not deleted",
-                target=self.name,
-                bucket=location.bucket,
-                key=location.key,
-                problem=f"{type(exc).__name__}: {exc}",
-            )
 
     def _unsigned(
         self, invocation: Invocation, stored: S3Location | None, deadline: float
