@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import grpc
@@ -20,34 +21,53 @@ Stream = AsyncIterator[uploader_pb2.UploadShardRequest]
 Context = grpc.aio.ServicerContext[
     uploader_pb2.UploadShardRequest, uploader_pb2.UploadShardResponse
 ]
+Skip = Callable[[float], None]
 
 TOLD = (grpc.StatusCode.UNAVAILABLE, "S3 answers SlowDown")
 BROKE = (grpc.StatusCode.INTERNAL, "RST_STREAM")
 LOCATION = RunLocation("bucket", "sets", "run")
+PATIENCE_S = 30.0
 
 
 class _Troubled(uploader_pb2_grpc.UploaderServiceServicer):
-    """Opens every stream, then ends it; the last of its ends again and again."""
+    """Opens a stream for each of its ends and ends it so; then its client's patience is over."""
 
-    def __init__(self, *ends: tuple[grpc.StatusCode, str]) -> None:
+    def __init__(self, ends: tuple[tuple[grpc.StatusCode, str], ...], skip: Skip) -> None:
         self.streams = 0
         self._ends = ends
+        self._skip = skip
 
     async def UploadShard(self, stream: Stream, context: Context) -> None:
-        end = self._ends[min(self.streams, len(self._ends) - 1)]
         self.streams += 1
         await anext(stream)
+        if self.streams > len(self._ends):
+            self._skip(PATIENCE_S)
+            await context.abort(*BROKE)
         opened = uploader_pb2.ShardOpened(epoch=self.streams, part_size_bytes=1 << 20)
         await context.write(uploader_pb2.UploadShardResponse(opened=opened))
-        await context.abort(*end)
+        await context.abort(*self._ends[self.streams - 1])
+
+
+@pytest.fixture
+async def skip(monkeypatch: pytest.MonkeyPatch) -> Skip:
+    """Lets seconds pass on the loop's clock, by which clients count their patience."""
+    loop = asyncio.get_running_loop()
+    now, skipped = loop.time, 0.0
+    monkeypatch.setattr(loop, "time", lambda: now() + skipped)
+
+    def skip(seconds: float) -> None:
+        nonlocal skipped
+        skipped += seconds
+
+    return skip
 
 
 @asynccontextmanager
 async def troubled(
-    *ends: tuple[grpc.StatusCode, str],
+    ends: tuple[tuple[grpc.StatusCode, str], ...], skip: Skip
 ) -> AsyncIterator[tuple[UploaderClient, _Troubled]]:
     """A client of an uploader whose streams end so, in turn."""
-    server, service = grpc.aio.server(), _Troubled(*ends)
+    server, service = grpc.aio.server(), _Troubled(ends, skip)
     uploader_pb2_grpc.add_UploaderServiceServicer_to_server(service, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -67,9 +87,9 @@ async def troubled(
     ],
 )
 async def test_what_was_told_of_the_trouble_is_said_and_not_that_a_stream_broke_after_it(
-    ends: tuple[tuple[grpc.StatusCode, str], ...], said: str
+    ends: tuple[tuple[grpc.StatusCode, str], ...], said: str, skip: Skip
 ) -> None:
-    async with troubled(*ends) as (client, service):
+    async with troubled(ends, skip) as (client, service):
         with pytest.raises(NotReady, match=said):
-            await send_shard(client, LOCATION, PLAN.shard(0), reconnect_for_s=2.0)
-        assert service.streams >= len(ends)
+            await send_shard(client, LOCATION, PLAN.shard(0), reconnect_for_s=PATIENCE_S)
+        assert service.streams == len(ends) + 1
