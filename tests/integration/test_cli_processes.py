@@ -37,11 +37,11 @@ DYING = [sys.executable, "-c", "import sys; print('the reason', flush=True); sys
 
 def _alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # gone before it was opened, or before it was read
     # A zombie has ended; its parent only hasn't looked yet.
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 def _spec(folder: Path, argv: Sequence[str], **changes: float) -> ProcessSpec:
