@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.eventually import eventually
+from support.kill_services import free_port
 from support.s3_server import S3Server
 from support.uploading import PART_BYTES
 
@@ -21,9 +21,7 @@ class UploaderProcess:
     """``python -m simcloud_uploader`` on a port that stays the same over restarts."""
 
     def __init__(self, folder: Path, s3: S3Server, flags: Mapping[str, str]) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.address = f"127.0.0.1:{free_port()}"
         self._folder = folder
         self._s3 = s3
         self._flags = flags
