@@ -200,9 +200,13 @@ async def test_a_deadline_takes_back_what_waits_for_it(
     router: RunningRouter, endpoint: AsyncEndpoint, store: ObjectStore, bucket: str
 ) -> None:
     endpoint.hold.clear()
-    with pytest.raises(DeadlineExceeded):
-        await infer(router, asks(1, "stored"), timeout_s=1.5)
-    assert len(endpoint.seen) == 1
+    asked = 0
+    while not endpoint.seen:
+        # Again when a busy machine took all of the time before the endpoint was asked.
+        asked += 1
+        with pytest.raises(DeadlineExceeded):
+            await infer(router, asks(1, "stored"), timeout_s=1.5)
+    assert len(endpoint.seen) <= asked
 
     async def taken_back() -> bool:
         return not await keys(store, bucket, "in/")
@@ -210,7 +214,7 @@ async def test_a_deadline_takes_back_what_waits_for_it(
     await eventually(taken_back)
     # Its turn comes, and there is nothing to do: no inference for nobody.
     endpoint.hold.set()
-    await eventually(lambda: endpoint.without_input == 1)
+    await eventually(lambda: endpoint.without_input == len(endpoint.seen))
 
 
 async def test_a_second_cancel_does_not_stop_what_the_first_takes_back(

@@ -214,8 +214,17 @@ async def test_time_that_is_up_while_the_client_takes_nothing_is_told_when_it_do
     router: RunningRouter, endpoint: StreamingEndpoint
 ) -> None:
     endpoint.body = endless
-    call = router.oip.ModelStreamInfer(iter([asks("short")]), timeout=60)
-    await eventually(lambda: endpoint.disconnected == 1)
+    counts = router.router.models["short"].counts
+    asked = 0
+
+    def is_over() -> bool:
+        return endpoint.disconnected > 0 or (counts.requests == asked and not endpoint.seen)
+
+    while not endpoint.disconnected:
+        # Again when a busy machine took all of the time before anything was sent.
+        asked += 1
+        call = router.oip.ModelStreamInfer(iter([asks("short")]), timeout=60)
+        await eventually(is_over)
     got = [response async for response in call]
     assert "did not answer within" in got[-1].error_message
     assert [each.error_message for each in got[:-1]] == [""] * (len(got) - 1)
@@ -226,11 +235,14 @@ async def test_an_endless_stream_ends_with_its_timeout_and_a_client_that_left_cl
     router: RunningRouter, endpoint: StreamingEndpoint
 ) -> None:
     endpoint.body = endless
-    got = await stream(router, [asks("short")])
-    assert "did not answer within" in got[-1].error_message
-    await eventually(lambda: endpoint.disconnected == 1)
+    while not endpoint.seen:
+        # Again when a busy machine took all of the time before anything was sent.
+        got = await stream(router, [asks("short")])
+        assert "did not answer within" in got[-1].error_message
+    await eventually(lambda: endpoint.disconnected == len(endpoint.seen))
+    left = endpoint.disconnected
     call = router.oip.ModelStreamInfer(iter([asks("parts")]), timeout=10)
     await call.read()
     call.cancel()
-    await eventually(lambda: endpoint.disconnected == 2)
+    await eventually(lambda: endpoint.disconnected == left + 1)
     assert await call.code() is grpc.StatusCode.CANCELLED

@@ -183,11 +183,15 @@ async def test_a_timeout_is_never_retried(endpoint: ScriptedEndpoint, tmp_path: 
     endpoint.default = Reply(hold=asyncio.Event())
     target = {"name": "det", "kind": "sagemaker", "endpoint": "det", "timeout_s": 0.1}
     catalog = write_catalog(tmp_path, model(targets=[target]))
+    asked = 0
     async with running_router(settings_for(catalog, endpoint.url)) as router:
-        with pytest.raises(DeadlineExceeded, match="did not answer within"):
-            await infer(router)
-        await eventually(lambda: endpoint.disconnected == 1)
-    assert len(endpoint.seen) == 1
+        while not endpoint.seen:
+            # Again when a busy machine took all of the time before anything was sent.
+            asked += 1
+            with pytest.raises(DeadlineExceeded, match="did not answer within"):
+                await infer(router)
+        await eventually(lambda: endpoint.disconnected == len(endpoint.seen))
+    assert len(endpoint.seen) <= asked
 
 
 async def test_a_cancelled_call_reaches_the_endpoint(
