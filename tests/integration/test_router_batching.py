@@ -227,7 +227,8 @@ async def test_one_members_deadline_is_its_own(tmp_path: Path) -> None:
         patient, hurried = det.begin(1.0), det.begin(2.0, within_s=0.5)
         with pytest.raises(DeadlineExceeded, match="did not answer the batch"):
             await hurried
-        assert det.endpoint.in_flight == 1
+        # The batch is on its way for the other, however far a busy machine has brought it.
+        await eventually(lambda: det.endpoint.in_flight == 1)
         det.release()
         assert await patient == [2.0]
         assert det.sent == [2]
