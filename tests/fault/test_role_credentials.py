@@ -167,6 +167,5 @@ async def upload(settings: UploaderSettings, location: RunLocation) -> int:
             location,
             PLAN.shard(0),
             make=lambda frame, camera: frame_of(frame, camera, plan=PLAN),
-            reconnect_for_s=1.0,
         )
         return (await client.publish_run(location)).summary.stored_frames
