@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from random import Random
 
@@ -281,20 +282,29 @@ async def test_a_client_that_closes_its_channel_cancels_its_calls(site: Site) ->
 
 
 async def test_a_deadline_ends_the_method_too(site: Site, channel: grpc.aio.Channel) -> None:
-    before = site.probe.cancelled
-    with pytest.raises(grpc.aio.AioRpcError) as late:
-        await unary(channel, "Wait")(b"", timeout=0.2)
-    assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await eventually(lambda: site.probe.cancelled == before + 1)
+    before, asked = site.probe.cancelled, 0
+    while site.probe.cancelled == before:
+        # Again when a busy machine took all of the time before the method was called.
+        asked += 1
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await unary(channel, "Wait")(b"", timeout=0.2)
+        assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await site.is_settled()
+    assert site.probe.cancelled <= before + asked
 
 
 async def test_a_deadline_ends_a_stream_too(site: Site, channel: grpc.aio.Channel) -> None:
-    before = site.probe.cancelled
-    call = both(channel, "HoldStream")(timeout=0.3)
-    await call.write(b"1")
-    assert await call.read() == b"1"
-    assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await eventually(lambda: site.probe.cancelled == before + 1)
+    before, asked = site.probe.cancelled, 0
+    while site.probe.cancelled == before:
+        # Again when a busy machine took all of the time before the method was called.
+        asked += 1
+        call = both(channel, "HoldStream")(timeout=0.3)
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await call.write(b"1")
+            assert await call.read() == b"1"
+        assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await site.is_settled()
+    assert site.probe.cancelled <= before + asked
 
 
 async def test_a_deadline_that_has_passed_calls_nothing(

@@ -166,13 +166,15 @@ async def test_a_deadline_that_has_passed_leaves_no_time() -> None:
         return b""
 
     async with serving(waits) as (_, address), ready_peer(address) as peer:
-        for stream in range(1, 16, 2):
-            timeout = (b"grpc-timeout", b"%du" % (20_000 + 130 * stream))
-            await peer.send(opens(stream, PATH, timeout), data(stream, message(b""), end=True))
-        for stream in range(1, 16, 2):
-            assert (await peer.answer(stream)).grpc_status == 4
-        await eventually(lambda: len(remaining) == 8)
-    assert remaining == [0.0] * 8
+        # As many as were called in time: on a busy machine some never are.
+        while len(remaining) < 8:
+            streams = [peer.next_stream() for _ in range(8)]
+            for stream in streams:
+                timeout = (b"grpc-timeout", b"%du" % (20_000 + 130 * stream))
+                await peer.send(opens(stream, PATH, timeout), data(stream, message(b""), end=True))
+            for stream in streams:
+                assert (await peer.answer(stream)).grpc_status == 4
+    assert set(remaining) == {0.0}
 
 
 ANSWER: Final = bytes(60_000)
