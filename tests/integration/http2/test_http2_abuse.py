@@ -82,7 +82,8 @@ async def floods(peer: Peer, chunks: Iterable[bytes], bystander: Peer, *, reads:
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(peer.ends()) if reads else None
         for chunk in chunks:
-            if not await sends(peer, chunk):
+            # A server that reads no more from who reads closes, however long it takes over that.
+            if not await (peer.is_taken(chunk) if reads else sends(peer, chunk)):
                 break
             await bystander.asks()
             assert resident_bytes() < until
