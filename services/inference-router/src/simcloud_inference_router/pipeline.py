@@ -97,7 +97,7 @@ class Pipeline(Generic[Request, Answer]):
         self._reorder: Reorder[Answer] | None = Reorder() if ordered else None
         self._drain = drain
         self._ready: deque[Answer] = deque()
-        self._wake = asyncio.Event()
+        self._writing = False
         self._loop = asyncio.get_running_loop()
         # Workers without a request, the last one that had one first; each waits for its next.
         self._idle: list[asyncio.Future[Numbered[Request] | None]] = []
@@ -107,6 +107,7 @@ class Pipeline(Generic[Request, Answer]):
         self._written = 0
         self._source_ended = False
         self._source_error: Exception | None = None
+        self._complete: asyncio.Future[None] = self._loop.create_future()
 
     async def run(self, source: AsyncIterator[Request]) -> None:
         """Returns when the source has ended and every answer is written.
@@ -119,7 +120,7 @@ class Pipeline(Generic[Request, Answer]):
             reader = tasks.create_task(self._read(source, tasks))
             reader.add_done_callback(self._reader_ended)
             self._drain.watch(reader)
-            await self._write_all()
+            await self._complete
             for idle in self._idle:
                 if not idle.done():
                     idle.set_result(None)
@@ -150,7 +151,7 @@ class Pipeline(Generic[Request, Answer]):
                 "others again on a new stream"
             )
         self._source_ended = True
-        self._wake.set()
+        self._end()
 
     async def _work(self, numbered: Numbered[Request] | None) -> None:
         # Stays for the next request: a task for each would cost more than to tell it of one.
@@ -161,19 +162,24 @@ class Pipeline(Generic[Request, Answer]):
                 self._ready.append(answer)
             else:
                 self._ready.extend(self._reorder.add(sequence, answer))
-            self._wake.set()
+            if not self._writing:
+                # Whoever writes goes on with what others add meanwhile; a task for it alone would
+                # have to be woken for every answer.
+                await self._write_ready()
             idle: asyncio.Future[Numbered[Request] | None] = self._loop.create_future()
             self._idle.append(idle)
             numbered = await idle
 
-    async def _write_all(self) -> None:
-        while True:
-            while self._ready:
-                await self._write(self._ready.popleft())
-                self._written += 1
-                if self._room is not None and not self._room.done():
-                    self._room.set_result(None)
-            if self._source_ended and self._written == self._taken:
-                return
-            self._wake.clear()
-            await self._wake.wait()
+    async def _write_ready(self) -> None:
+        self._writing = True
+        while self._ready:
+            await self._write(self._ready.popleft())
+            self._written += 1
+            if self._room is not None and not self._room.done():
+                self._room.set_result(None)
+        self._writing = False
+        self._end()
+
+    def _end(self) -> None:
+        if self._source_ended and self._written == self._taken and not self._complete.done():
+            self._complete.set_result(None)
