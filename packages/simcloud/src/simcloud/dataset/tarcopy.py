@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from simcloud.concurrency import run_cleanup
 from simcloud.dataset.index import TarObject, load_shard_record
 from simcloud.dataset.layout import RunLocation
-from simcloud.errors import Corruption
+from simcloud.errors import Corruption, SimcloudError
 from simcloud.s3 import checksums
 from simcloud.s3.client import S3Settings
 from simcloud.s3.copying import (
@@ -24,6 +25,8 @@ from simcloud.telemetry.logging import get_logger
 PART_BYTES = 16 << 20
 """Of a tar that comes through this process; larger tars get larger parts."""
 _MAX_PARTS = 10_000
+_ABORT_WITHIN_S = 10.0
+"""All its tries together: who waits for it has failed already, or was told to stop."""
 _log = get_logger(__name__)
 
 
@@ -45,15 +48,23 @@ class TarCopier:
         source: read only.
         destination: where each tar is made, if there is none.
         copy_part_bytes: of a part that the server copies.
+        abort_within_s: longest time for S3 to abort an upload; then it is left to the bucket's
+            lifecycle rule.
     """
 
     def __init__(
-        self, source: Place, destination: Place, *, copy_part_bytes: int = COPY_PART_BYTES
+        self,
+        source: Place,
+        destination: Place,
+        *,
+        copy_part_bytes: int = COPY_PART_BYTES,
+        abort_within_s: float = _ABORT_WITHIN_S,
     ) -> None:
         self._source = source
         self._destination = destination
         self._copier = PartCopier(destination.store)
         self._copy_part_bytes = copy_part_bytes
+        self._abort_within_s = abort_within_s
         self.by_server = (
             source.settings is not None
             and destination.settings is not None
@@ -64,7 +75,8 @@ class TarCopier:
     async def copy(self, shard: int) -> bool:
         """Copies a tar; False when it was there.
 
-        A tar without index is not committed data and is not copied.
+        A tar without index is not committed data and is not copied. Cancelling it aborts the
+        upload first.
 
         Raises:
             Corruption: the tar is not the one of its index, or another one is at the destination.
@@ -91,8 +103,23 @@ class TarCopier:
             parts = await self._parts(shard, record.tar, upload_id)
             return await _complete(destination, shard, record.tar, upload_id, parts)
         except BaseException:
-            await destination.store.abort_multipart(bucket, key, upload_id=upload_id)
+            await self._abort(key, upload_id)
             raise
+
+    async def _abort(self, key: str, upload_id: str) -> None:
+        """Aborts an upload; where that fails, it is logged: what ended the copy says more."""
+        bucket = self._destination.location.bucket
+        abort = self._destination.store.abort_multipart(bucket, key, upload_id=upload_id)
+        try:
+            await run_cleanup(abort, deadline_s=self._abort_within_s)
+        except (SimcloudError, TimeoutError) as error:
+            _log.warning(
+                "an upload stays open",
+                bucket=bucket,
+                key=key,
+                upload=upload_id,
+                problem=repr(error),
+            )
 
     async def _parts(self, shard: int, tar: TarObject, upload_id: str) -> list[Part]:
         if self.by_server:
