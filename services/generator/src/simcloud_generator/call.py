@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from simcloud.client._wire import CommittedShard
 from simcloud.client.uploader import UploaderClient
-from simcloud.concurrency import ChannelError, ReceiveEnd, SendEnd, open_channel
+from simcloud.concurrency import ChannelError, ReceiveEnd, SendEnd, open_channel, single_error
+from simcloud.concurrency.beside import run_beside
 from simcloud.errors import NotReady, SimcloudError
 from simcloud.spec.plan import ShardFrames
 from simcloud_generator.metrics import SHARDS
@@ -81,14 +82,9 @@ class GenerateCall:
     async def events(self) -> AsyncGenerator[GenerateEvent]:
         """Everything that happens, the summary last."""
         begin, busy_before = time.monotonic(), self._pool.busy_s
-        async with asyncio.TaskGroup() as group:
-            self._task = group.create_task(self._run_all())
-            try:
-                async for event in self._receive:
-                    yield event
-            finally:
-                self._receive.close()
-                self._task.cancel()
+        async with contextlib.aclosing(run_beside(self._run_all, self._receive)) as events:
+            async for event in events:
+                yield event
         if self._stopped:
             raise NotReady(
                 "the generator is stopping; what is durable stays: repeat the call on another one"
@@ -107,8 +103,9 @@ class GenerateCall:
         )
 
     async def _run_all(self) -> None:
+        self._task = asyncio.current_task()
         with contextlib.closing(self._send), contextlib.suppress(ChannelError):
-            async with asyncio.TaskGroup() as group:
+            async with single_error(), asyncio.TaskGroup() as group:
                 for _ in range(self._concurrent_shards):
                     group.create_task(self._run_some())
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import platform
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from simcloud.client.uploader import UploaderClient
-from simcloud.concurrency import ChannelError, ReceiveEnd, SendEnd, open_channel
+from simcloud.concurrency.ahead import run_ahead
 from simcloud.errors import InvalidRequest, NotReady, Overloaded, PreconditionFailed
 from simcloud.spec.plan import Plan
 from simcloud_generator.call import GenerateCall
@@ -82,34 +81,18 @@ class Generator:
         self._check_count(len(ask.frames))
         with self._admitted():
             stage = await self._open(ask.ask)
-            ends: tuple[SendEnd[FrameResult], ReceiveEnd[FrameResult]] = open_channel(1)
-            send, receive = ends
-            async with asyncio.TaskGroup() as group:
-                task = group.create_task(self._stream_into(send, stage, ask))
-                try:
-                    async for result in receive:
-                        yield result
-                finally:
-                    receive.close()
-                    task.cancel()
-
-    async def _stream_into(
-        self, send: SendEnd[FrameResult], stage: Path, ask: StreamRequest
-    ) -> None:
-        upcoming = iter(ask.frames)
-        with contextlib.closing(send), contextlib.suppress(ChannelError):
-            async with asyncio.TaskGroup() as group:
-                window: deque[asyncio.Task[FrameResult]] = deque()
-                while True:
-                    while len(window) < lookahead(self.pool):
-                        frame = next(upcoming, None)
-                        if frame is None:
-                            break
-                        job = _job(stage, ask.ask, _DEFAULT_PLAN, frame)
-                        window.append(group.create_task(make_frame(self.pool, job)))
-                    if not window:
-                        return
-                    await send.send(await window.popleft())
+            # And the one that the consumer has.
+            ahead = lookahead(self.pool) + 1
+            results = run_ahead(
+                ask.frames,
+                lambda frame: make_frame(self.pool, _job(stage, ask.ask, _DEFAULT_PLAN, frame)),
+                cost=lambda _: 1,
+                budget=ahead,
+                limit=ahead,
+            )
+            async with contextlib.aclosing(results):
+                async for result in results:
+                    yield result
 
     async def generate(self, ask: GenerateRequest, caller: str) -> AsyncGenerator[GenerateEvent]:
         """Renders shards and tells what happens to them.

@@ -249,6 +249,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 # CancelledError: the caller has gone or its deadline has passed.
                 expired = context.time_remaining() == 0
                 self._end(call, "DEADLINE_EXCEEDED" if expired else "CANCELLED")
+                if found is not error:
+                    # A group is no cancel to those who called us.
+                    raise found from error
                 return
             found = _shutting_down()
         if isinstance(found, SimcloudError):
@@ -286,11 +289,14 @@ def _essential(error: BaseException) -> BaseException:
     """What a method failed with, when a TaskGroup in it wrapped that into a group.
 
     An abort was sent already; a failure that is not one of ours must be seen; otherwise the first
-    of ours is what ended the group.
+    of ours is what ended the group. A group that was open across a ``yield`` holds GeneratorExit as
+    well: of a method that was left, which is a cancel if there is nothing else.
     """
     if not isinstance(error, BaseExceptionGroup):
         return error
-    found = leaves(error)
+    found = [leaf for leaf in leaves(error) if not isinstance(leaf, GeneratorExit)]
+    if not found:
+        return asyncio.CancelledError()
     for leaf in found:
         if isinstance(leaf, grpc.aio.AbortError):
             return leaf
