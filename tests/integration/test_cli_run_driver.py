@@ -44,14 +44,16 @@ async def spec(pair: Generating, store: ObjectStore, bucket: str) -> Spec:
     return resolve_renderer(await stored_showroom(store, bucket), await pair.client.describe())
 
 
-def _driver(pair: Generating, request: RunRequest) -> RunDriver:
+def _driver(pair: Generating, request: RunRequest, patience: RunPatience = IMPATIENT) -> RunDriver:
     return RunDriver(
-        generator=pair.client, uploader=pair.uploads, request=request, patience=IMPATIENT
+        generator=pair.client, uploader=pair.uploads, request=request, patience=patience
     )
 
 
-async def _run(pair: Generating, request: RunRequest) -> tuple[list[RunEvent], RunStored]:
-    events = [event async for event in _driver(pair, request).generate()]
+async def _run(
+    pair: Generating, request: RunRequest, patience: RunPatience = IMPATIENT
+) -> tuple[list[RunEvent], RunStored]:
+    events = [event async for event in _driver(pair, request, patience).generate()]
     ended = events[-1]
     assert isinstance(ended, RunStored)
     return events, ended
@@ -125,7 +127,8 @@ async def test_a_driver_that_is_closed_early_leaves_a_run_that_resumes(
         async for event in events:
             if isinstance(event, ShardStored):
                 break
-    _, ended = await _run(pair, request)
+    # What the first call held is let go of a moment after it has left.
+    _, ended = await _run(pair, request, RunPatience(pause_s=0.01, others_poll_s=0.05))
     assert ended.published
     assert ended.cost.rendered_frames <= 3
 
