@@ -97,7 +97,8 @@ async def test_sigterm_lets_the_frame_finish_and_isaac_close(
             await eventually(lambda: REGISTRY.get_sample_value("simcloud_generator_workers_busy"))
             os.kill(worker.pid, signal.SIGTERM)
             assert (await frame).quarantine == ""
-            await eventually(closed.exists, within_s=30)
+            # Its name is in it a moment after the file is there.
+            await eventually(lambda: closed.exists() and closed.read_text())
             assert closed.read_text() == str(worker.pid)
             # the place is filled again for the next frame
             assert (await pool.render(job(stage, 1))).frame == 1
