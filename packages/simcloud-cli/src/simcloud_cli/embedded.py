@@ -21,7 +21,7 @@ from typing import TypeVar
 from simcloud.errors import NotReady, SimcloudError
 from simcloud_cli import readiness
 from simcloud_cli.model_catalog import weights_folder, write_catalog
-from simcloud_cli.processes import ChildProcess, ProcessSpec
+from simcloud_cli.processes import ChildProcess, ProcessSpec, stop_in_turn
 from simcloud_cli.seaweed import REGION, SeaweedServer
 from simcloud_cli.statedir import StackInfo, StateDir
 from simcloud_cli.turns import until_unused
@@ -163,8 +163,7 @@ async def running_stack(
             say("stopping")
             # Order: who calls is stopped before who is called (generator, router, uploader, model,
             # S3), the reverse of the start; each finishes or checkpoints what it has.
-            for child in reversed(children):
-                await child.stop()
+            await stop_in_turn(children[::-1])
 
 
 class _Builder:

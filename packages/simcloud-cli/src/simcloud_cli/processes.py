@@ -11,10 +11,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from simcloud.concurrency import run_cleanup
 from simcloud.errors import NotReady
 
 TAIL_LINES = 20
 _POLL_S = 0.05
+_KILLED_WITHIN_S = 5.0
+"""From SIGKILL to the end; one that the kernel holds longer is left behind."""
 
 # PR_SET_PDEATHSIG (1) survives execve, so a child of ours dies with us even when we are killed with
 # SIGKILL. It is set by a first, tiny program instead of a preexec_fn, which is unsafe in a process
@@ -130,6 +133,34 @@ class ChildProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
+
+
+async def stop_in_turn(children: Sequence[ChildProcess]) -> None:
+    """Stops children one after the other, each of them, whatever becomes of us and of the others.
+
+    A cancel interrupts none of it and is raised afterwards.
+
+    Raises:
+        OSError: of the first that could not be stopped (``TimeoutError``: it outlived SIGKILL).
+    """
+    longest_s = sum(_stopped_within_s(child) for child in children)
+    await run_cleanup(_stop_each(children), deadline_s=longest_s + _KILLED_WITHIN_S)
+
+
+async def _stop_each(children: Sequence[ChildProcess]) -> None:
+    failures: list[OSError] = []
+    for child in children:
+        try:
+            async with asyncio.timeout(_stopped_within_s(child)):
+                await child.stop()
+        except OSError as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def _stopped_within_s(child: ChildProcess) -> float:
+    return child.spec.stop_within_s + _KILLED_WITHIN_S
 
 
 def how_it_ended(returncode: int | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from simcloud.concurrency import run_cleanup
 from simcloud.errors import AlreadyExists, Conflict, PreconditionFailed, SimcloudError
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.transform_request import (
@@ -112,7 +113,14 @@ class TransformCalls:
             raise
 
     async def stop(self, job: str) -> None:
-        """Stops a job; where that fails, it is said how people do."""
+        """Stops a job; where that fails, it is said how people do.
+
+        A cancel does not interrupt it and is raised afterwards.
+        """
+        # Its own time runs out first: that is what it says.
+        await run_cleanup(self._stop(job), deadline_s=2 * _STOP_WITHIN_S)
+
+    async def _stop(self, job: str) -> None:
         try:
             async with asyncio.timeout(_STOP_WITHIN_S):
                 await self._aws.ask(stop_request(job))
