@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import TypeVar
 
+import pytest
+
 from simcloud.client.uploader import CommittedShard
 from simcloud.concurrency import channel_statistics
+from simcloud.errors import NotReady, StorageError
 from simcloud.spec.plan import ShardFrames
 from simcloud_generator.jobs import FrameResult, RenderJob
 from simcloud_generator.pool import WorkerDied
+from simcloud_generator.requests import Failed
 from support.eventually import eventually
 from support.gauges import assert_nothing_held
 from support.paper_generator import (
@@ -39,6 +43,13 @@ async def taken_by_a_slow_caller(
     except Exception as error:
         seen.append(error)
     return seen
+
+
+async def refused(call: Awaitable[None]) -> NotReady:
+    """Why a call was not served to its end."""
+    with pytest.raises(NotReady) as caught:
+        await call
+    return caught.value
 
 
 async def test_a_frame_that_fails_behind_a_slow_caller_is_told_in_its_turn() -> None:
@@ -119,3 +130,34 @@ async def test_a_caller_that_leaves_a_full_stream_of_events_is_no_error() -> Non
     await events.aclose()
     assert generator.calls == 0
     assert_nothing_held()
+
+
+async def test_a_call_that_is_stopped_begins_no_other_shard_after_one_that_fails_meanwhile() -> (
+    None
+):
+    begun: list[int] = []
+
+    async def turn(shard: ShardFrames) -> None:
+        begun.append(shard.shard)
+        if shard.shard < 2:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                # As of a TaskGroup that was failing already.
+                raise StorageError("S3 said no") from None
+
+    generator = paper_generator(uploader=PaperUploader(turn))
+    events: list[object] = []
+
+    async def take() -> None:
+        async with aclosing(generator.generate(generate_request(9), "caller")) as found:
+            async for event in found:
+                events.append(event)
+
+    async with asyncio.TaskGroup() as group:
+        caller = group.create_task(refused(take()))
+        await eventually(lambda: begun == [0, 1])
+        await generator.drain()
+    assert "stopping" in str(caller.result())
+    assert begun == [0, 1]
+    assert [type(event) for event in events] == [Failed, Failed]

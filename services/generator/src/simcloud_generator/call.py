@@ -110,7 +110,8 @@ class GenerateCall:
                     group.create_task(self._run_some())
 
     async def _run_some(self) -> None:
-        while self._shards:
+        # A shard that fails as it is stopped may have lost the cancel: no other one begins then.
+        while self._shards and not self._stopped:
             shard = self._shards.popleft()
             run = ShardRun(
                 context=self._context,
