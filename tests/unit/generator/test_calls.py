@@ -45,7 +45,7 @@ async def taken_by_a_slow_caller(
     return seen
 
 
-async def refused(call: Awaitable[None]) -> NotReady:
+async def refused(call: Awaitable[object]) -> NotReady:
     """Why a call was not served to its end."""
     with pytest.raises(NotReady) as caught:
         await call
@@ -161,3 +161,26 @@ async def test_a_call_that_is_stopped_begins_no_other_shard_after_one_that_fails
     assert "stopping" in str(caller.result())
     assert begun == [0, 1]
     assert [type(event) for event in events] == [Failed, Failed]
+
+
+async def test_a_call_that_is_about_to_render_when_the_drain_comes_opens_no_shard() -> None:
+    begun: list[int] = []
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def turn(shard: ShardFrames) -> None:
+        begun.append(shard.shard)
+
+    async def looked_up() -> None:
+        asked.set()
+        await answered.wait()
+
+    generator = paper_generator(uploader=PaperUploader(turn, looked_up))
+    events = generator.generate(generate_request(3), "caller")
+    async with asyncio.TaskGroup() as group:
+        caller = group.create_task(refused(anext(events)))
+        await asked.wait()
+        await generator.drain()
+        answered.set()
+    assert "stopping" in str(caller.result())
+    assert begun == []
+    assert generator.calls == 0

@@ -102,6 +102,7 @@ class Generator:
             PreconditionFailed: this worker can't honour the renderer or a plug-in, or the run has
                 another spec.
             Overloaded: every place for a call is taken.
+            NotReady: the generator drains; what is durable stays.
         """
         self._check(ask.ask, caller, resolved=True)
         self.settings.allow.check_bucket(caller, ask.run.bucket, ask.run.prefix)
@@ -110,6 +111,8 @@ class Generator:
             stage = await self._open(ask.ask)
             uploader = await self._uploaders.client(ask.uploader_target)
             plan = await _plan_of(uploader, ask)
+            # A drain that came meanwhile has told only those that rendered.
+            self._check_draining()
             call = GenerateCall(
                 _context(ask, stage, plan),
                 ask.shards,
@@ -164,10 +167,13 @@ class Generator:
         if not 0 < frames <= limit:
             raise InvalidRequest("shards", f"{frames} frames asked for; 1 to {limit} a call")
 
-    @contextlib.contextmanager
-    def _admitted(self) -> Iterator[None]:
+    def _check_draining(self) -> None:
         if self._draining:
             raise NotReady("the generator is stopping: repeat the call on another one")
+
+    @contextlib.contextmanager
+    def _admitted(self) -> Iterator[None]:
+        self._check_draining()
         if self._calls >= self.settings.concurrent_calls:
             raise Overloaded(
                 f"{self._calls} calls are being rendered, which is this generator's limit",
