@@ -12,11 +12,20 @@ from aiohttp import web
 
 from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.transform_calls import TransformCalls
+from simcloud_cli.endpoints.transform_request import TransformSettings, create_request
 from simcloud_cli.endpoints.waiting import Patience
 from support.aws_stubs import REGION, arn
 from support.http_site import http_site
 
 JOB = "simcloud-run-0001"
+CREATE = create_request(
+    TransformSettings(sagemaker_model="detector"),
+    job=JOB,
+    run="run",
+    manifest_uri="s3://bucket/in/manifest.json",
+    output_uri="s3://bucket/out/",
+    media_type="image/png",
+)
 _TURNS = 20
 """Of the event loop: more than a cancelled task takes to end when nothing holds it."""
 
@@ -72,6 +81,37 @@ async def calls(account: Account, say: Callable[[str], None]) -> AsyncIterator[T
             patience=Patience(say=say),
             predictions="det",
         )
+
+
+async def test_ctrl_c_while_a_job_is_being_begun_stops_it_once_it_has_begun() -> None:
+    account, said = Account(held="CreateTransformJob"), list[str]()
+
+    def say(line: str) -> None:
+        # Whatever is done about the cancel is said first: only then SageMaker begins the job.
+        said.append(line)
+        account.gate.set()
+
+    async with calls(account, say) as asking:
+        beginning = asyncio.ensure_future(asking.begin(JOB, CREATE))
+        await account.reached.wait()
+        beginning.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await beginning
+    assert account.asked == ["CreateTransformJob", "StopTransformJob"]
+    assert said[-1] == f"transform job {JOB} is stopped: it bills no longer"
+
+
+async def test_ctrl_c_before_a_job_is_refused_says_that_nothing_bills() -> None:
+    account, said = Account(held="CreateTransformJob", refuses="CreateTransformJob"), list[str]()
+    async with calls(account, said.append) as asking:
+        beginning = asyncio.ensure_future(asking.begin(JOB, CREATE))
+        await account.reached.wait()
+        beginning.cancel()
+        account.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await beginning
+    assert account.asked == ["CreateTransformJob", "StopTransformJob"]
+    assert said[-1] == f"transform job {JOB} was not begun: it bills nothing"
 
 
 async def test_ctrl_c_while_a_job_is_being_stopped_leaves_nothing_unsaid() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from simcloud.concurrency import run_cleanup
-from simcloud.errors import AlreadyExists, Conflict, PreconditionFailed, SimcloudError
+from simcloud.errors import AlreadyExists, Conflict, NotFound, PreconditionFailed, SimcloudError
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.transform_request import (
     ENDED,
@@ -17,6 +17,8 @@ from simcloud_cli.endpoints.transform_request import (
 )
 from simcloud_cli.endpoints.waiting import Patience, wait_until
 
+_BEGUN_WITHIN_S = 90.0
+"""After Ctrl-C. A try of boto3's that gets no answer takes 70 s, one more gets its answer soon."""
 _STOP_WITHIN_S = 20.0
 
 
@@ -71,15 +73,19 @@ class TransformCalls:
     async def begin(self, job: str, request: Request) -> None:
         """Begins a job, unless another call was faster: SageMaker begins one of a name.
 
-        Cancelling it stops the job.
+        Cancelling it stops the job, as soon as SageMaker has answered that it has begun.
 
         Raises:
             PreconditionFailed: a quota, or the faster call's job asks another model.
         """
+        # A cancel reaches no request that is under way: it goes on in its thread.
+        begun = asyncio.ensure_future(self._aws.ask(request))
         try:
-            await self._aws.ask(request)
+            await asyncio.shield(begun)
         except asyncio.CancelledError:
-            await self.stop(job)
+            self._patience.say(f"transform job {job} is stopped once SageMaker has begun it")
+            deadline_s = _BEGUN_WITHIN_S + 2 * _STOP_WITHIN_S
+            await run_cleanup(self._stop_begun(begun, job), deadline_s=deadline_s)
             raise
         except (AlreadyExists, Conflict):
             found = await self.find(job)
@@ -120,12 +126,20 @@ class TransformCalls:
         # Its own time runs out first: that is what it says.
         await run_cleanup(self._stop(job), deadline_s=2 * _STOP_WITHIN_S)
 
-    async def _stop(self, job: str) -> None:
+    async def _stop_begun(self, begun: asyncio.Future[dict[str, Any]], job: str) -> None:
+        """Stops a job whose beginning may be under way: before that there is nothing to stop."""
+        await asyncio.wait({begun}, timeout=_BEGUN_WITHIN_S)
+        await self._stop(job, refused=begun.done() and begun.exception() is not None)
+
+    async def _stop(self, job: str, *, refused: bool = False) -> None:
         try:
             async with asyncio.timeout(_STOP_WITHIN_S):
                 await self._aws.ask(stop_request(job))
             self._patience.say(f"transform job {job} is stopped: it bills no longer")
         except (SimcloudError, TimeoutError) as error:
+            if refused and isinstance(error, NotFound):
+                self._patience.say(f"transform job {job} was not begun: it bills nothing")
+                return
             self._patience.say(
                 f"transform job {job} could not be stopped ({error}) and may go on to "
                 f"bill: {stop_by_hand(job)}"
