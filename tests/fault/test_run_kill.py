@@ -21,7 +21,7 @@ import yaml
 
 from simcloud.dataset.layout import RunLocation
 from simcloud.s3.client import S3Settings
-from simcloud.s3.objects import open_store
+from simcloud.s3.objects import ObjectStore, open_store
 from simcloud_cli.exit_codes import ExitCode
 from simcloud_cli.seaweed import REGION
 from support.eventually import eventually
@@ -72,11 +72,13 @@ class Stack:
         output, _ = process.communicate(timeout=WITHIN_S)
         return process.returncode, output
 
-    def store_settings(self) -> S3Settings | None:
-        """Where its S3 listens now; None while it doesn't run."""
+    def store_settings(self, pid: int) -> S3Settings | None:
+        """Where the S3 of one launch listens; None while it doesn't run."""
         try:
             info = json.loads((self.state / "stack.json").read_text())
         except (OSError, ValueError):
+            return None
+        if info["pid"] != pid:  # of a launch that was killed
             return None
         return S3Settings.model_validate(
             {
@@ -87,22 +89,6 @@ class Stack:
                 "path_style": True,
             }
         )
-
-    async def etags(self, prefix: str) -> dict[str, str]:
-        """What S3 holds below a prefix of the run, by key; empty while S3 doesn't run."""
-        settings = self.store_settings()
-        if settings is None:
-            return {}
-        try:
-            async with open_store(settings) as store:
-                root = LOCATION.key(prefix)
-                return {
-                    item.key: item.etag
-                    async for item in store.list_keys(LOCATION.bucket, root)
-                    if item.key.endswith((".tar", ".parquet"))
-                }
-        except Exception:
-            return {}
 
 
 def children_of(pid: int) -> dict[str, int]:
@@ -139,34 +125,42 @@ def stack(tmp_path: Path) -> Stack:
 class Watch:
     """What S3 holds of one kind, looked at again and again: nothing committed ever changes."""
 
-    def __init__(self, stack: Stack, prefix: str) -> None:
-        self._stack = stack
+    def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self.seen: dict[str, str] = {}
 
-    async def more(self, than: int) -> bool:
+    async def more(self, store: ObjectStore, than: int) -> bool:
         """Whether more objects are there than a number."""
-        now = await self._stack.etags(self._prefix)
-        if now:
-            assert self.seen.items() <= now.items()
-            self.seen = now
+        now = {
+            item.key: item.etag
+            async for item in store.list_keys(LOCATION.bucket, LOCATION.key(self._prefix))
+            if item.key.endswith((".tar", ".parquet"))
+        }
+        assert self.seen.items() <= now.items()
+        self.seen = now
         return len(now) > than
 
 
 async def kill_when_more(
-    process: subprocess.Popen[str], victim: str, watch: Watch
+    stack: Stack, process: subprocess.Popen[str], victim: str, watch: Watch
 ) -> tuple[int, str]:
     """Kills a part, or the command itself, as soon as there is more; how the command ended."""
     known = len(watch.seen)
 
     def grown() -> Awaitable[bool]:
-        return watch.more(known)
+        return watch.more(store, known)
 
     try:
-        await eventually(grown, within_s=WITHIN_S)
-        assert process.poll() is None, "it had ended before anything could be killed"
-        pid = process.pid if victim == "driver" else children_of(process.pid)[victim]
-        os.kill(pid, signal.SIGKILL)
+        settings = await eventually(
+            lambda: stack.store_settings(process.pid), within_s=WITHIN_S, what="the stack is up"
+        )
+        assert settings is not None
+        # One client for all looks: a look that took as long as a shard would come too late.
+        async with open_store(settings) as store:
+            await eventually(grown, within_s=WITHIN_S)
+            assert process.poll() is None, "it had ended before anything could be killed"
+            pid = process.pid if victim == "driver" else children_of(process.pid)[victim]
+            os.kill(pid, signal.SIGKILL)
         output, _ = await asyncio.to_thread(process.communicate, timeout=WITHIN_S)
     finally:
         process.kill()
@@ -175,7 +169,7 @@ async def kill_when_more(
 
 @pytest.mark.timeout(900)
 async def test_a_run_survives_the_death_of_every_part_one_after_the_other(stack: Stack) -> None:
-    indexes, predictions = Watch(stack, "index/"), Watch(stack, "predictions/")
+    indexes, predictions = Watch("index/"), Watch("predictions/")
     command: tuple[str, ...] = ("run", "spec.yaml", "--name", LOCATION.run, "--no-preview")
     command += ("--frames", str(FRAMES), "--frames-per-shard", str(FRAMES_PER_SHARD))
     for victim, watch in (
@@ -186,7 +180,7 @@ async def test_a_run_survives_the_death_of_every_part_one_after_the_other(stack:
         ("inference-router", predictions),
         ("model container", predictions),
     ):
-        code, output = await kill_when_more(stack.start(*command), victim, watch)
+        code, output = await kill_when_more(stack, stack.start(*command), victim, watch)
         if victim == "driver":
             assert code == -signal.SIGKILL
         else:
