@@ -1,10 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 
 import pytest
 
-from simcloud.concurrency import BackgroundService, leaves, run_cleanup, single_error
+from simcloud.concurrency import (
+    BackgroundService,
+    OneOperation,
+    leaves,
+    run_cleanup,
+    single_error,
+)
+from simcloud.s3.retrying import for_each
 
 
 class _Worker(BackgroundService):
@@ -118,14 +126,150 @@ async def test_a_failure_of_clean_up_is_raised() -> None:
         await run_cleanup(_raise(ValueError("of the clean-up")), deadline_s=5)
 
 
-async def test_a_group_that_is_one_operation_raises_its_first_error() -> None:
+async def test_the_first_error_of_groups_of_others_is_let_out() -> None:
+    with pytest.raises(ValueError, match="first"):
+        async with single_error():
+            raise ExceptionGroup("", [ExceptionGroup("", [ValueError("first")]), KeyError("2nd")])
+
+
+@pytest.mark.parametrize("body_waits", [False, True], ids=["after the body", "in the body"])
+async def test_an_operation_raises_its_first_error_and_leaves_no_cancel_behind(
+    body_waits: bool,
+) -> None:
     async def use() -> None:
-        async with single_error(), asyncio.TaskGroup() as group:
+        async with OneOperation() as group:
             group.create_task(_raise(ValueError("first")))
             group.create_task(_forever())
+            if body_waits:
+                await _forever()
 
     with pytest.raises(ValueError, match="first"):
         await use()
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+    # Deadlines of whoever goes on work: they tell their own cancel from others by that count.
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await _forever()
+
+
+async def test_a_cancel_that_comes_while_an_operation_aborts_is_not_lost() -> None:
+    ending = _Ending()
+
+    async def use() -> None:
+        async with OneOperation() as group:
+            group.create_task(ending.run())
+            await ending.begun.wait()
+            group.create_task(_raise(ValueError("first")))
+
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await _cancelled_while_it_aborts(use(), ending)
+    assert caught.value.__cause__ is not None
+    assert [str(leaf) for leaf in leaves(caught.value.__cause__)] == ["first"]
+
+
+async def test_a_cancel_that_comes_while_work_on_each_item_aborts_is_not_lost() -> None:
+    ending = _Ending()
+
+    async def call(item: str) -> None:
+        if item == "ends slowly":
+            await ending.run()
+        await ending.begun.wait()
+        raise ValueError(item)
+
+    with pytest.raises(asyncio.CancelledError):
+        await _cancelled_while_it_aborts(for_each(["ends slowly", "fails"], call, limit=2), ending)
+
+
+async def test_a_cancel_comes_before_the_errors_that_tasks_end_with_because_of_it() -> None:
+    begun = asyncio.Event()
+
+    async def fails_when_cancelled() -> None:
+        try:
+            begun.set()
+            await _forever()
+        finally:
+            raise ValueError("because of the cancel")
+
+    async def use() -> None:
+        async with OneOperation() as group:
+            group.create_task(fails_when_cancelled())
+
+    task = asyncio.ensure_future(use())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_failed_operation_of_a_clean_up_does_not_cancel_the_clean_up_again() -> None:
+    begun = asyncio.Event()
+    cleaned: list[str] = []
+
+    async def use() -> None:
+        try:
+            begun.set()
+            await _forever()
+        finally:
+            try:
+                async with OneOperation() as group:
+                    group.create_task(_raise(ValueError("first")))
+            except ValueError as error:
+                cleaned.append(str(error))
+            # Until here a cancel would have come again.
+            await asyncio.sleep(0)
+            cleaned.append("whole")
+
+    task = asyncio.ensure_future(use())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cleaned == ["first", "whole"]
+
+
+class _Ending:
+    """Work that, cancelled, waits for ``may_end``."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.may_end = asyncio.Event()
+
+    async def run(self) -> None:
+        try:
+            self.begun.set()
+            await _forever()
+        finally:
+            self.cancelled.set()
+            await self.may_end.wait()
+
+
+async def _cancelled_while_it_aborts(
+    work: Coroutine[object, object, object], ending: _Ending
+) -> None:
+    """Raises what becomes of work that is cancelled, once, while ``ending`` holds its end up."""
+    after = asyncio.Event()
+
+    async def use() -> None:
+        try:
+            await work
+        finally:
+            # What cleans up afterwards is not cancelled once more.
+            await asyncio.sleep(0)
+            after.set()
+
+    task = asyncio.ensure_future(use())
+    await ending.cancelled.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    ending.may_end.set()
+    try:
+        await task
+    finally:
+        assert after.is_set()
 
 
 async def _forever() -> None:

@@ -7,7 +7,6 @@ a command whose stack has less.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pydantic import SecretStr
 from simcloud.client.generator import GeneratorClient
 from simcloud.client.router import RouterClient
 from simcloud.client.uploader import UploaderClient
-from simcloud.concurrency import single_error
+from simcloud.concurrency import OneOperation
 from simcloud.dataset.layout import RunLocation, check_run
 from simcloud.errors import InvalidRequest, NotReady
 from simcloud.report.howto import DataLocation
@@ -89,7 +88,7 @@ class Session:
         Raises:
             NotReady: one can't be reached; it is named with its address.
         """
-        async with single_error(), asyncio.TaskGroup() as tasks:
+        async with OneOperation() as tasks:
             for part in needs & self.channels.keys():
                 tasks.create_task(
                     reached(

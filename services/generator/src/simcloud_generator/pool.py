@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from simcloud.concurrency import ReceiveEnd, SendEnd, open_channel, single_error
+from simcloud.concurrency import OneOperation, ReceiveEnd, SendEnd, open_channel
 from simcloud.errors import Bug, SimcloudError
 from simcloud_generator.jobs import (
     FrameResult,
@@ -139,7 +139,7 @@ async def open_pool(
         ]
         identity = await tenders[0].start()
         pool = WorkerPool(send=send, identity=identity, workers=workers)
-        async with single_error(), asyncio.TaskGroup() as group:
+        async with OneOperation() as group:
             for tender in tenders:
                 group.create_task(tender.tend(receive, pool))
             try:

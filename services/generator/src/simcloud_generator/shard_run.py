@@ -11,7 +11,7 @@ from pathlib import Path
 
 from simcloud.client._wire import CommittedShard
 from simcloud.client.uploader import ResumeMismatch, ShardUpload, UploaderClient
-from simcloud.concurrency import single_error
+from simcloud.concurrency import OneOperation
 from simcloud.dataset.layout import RunLocation
 from simcloud.spec.plan import Plan, ShardFrames
 from simcloud.telemetry.logging import get_logger
@@ -123,8 +123,7 @@ class ShardRun:
         first = upload.resume_frame
         while True:
             try:
-                async with single_error():
-                    await self._send_from(upload, first)
+                await self._send_from(upload, first)
                 return await upload.commit()
             except ResumeMismatch as lost:
                 # The uploader or S3 lost what is no longer kept here: make it again. Pure frames
@@ -133,7 +132,7 @@ class ShardRun:
                 first = lost.resume_frame
 
     async def _send_from(self, upload: ShardUpload, first: int) -> None:
-        async with asyncio.TaskGroup() as group:
+        async with OneOperation() as group:
             window: deque[asyncio.Task[FrameResult]] = deque()
             upcoming = first
             while window or upcoming < self._shard.end:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from simcloud.concurrency.service import single_error
+from simcloud.concurrency.service import OneOperation
 from simcloud.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -50,7 +50,7 @@ async def _guarded(work: Callable[[], Awaitable[None]], name: str) -> None:
 @asynccontextmanager
 async def open_background() -> AsyncIterator[Background]:
     """A place for such tasks; on exit they are cancelled and have ended."""
-    async with single_error(), asyncio.TaskGroup() as group:
+    async with OneOperation() as group:
         background = Background(group)
         try:
             yield background

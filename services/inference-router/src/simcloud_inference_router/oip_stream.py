@@ -9,7 +9,7 @@ from typing import TypeAlias
 from google.protobuf.message import DecodeError
 
 from simcloud.concurrency.budget import ByteLease
-from simcloud.concurrency.service import single_error
+from simcloud.concurrency.service import OneOperation
 from simcloud.errors import Cancelled, InvalidRequest, SimcloudError
 from simcloud.oip.pool import OipMessage
 from simcloud.oip.service import METHODS, STREAM_METHOD
@@ -62,7 +62,7 @@ class InferStream:
         # A model that answers several times writes beside the answers that wait for their turn,
         # and gRPC takes one message at a time.
         self._writing = asyncio.Lock()
-        self._parts = asyncio.TaskGroup()
+        self._parts = OneOperation()
 
     async def run(self, requests: AsyncIterator[bytes]) -> None:
         """Returns when every request is answered. Nothing is held afterwards.
@@ -80,7 +80,7 @@ class InferStream:
             drain=self._router.drain,
         )
         try:
-            async with single_error(), self._parts:
+            async with self._parts:
                 await pipeline.run(self._admitted(requests))
         finally:
             for lease in tuple(self._leases):

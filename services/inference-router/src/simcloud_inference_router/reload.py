@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
-from simcloud.concurrency.service import single_error
+from simcloud.concurrency.service import OneOperation
 from simcloud.errors import PreconditionFailed, SimcloudError
 from simcloud.telemetry.logging import get_logger
 from simcloud_inference_router.catalog import Catalog, CatalogReading, digest_now, read_catalog
@@ -255,7 +255,7 @@ async def watched_catalog(
         exported(CatalogCollector(reloader.status)),
         exported(DiscoveryCollector(reloader.discovery)),
     ):
-        async with single_error(), asyncio.TaskGroup() as tasks:
+        async with OneOperation() as tasks:
             watches = [
                 tasks.create_task(reloader.watch(), name="catalogue"),
                 tasks.create_task(discoverer.watch(), name="discovery"),

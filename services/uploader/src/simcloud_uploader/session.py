@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from simcloud import failpoints
 from simcloud.client._wire import CommittedShard
 from simcloud.clock import Clock
-from simcloud.concurrency import ByteBudget, run_cleanup, single_error
+from simcloud.concurrency import ByteBudget, OneOperation, leaves, run_cleanup
 from simcloud.dataset.rundoc import is_aborted, load_spec
 from simcloud.dataset.runs import RunIsAborted
 from simcloud.errors import (
@@ -128,7 +128,7 @@ class ShardSession:
             SimcloudError: as the contract says; what is durable stays.
         """
         try:
-            async with single_error(), asyncio.TaskGroup() as self._tasks:
+            async with OneOperation() as self._tasks:
                 document = self._ownership.document
                 await self._send(
                     Opened(document.epoch, self._stream.resume_frame, document.part_size_bytes)
@@ -145,7 +145,9 @@ class ShardSession:
                         task.cancel()
             return committed
         except BaseException as error:
-            if not isinstance(error, ShardTaken | RunIsAborted):
+            # A cancel that came too is raised in place of what failed, from it.
+            failed = leaves(error.__cause__ or error)
+            if not any(isinstance(each, ShardTaken | RunIsAborted) for each in failed):
                 await self._leave()
             raise
         finally:

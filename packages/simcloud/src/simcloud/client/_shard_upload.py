@@ -21,7 +21,7 @@ from simcloud.client._wire import (
     frames_to_wire,
     location_to_wire,
 )
-from simcloud.concurrency import Backoff, single_error
+from simcloud.concurrency import Backoff, OneOperation
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
 from simcloud.errors import (
@@ -244,11 +244,6 @@ class ShardUpload:
                 await self._wait_for_more()
                 continue
             except _Reopen as reopen:
-                task = asyncio.current_task()
-                if task is not None and task.cancelling():
-                    # A task group whose child fails while it is cancelled raises the child's error
-                    # in place of the cancel (CPython 3.11, TaskGroup.__aexit__): not lost here.
-                    raise asyncio.CancelledError from reopen
                 broke, error = isinstance(reopen, _Broke), reopen.cause
             except SimcloudError as fatal:
                 await self._fail(fatal)
@@ -281,7 +276,7 @@ class ShardUpload:
         call = self._open_stream()
         try:
             await call.write(self._open_message())
-            async with single_error(), asyncio.TaskGroup() as tasks:
+            async with OneOperation() as tasks:
                 # Ends by itself once the shard is committed: a cancel in the middle of a write
                 # would end the call, or leave an operation that half-closing collides with.
                 tasks.create_task(self._send_frames(call), name="send frames")

@@ -24,7 +24,13 @@ from simcloud.concurrency.channel import (
 from simcloud.concurrency.credits import CreditExceeded, CreditWindow
 from simcloud.concurrency.loop_thread import LoopStopped, LoopThread
 from simcloud.concurrency.retry import Backoff, RetryBudget
-from simcloud.concurrency.service import BackgroundService, leaves, run_cleanup, single_error
+from simcloud.concurrency.service import (
+    BackgroundService,
+    OneOperation,
+    leaves,
+    run_cleanup,
+    single_error,
+)
 
 __all__ = [
     "BackgroundService",
@@ -42,6 +48,7 @@ __all__ = [
     "CreditWindow",
     "LoopStopped",
     "LoopThread",
+    "OneOperation",
     "ReceiveEnd",
     "RetryBudget",
     "SendEnd",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -126,12 +126,64 @@ def leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
+class OneOperation(asyncio.TaskGroup):
+    """A TaskGroup whose tasks are one operation to the caller, who may go on after its failure.
+
+    The failure that ended it is raised as it is, from the ``ExceptionGroup`` with its consequences.
+    A cancel of the caller is never lost: where one came before all tasks had ended,
+    ``CancelledError`` is raised, from what else failed. CPython's group raises its tasks' errors in
+    place of a cancel that comes while it ends, and until 3.13 forgets to take back its own cancel
+    of the caller when a task fails after the body's end (``TaskGroup.__aexit__``): its caller can't
+    tell the one from the other by ``Task.cancelling()``. Here it can, and all versions do alike.
+    """
+
+    async def __aenter__(self) -> Self:
+        self._cancels = _cancels()
+        return await super().__aenter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is None:
+            exc = await self._ended()
+        try:
+            await super().__aexit__(type(exc) if exc is not None else None, exc, traceback)
+        except BaseExceptionGroup as group:
+            if _cancels():
+                # Since 3.13 such a cancel, be it one of long before, comes again at the next await:
+                # at this one, and not at one of the caller's clean-up.
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
+            if _cancels() > self._cancels:
+                raise asyncio.CancelledError from group
+            raise leaves(group)[0] from group
+
+    async def _ended(self) -> asyncio.CancelledError | None:
+        """Waits for the tasks as a part of the body; what cancelled that, the group or another."""
+        try:
+            while self._tasks:
+                await asyncio.wait(self._tasks)
+        except asyncio.CancelledError as cancelled:
+            return cancelled
+        return None
+
+
+def _cancels() -> int:
+    """How often the running task was asked to end."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task.cancelling()
+
+
 @asynccontextmanager
 async def single_error() -> AsyncIterator[None]:
-    """Lets the first error of a TaskGroup out in place of its ``ExceptionGroup``.
+    """Lets the first error of an ``ExceptionGroup`` out in its place.
 
-    For blocks whose tasks are one operation to the caller: the failure that ended the group is the
-    first; the others are its consequences and stay in ``__context__``.
+    For where groups of others end in a process or a test. A cancel that came with the error is lost
+    where the group lost it: who goes on after the error makes the group a ``OneOperation``.
     """
     try:
         yield

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.concurrency.retry import Backoff, RetryBudget
-from simcloud.concurrency.service import single_error
+from simcloud.concurrency.service import OneOperation
 from simcloud.errors import StorageError
 from simcloud.s3.errors import BadDigest, ConditionalConflict
 
@@ -96,7 +96,7 @@ async def for_each(
         finally:
             room.release()
 
-    async with single_error(), asyncio.TaskGroup() as group:
+    async with OneOperation() as group:
         position = 0
         async for item in _each(items):
             await room.acquire()
