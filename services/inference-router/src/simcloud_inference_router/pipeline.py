@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, TypeAlias, TypeVar
 
-from simcloud.concurrency.service import single_error
+from simcloud.concurrency.service import OneOperation
 from simcloud.errors import NotReady
 
 Request = TypeVar("Request")
@@ -116,7 +116,7 @@ class Pipeline(Generic[Request, Answer]):
             NotReady: the process drains; what was taken has been answered.
             Exception: what the source raised.
         """
-        async with single_error(), asyncio.TaskGroup() as tasks:
+        async with OneOperation() as tasks:
             reader = tasks.create_task(self._read(source, tasks))
             reader.add_done_callback(self._reader_ended)
             self._drain.watch(reader)
