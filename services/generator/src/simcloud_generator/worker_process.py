@@ -107,15 +107,16 @@ async def start_worker(
         timeout_s: seconds for its start, after which it is killed; 0: never.
 
     Raises:
-        NotReady: it ended before it was ready.
+        NotReady: the machine has no room for one, or it ended before it was ready.
         SimcloudError: why it can't render, in its own words.
     """
-    ours, theirs = _SPAWN.Pipe()
-    process = _SPAWN.Process(
-        target=run_worker, args=(theirs, configuration), name="simcloud-renderer", daemon=True
-    )
-    process.start()
-    theirs.close()
+    try:
+        process, ours = _spawned(configuration)
+    except OSError as error:  # EMFILE, EAGAIN, ENOMEM
+        raise NotReady(
+            f"a renderer process can't be started: {error}; raise the service's limit of files, "
+            "processes or memory, or stop what else takes them"
+        ) from error
     worker = WorkerProcess(process=process, connection=ours, threads=threads)
     try:
         identity = await worker.identity(timeout_s)
@@ -136,3 +137,19 @@ async def start_worker(
     if not isinstance(identity, WorkerIdentity):
         raise Bug(f"a worker began with {type(identity).__name__}")
     return worker, identity
+
+
+def _spawned(configuration: WorkerConfiguration) -> tuple[SpawnProcess, Connection]:
+    """A process that has begun, and our end of its pipe; nothing stays open of one that can't."""
+    ours, theirs = _SPAWN.Pipe()
+    process = _SPAWN.Process(
+        target=run_worker, args=(theirs, configuration), name="simcloud-renderer", daemon=True
+    )
+    try:
+        process.start()
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return process, ours

@@ -1,0 +1,54 @@
+"""The pool around its processes: one that can't be started, and leaving one that renders."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from simcloud.errors import NotReady
+from simcloud_generator import worker_process
+from simcloud_generator.pool import Recycling, open_pool
+from support.paper_worker import CONFIGURATION, paper_job, run_paper_worker
+
+NEVER = Recycling(frames=0, rss_bytes=0)
+
+
+@pytest.fixture(autouse=True)
+def _workers_of_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried here is the pool; a renderer would cost seconds."""
+    monkeypatch.setattr(worker_process, "run_worker", run_paper_worker)
+
+
+def only_worker() -> int:
+    (worker,) = multiprocessing.active_children()
+    assert worker.pid is not None
+    return worker.pid
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """Whatever this process would open fails: EMFILE."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Those of the standard streams are taken; with none at all, poll() would be refused too.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_worker_that_cannot_be_started_fails_its_job_and_the_next_job_tries_again() -> None:
+    async with open_pool(workers=1, configuration=CONFIGURATION, recycling=NEVER) as pool:
+        assert (await pool.render(paper_job(0))).frame == 0
+        os.kill(only_worker(), signal.SIGKILL)
+        with no_more_files():
+            for frame in (1, 2):
+                with pytest.raises(NotReady, match="can't be started: .*Too many open files"):
+                    await pool.render(paper_job(frame))
+        assert (await pool.render(paper_job(3))).frame == 3
