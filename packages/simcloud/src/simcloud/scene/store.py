@@ -20,8 +20,10 @@ import secrets
 import shutil
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from typing import TypeVarTuple
 
 from simcloud.dataset.layout import scene_root
 from simcloud.errors import Corruption, NotFound, Overloaded, PreconditionFailed
@@ -38,6 +40,7 @@ _HELD = 2
 """Scenes a process keeps from being evicted by default: the one it renders and the one before."""
 _STALE_PARTIAL_S = 24 * 3600.0
 """Age of an unfinished download after which nobody can still be at it: its process was killed."""
+Args = TypeVarTuple("Args")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = "partial-"
 
@@ -172,11 +175,11 @@ class SceneStore:
             body = await self._store.get(bucket, f"{root}files/{file.path}")
             if hashlib.sha256(body.data).hexdigest() != file.sha256:
                 raise Corruption(f"s3://{bucket}/{root}files/{file.path} is not what its list says")
-            await _written(partial / file.path, body.data)
+            await _to_its_end(_write, partial / file.path, body.data)
 
         try:
             await for_each(files, fetch, limit=_CONCURRENCY)
-            await asyncio.to_thread(_rename, partial, self._cache / digest)
+            await _to_its_end(_rename, partial, self._cache / digest)
         finally:
             await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
 
@@ -241,16 +244,19 @@ class SceneStore:
             return True
 
 
-async def _written(path: Path, data: bytes) -> None:
-    """Writes a file in a thread, and waits for its end even when cancelled.
+async def _to_its_end(work: Callable[[*Args], None], *args: *Args) -> None:
+    """Runs in a thread, and waits for its end even when cancelled, however often.
 
-    What a thread still wrote after the folder's removal would stay.
+    What a thread still wrote after the folder's removal would stay; of a folder that it renamed
+    meanwhile, the removal would go on under the new name.
     """
-    writing = asyncio.get_running_loop().run_in_executor(None, _write, path, data)
+    running = asyncio.get_running_loop().run_in_executor(None, work, *args)
     try:
-        await asyncio.shield(writing)
+        await asyncio.shield(running)
     except asyncio.CancelledError:
-        await asyncio.wait([writing])
+        while not running.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
         raise
 
 
