@@ -1,9 +1,11 @@
-"""Fetches of a scene that are cancelled: what is in the cache is whole."""
+"""Fetches of a scene that are cancelled: what is in the cache is whole, what was held is let go."""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -77,3 +79,34 @@ async def test_a_download_cancelled_while_it_gets_its_name_is_cleaned_up_after_i
     folder = await scenes.fetch(bucket=bucket, prefix="", digest=bundle.digest)
     assert (folder / "stage.usda").read_bytes() == STAGE
     scenes.close()
+
+
+async def test_a_fetch_after_a_cancelled_one_holds_the_scene_once(
+    store: ObjectStore, bucket: str, bundle: Bundle, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    scenes = SceneStore(store, cache=cache, limit_bytes=1000)
+    lock = cache / f"{bundle.digest}.lock"
+
+    def open_locks() -> int:
+        return sum(
+            os.path.realpath(handle) == str(lock) for handle in Path("/proc/self/fd").iterdir()
+        )
+
+    with lock.open("w") as eviction:
+        fcntl.flock(eviction, fcntl.LOCK_EX)
+        fetches = []
+        for count in (1, 2):
+            fetches.append(
+                asyncio.ensure_future(scenes.fetch(bucket=bucket, prefix="", digest=bundle.digest))
+            )
+            await eventually(lambda count=count: open_locks() == 1 + count)  # type: ignore[misc]
+            if count == 1:
+                fetches[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await fetches[0]
+    await fetches[1]
+    await eventually(lambda: open_locks() == 1, within_s=10, what="the scene is held once")
+    scenes.close()
+    assert open_locks() == 0

@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -134,6 +135,8 @@ class SceneStore:
         self._cache = cache
         self._limit = limit_bytes
         self._most_held = held
+        # Fetches at once look for their scenes in threads; one that is cancelled leaves its thread.
+        self._guard = threading.Lock()
         self._held: OrderedDict[str, int] = OrderedDict()
 
     async def fetch(self, *, bucket: str, prefix: str, digest: str) -> Path:
@@ -156,8 +159,9 @@ class SceneStore:
 
     def close(self) -> None:
         """Lets other processes evict what this one used."""
-        while self._held:
-            os.close(self._held.popitem()[1])
+        with self._guard:
+            while self._held:
+                os.close(self._held.popitem()[1])
 
     async def _download(self, *, bucket: str, prefix: str, digest: str) -> None:
         _, files = await load_listing(self._store, bucket=bucket, prefix=prefix, digest=digest)
@@ -186,15 +190,20 @@ class SceneStore:
     def _hold(self, digest: str) -> None:
         """Takes a shared lock on a scene and drops the oldest ones."""
         self._cache.mkdir(parents=True, exist_ok=True)
-        if digest in self._held:
-            self._held.move_to_end(digest)
-            return
+        with self._guard:
+            if digest in self._held:
+                self._held.move_to_end(digest)
+                return
         handle = os.open(self._lock_file(digest), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        # only an eviction holds it alone, and shortly
+        # Only an eviction holds it alone, and shortly; no other scene's fetch waits for that.
         fcntl.flock(handle, fcntl.LOCK_SH)
-        self._held[digest] = handle
-        while len(self._held) > self._most_held:
-            os.close(self._held.popitem(last=False)[1])
+        with self._guard:
+            faster = self._held.pop(digest, None)
+            if faster is not None:
+                os.close(faster)
+            self._held[digest] = handle
+            while len(self._held) > self._most_held:
+                os.close(self._held.popitem(last=False)[1])
 
     def _lock_file(self, digest: str) -> Path:
         return self._cache / f"{digest}.lock"
