@@ -25,7 +25,7 @@ from simcloud.oip.pool import OipMessage
 from simcloud.oip.tensors import fill_request, new, output_arrays
 from simcloud.rpc.status import client_errors
 from simcloud.s3.client import open_client
-from simcloud.s3.faults import Fault, plan_of
+from simcloud.s3.faults import Fault, FaultKind, plan_of
 from simcloud.s3.objects import ObjectStore
 from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.base import Invocation
@@ -245,6 +245,35 @@ async def test_a_second_cancel_does_not_stop_what_the_first_takes_back(
             await asking
     assert await keys(store, bucket, "in/") == []
     assert slow.hits == 3
+
+
+async def test_a_write_that_was_given_up_is_deleted_after_it_has_arrived(
+    endpoint: AsyncEndpoint,
+    s3_server: S3Server,
+    store: ObjectStore,
+    bucket: str,
+    target: dict[str, object],
+    tmp_path: Path,
+) -> None:
+    late = Fault("put_object", kind=FaultKind.GATE_WITHIN)
+    settings = settings_for(write_catalog(tmp_path), endpoint.url)
+    entry = TargetEntry.model_validate({**target, "inline_bytes": 0})
+    async with (
+        running_proxy(s3_server.settings, plan=plan_of(late)) as proxy,
+        open_client(proxy.settings) as s3,
+        open_factory(settings, s3=s3, clock=SYSTEM_CLOCK) as targets,
+    ):
+        invocation = Invocation(b"much", "application/x-npy", "application/x-npy")
+        asking = asyncio.create_task(targets.make(entry).invoke(invocation, timeout_s=20))
+        await late.reached.wait()
+        asking.cancel()
+        # Whoever deleted at once would have done so by now.
+        await asyncio.wait([asking], timeout=0.5)
+        late.gate.set()
+        await late.done.wait()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert await keys(store, bucket, "in/") == []
 
 
 async def test_pictures_are_answered_on_their_stream(

@@ -107,6 +107,12 @@ class S3Proxy:
             case FaultKind.GATE:
                 await fault.gate.wait()
                 return await self._forward(request, operation, None)
+            case FaultKind.GATE_WITHIN:
+                await request.read()
+                await fault.gate.wait()
+                answer = await self._answer(request, operation, fault)
+                fault.done.set()
+                return answer
             case (
                 FaultKind.LOST_ANSWER
                 | FaultKind.FAILED_AFTER
@@ -125,9 +131,11 @@ class S3Proxy:
             case _:
                 return await self._forward(request, operation, fault)
 
-    async def _answer(self, request: web.BaseRequest, operation: str) -> web.Response:
+    async def _answer(
+        self, request: web.BaseRequest, operation: str, fault: Fault | None = None
+    ) -> web.Response:
         """The server's answer, whole, before any of it goes to the client."""
-        async with self._sent(request, operation, None) as answer:
+        async with self._sent(request, operation, fault) as answer:
             body = await answer.read()
             return web.Response(status=answer.status, headers=_kept(answer.headers), body=body)
 
@@ -154,7 +162,9 @@ class S3Proxy:
         url = self.upstream.endpoint_url.rstrip("/") + request.raw_path
         headers = _kept(request.headers)
         data: AsyncIterator[bytes] | bytes | None = None
-        if request.can_read_body:
+        if fault is not None and fault.kind is FaultKind.GATE_WITHIN:
+            data = await request.read()
+        elif request.can_read_body:
             data = _body(request, fault)
         changed = self._forget(headers, operation) or self.signs_anew
         if fault is not None and fault.kind is FaultKind.SHORT_PAGES:

@@ -33,6 +33,8 @@ class FaultKind(StrEnum):
     """It was done, yet the answer is an error (S3's 200 with an error body, or a late 500)."""
     GATE = "gate"
     """The call waits before it is sent until ``Fault.gate`` is set."""
+    GATE_WITHIN = "gate_within"
+    """The server has all of it, and does it once ``Fault.gate`` is set, whoever waits for it."""
     GATE_AFTER = "gate_after"
     """It was done; the answer waits until ``Fault.gate`` is set."""
     CUT = "cut"
@@ -49,6 +51,7 @@ class FaultKind(StrEnum):
 
 WIRE_KINDS = frozenset(
     {
+        FaultKind.GATE_WITHIN,
         FaultKind.CUT,
         FaultKind.DAMAGED,
         FaultKind.THROTTLED,
@@ -82,6 +85,8 @@ class Fault:
     """What a gated call waits for."""
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the fault strikes for the first time."""
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server has done what was held within it."""
     hits: int = 0
     """How often it struck."""
     seen: int = 0
