@@ -9,7 +9,7 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from support.eventually import eventually
 from support.kill_scene import write_spec
 from support.kube_api import KubeApi, kube_api
 from support.kube_jobs import JobCluster, job_cluster, logs_of
+from support.noise_generator import HELD_FRAMES
 from support.s3_server import S3Server
 from support.uploader_process import uploader_process
 
@@ -86,16 +87,21 @@ class Site:
 
 @asynccontextmanager
 async def cluster_site(
-    folder: Path, s3: S3Server, bucket: str, *, uploader: str = "127.0.0.1:1"
+    folder: Path,
+    s3: S3Server,
+    bucket: str,
+    *,
+    uploader: str = "127.0.0.1:1",
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Site]:
-    """A cluster with the base applied, and S3."""
+    """A cluster with the base applied, and S3; ``environment`` is every container's."""
     settings = s3.settings
     names = {"dns:///uploader:50052": uploader, "http://s3:8333": settings.endpoint_url or ""}
     secret = settings.secret_access_key.get_secret_value()
     keys = {"AWS_ACCESS_KEY_ID": settings.access_key_id, "AWS_SECRET_ACCESS_KEY": secret}
     async with (
         kube_api(folder) as (api, kube),
-        job_cluster(api, folder / "pods", names=names, environment={}) as cluster,
+        job_cluster(api, folder / "pods", names=names, environment=environment or {}) as cluster,
     ):
         apply_base(api, keys)
         context = {
@@ -111,9 +117,9 @@ async def cluster_site(
         config = folder / "config.yaml"
         config.write_text(yaml.safe_dump({"current": "kind", "contexts": {"kind": context}}))
         kept = {key: text for key, text in os.environ.items() if not key.startswith("SIMCLOUD_")}
-        environment = {**kept, **kube, "SIMCLOUD_CONFIG": str(config)}
+        ours = {**kept, **kube, "SIMCLOUD_CONFIG": str(config)}
         spec = write_spec(folder / "scene")
-        yield Site(api, cluster, bucket, folder, environment, spec)
+        yield Site(api, cluster, bucket, folder, ours, spec)
 
 
 def apply_base(api: KubeApi, credentials: dict[str, str]) -> None:
@@ -133,13 +139,25 @@ def apply_base(api: KubeApi, credentials: dict[str, str]) -> None:
 async def test_a_run_in_a_cluster_is_followed_through_a_kill_and_a_detour_and_published_once(
     s3_server: S3Server, store: ObjectStore, bucket: str, tmp_path: Path
 ) -> None:
+    # The last frames of the second and of the third shard: until then neither is stored.
+    held = [tmp_path / "held" / frame for frame in ("5", "8")]
+    held[0].parent.mkdir()
+    for each in held:
+        each.touch()
     with uploader_process(tmp_path, s3_server) as uploader:
         await uploader.start()
-        async with cluster_site(tmp_path, s3_server, bucket, uploader=uploader.address) as site:
+        async with cluster_site(
+            tmp_path,
+            s3_server,
+            bucket,
+            uploader=uploader.address,
+            environment={HELD_FRAMES: str(held[0].parent)},
+        ) as site:
             first = await site.start(*site.run("--pods=1"))
             try:
                 await eventually(site.has_stored_a_shard, within_s=200, what="a shard")
                 site.cluster.pods[0].kill()
+                held[0].unlink()
                 await eventually(lambda: len(site.cluster.pods) > 1, within_s=100, what="again")
                 # Ctrl-C detaches.
                 first.send_signal(signal.SIGINT)
@@ -156,9 +174,15 @@ async def test_a_run_in_a_cluster_is_followed_through_a_kill_and_a_detour_and_pu
             assert job["spec"]["completions"] == 2
 
             # The Job went on; the same command joins it.
-            code, out, err = await site.simcloud(*site.run("--json"))
-            assert code == ExitCode.COMPLETE, err + logs_of(site.cluster)
-            assert f"joined Job {name}" in err
+            joined = await site.start(*site.run("--json"))
+            try:
+                assert f"joined Job {name}" in await told_line(joined, "joined Job")
+                held[1].unlink()
+                out, said = await joined.communicate()
+            finally:
+                if joined.returncode is None:
+                    joined.kill()
+            assert joined.returncode == ExitCode.COMPLETE, said.decode() + logs_of(site.cluster)
             answer: dict[str, Any] = json.loads(out)
             counts = answer["accounting"]
             assert (counts["planned"], counts["stored"], counts["missing"]) == (9, 9, [])

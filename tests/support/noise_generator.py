@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.record import record_from_json
@@ -35,6 +37,10 @@ from simcloud_generator.serving import generator_service
 from simcloud_generator.settings import GeneratorSettings
 from simcloud_generator.uploaders import Uploaders
 from support.dataset_frames import layer_records, make_frame, make_layer
+from support.eventually import eventually
+
+HELD_FRAMES = "SIMCLOUD_TEST_HELD_FRAMES"
+"""Variable: a folder; a frame is not made as long as a file of its number is there."""
 
 LAYER_BYTES = 900_000
 """Three of them make 2.7 MB: two frames a part of S3's smallest size."""
@@ -82,6 +88,9 @@ class NoisePool(WorkerPool):
         self._turn = asyncio.Lock()
 
     async def render(self, job: RenderJob) -> FrameResult:
+        if HELD_FRAMES in os.environ:
+            held = Path(os.environ[HELD_FRAMES], str(job.frame))
+            await eventually(lambda: not held.exists(), within_s=300)
         async with self._turn:
             await asyncio.sleep(_FRAME_S)
             self.busy_s += _FRAME_S
