@@ -6,6 +6,7 @@ import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 
+from simcloud.concurrency.service import run_cleanup
 from simcloud.errors import SimcloudError
 from simcloud.s3 import checksums
 from simcloud.s3.errors import BadDigest, ObjectChanged, ObjectExists, Refused
@@ -15,6 +16,8 @@ from simcloud.s3.requests import PROBE_FOLDER
 _DATA = b"Simcloud looks what this server can do; this object may be deleted.\n"
 _CRC = checksums.crc64nvme(_DATA)
 _TYPE = "text/plain"
+_CLEAN_S = 10.0
+"""How long a server may take to delete what was tried, seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,30 +137,46 @@ async def probe(store: ObjectStore, bucket: str, prefix: str) -> Capabilities:
     folder = f"{prefix}/{PROBE_FOLDER}" if prefix else PROBE_FOLDER
     small = f"{folder}/{secrets.token_hex(8)}"
     large = f"{small}.parts"
+    opened: set[str] = set()
+    """Uploads of ``large`` that are neither completed nor aborted."""
     try:
         first = await store.put_if_absent(bucket, small, _DATA, content_type=_TYPE)
         again = await store.put_if_absent(bucket, small, _DATA, content_type=_TYPE)
         replaces = await _refuses_replacing(store, bucket, small)
         upload_id = await _create(store, bucket, large)
+        opened.add(upload_id)
         lists_uploads = await _lists_uploads(store, bucket, large)
         checks = await _refuses_damage(store, bucket, large, upload_id)
         part = await _send(store, bucket, large, upload_id)
         lists_parts = await _lists_parts(store, bucket, large, upload_id)
         await _complete(store, bucket, large, upload_id, part)
+        opened.discard(upload_id)
         info = await store.head(bucket, large)
         return Capabilities(
             conditional_put=first.created and not again.created,
             conditional_replace=replaces,
-            conditional_complete=await _refuses_second(store, bucket, large),
+            conditional_complete=await _refuses_second(store, bucket, large, opened),
             checks_parts=checks,
             keeps_checksums=info.crc64nvme == _CRC,
             lists_parts=lists_parts,
             lists_uploads=lists_uploads,
         )
     finally:
-        # A role may lack the right to delete: what stays is named for what it is.
+        # It may take too long, too: what stays is named for what it is.
+        with suppress(TimeoutError):
+            clean = _clean(store, bucket, small=small, large=large, opened=opened)
+            await run_cleanup(clean, deadline_s=_CLEAN_S)
+
+
+async def _clean(
+    store: ObjectStore, bucket: str, *, small: str, large: str, opened: set[str]
+) -> None:
+    # A role may lack the right to delete, or to abort.
+    for upload_id in opened:
         with suppress(SimcloudError):
-            await store.delete_many(bucket, [small, large])
+            await store.abort_multipart(bucket, large, upload_id=upload_id)
+    with suppress(SimcloudError):
+        await store.delete_many(bucket, [small, large])
 
 
 async def _refuses_replacing(store: ObjectStore, bucket: str, key: str) -> bool:
@@ -178,15 +197,19 @@ async def _refuses_damage(store: ObjectStore, bucket: str, key: str, upload_id: 
     return False
 
 
-async def _refuses_second(store: ObjectStore, bucket: str, key: str) -> bool:
+async def _refuses_second(store: ObjectStore, bucket: str, key: str, opened: set[str]) -> bool:
     upload_id = await _create(store, bucket, key)
+    opened.add(upload_id)
+    part = await _send(store, bucket, key, upload_id)
     try:
-        part = await _send(store, bucket, key, upload_id)
         await _complete(store, bucket, key, upload_id, part)
     except ObjectExists:
         await store.abort_multipart(bucket, key, upload_id=upload_id)
-        return True
-    return False
+        refused = True
+    else:
+        refused = False
+    opened.discard(upload_id)
+    return refused
 
 
 async def _lists_parts(store: ObjectStore, bucket: str, key: str, upload_id: str) -> bool:
