@@ -265,7 +265,7 @@ async def test_a_write_that_was_given_up_is_deleted_after_it_has_arrived(
     ):
         invocation = Invocation(b"much", "application/x-npy", "application/x-npy")
         asking = asyncio.create_task(targets.make(entry).invoke(invocation, timeout_s=20))
-        await late.reached.wait()
+        await late.held.wait()
         asking.cancel()
         # Whoever deleted at once would have done so by now.
         await asyncio.wait([asking], timeout=0.5)

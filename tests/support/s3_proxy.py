@@ -109,6 +109,7 @@ class S3Proxy:
                 return await self._forward(request, operation, None)
             case FaultKind.GATE_WITHIN:
                 await request.read()
+                fault.held.set()
                 await fault.gate.wait()
                 answer = await self._answer(request, operation, fault)
                 fault.done.set()

@@ -85,8 +85,10 @@ class Fault:
     """What a gated call waits for."""
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the fault strikes for the first time."""
+    held: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server has all of a call that it is to hold."""
     done: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the server has done what was held within it."""
+    """Set when it has done that call."""
     hits: int = 0
     """How often it struck."""
     seen: int = 0
