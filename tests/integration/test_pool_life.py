@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import resource
@@ -12,9 +13,11 @@ from contextlib import contextmanager
 import pytest
 
 from simcloud.errors import NotReady
+from simcloud.telemetry.metrics import REGISTRY
 from simcloud_generator import worker_process
-from simcloud_generator.pool import Recycling, open_pool
-from support.paper_worker import CONFIGURATION, paper_job, run_paper_worker
+from simcloud_generator.pool import Recycling, WorkerPool, open_pool
+from support.eventually import eventually
+from support.paper_worker import CONFIGURATION, HANGS, paper_job, run_paper_worker
 
 NEVER = Recycling(frames=0, rss_bytes=0)
 
@@ -49,6 +52,29 @@ async def test_worker_that_cannot_be_started_fails_its_job_and_the_next_job_trie
         os.kill(only_worker(), signal.SIGKILL)
         with no_more_files():
             for frame in (1, 2):
-                with pytest.raises(NotReady, match="can't be started: .*Too many open files"):
+                with pytest.raises(NotReady, match=r"can't be started: .*Too many open files"):
                     await pool.render(paper_job(frame))
         assert (await pool.render(paper_job(3))).frame == 3
+
+
+async def refused(pool: WorkerPool, frame: int) -> str:
+    """Why a frame was not made."""
+    with pytest.raises(NotReady) as caught:
+        await pool.render(paper_job(frame))
+    return str(caught.value)
+
+
+def busy_workers() -> float:
+    return REGISTRY.get_sample_value("simcloud_generator_workers_busy") or 0.0
+
+
+async def test_leaving_the_pool_does_not_wait_for_the_frame_that_is_being_rendered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_process, "_STOP_S", 0.0)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        async with open_pool(workers=1, configuration=CONFIGURATION, recycling=NEVER) as pool:
+            asked = group.create_task(refused(pool, HANGS))
+            await eventually(lambda: busy_workers() == 1)
+        assert multiprocessing.active_children() == []
+    assert "being stopped" in asked.result()

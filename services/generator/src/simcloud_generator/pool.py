@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from simcloud.concurrency import OneOperation, ReceiveEnd, SendEnd, open_channel
-from simcloud.errors import Bug, SimcloudError
+from simcloud.errors import Bug, NotReady, SimcloudError
 from simcloud_generator.jobs import (
     FrameResult,
     InspectJob,
@@ -82,6 +82,7 @@ class WorkerPool:
 
         Raises:
             WorkerDied: two workers died or hung with the frame.
+            NotReady: no worker can be started, or the pool is being left.
             SimcloudError: what the worker found wrong with the job.
         """
         return await self._ask(job, FrameResult)
@@ -111,7 +112,8 @@ async def open_pool(
 ) -> AsyncIterator[WorkerPool]:
     """Starts the workers; when entered, the first one has said who it is, the others start.
 
-    Leaving it closes the pipes: idle workers end at once, a rendering one within five seconds.
+    Leaving it closes the pipes: idle workers end at once, a rendering one within five seconds; who
+    still waits for its frame gets NotReady.
 
     Args:
         workers: how many.
@@ -140,12 +142,14 @@ async def open_pool(
         identity = await tenders[0].start()
         pool = WorkerPool(send=send, identity=identity, workers=workers)
         async with OneOperation() as group:
-            for tender in tenders:
-                group.create_task(tender.tend(receive, pool))
+            tending = [group.create_task(tender.tend(receive, pool)) for tender in tenders]
             try:
                 yield pool
             finally:
                 send.close()
+                # A frame that nobody takes any more may last for minutes, or for ever.
+                for task in tending:
+                    task.cancel()
 
 
 class _Tender:
@@ -195,6 +199,13 @@ class _Tender:
             await self._stop()
 
     async def _serve(self, request: _Request) -> None:
+        try:
+            await self._answer(request)
+        finally:
+            # Nothing if it has its answer; else nobody else would give it one.
+            _settle(request, NotReady("the renderers are being stopped: repeat the call elsewhere"))
+
+    async def _answer(self, request: _Request) -> None:
         ends = []
         for _attempt in range(2):
             if request.answer.cancelled():
