@@ -79,10 +79,16 @@ def supervise(settings: ServerSettings, count: int) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simcloud-")))
         children: list[subprocess.Popen[bytes]] = []
         alive = stack.enter_context(_pipe())
-        asked = stack.enter_context(_signals_passed_on(children))
-        for number in range(count):
-            children.append(_started(settings, listen, folder, number, alive))
+        asked, told = stack.enter_context(_signals_passed_on(children))
         stack.callback(_end, children)
+        for number in range(count):
+            if asked:
+                break
+            child = _started(settings, listen, folder, number, alive)
+            children.append(child)
+            if asked and child.pid not in told:
+                # The signal came while the process was being started, and nobody knew of it yet.
+                child.send_signal(asked[-1])
         if _wait_until_ready(children, folder, asked):
             _write_ports(settings.port_file, children, folder)
             _log.info("listening", address=listen, processes=[each.pid for each in children])
@@ -146,12 +152,19 @@ def _port_held(listen: str) -> Iterator[str]:
 
 
 @contextmanager
-def _signals_passed_on(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Passes signals on within the block; those that came so far and ask for an end."""
+def _signals_passed_on(
+    children: Sequence[subprocess.Popen[bytes]],
+) -> Iterator[tuple[list[int], set[int]]]:
+    """Passes signals on within the block.
+
+    Those that came so far and ask for an end; and the ids of the processes that were told of one.
+    """
     asked: list[int] = []
+    told: set[int] = set()
 
     def stop(received: int, frame: object) -> None:
         asked.append(received)
+        told.update(child.pid for child in children)
         pass_on(received, frame)
 
     def pass_on(received: int, _frame: object) -> None:
@@ -162,7 +175,7 @@ def _signals_passed_on(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[
     before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, pass_on)
     try:
-        yield asked
+        yield asked, told
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
