@@ -13,8 +13,8 @@ from pathlib import Path
 if "SIMCLOUD_SUPERVISOR_FD" in os.environ:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     Path(sys.argv[sys.argv.index("--port-file") + 1]).write_text("{}")
-    while True:
-        signal.pause()
+    os.read(int(os.environ["SIMCLOUD_SUPERVISOR_FD"]), 1)
+    sys.exit("the supervisor died")
 
 from simcloud.rpc import processes
 from simcloud.rpc.settings import ServerSettings
