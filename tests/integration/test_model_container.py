@@ -212,22 +212,19 @@ def test_a_batch_answers_as_its_pictures_alone_do(client: Any, endpoint: str) ->
             np.testing.assert_allclose(batch[name][i], values[0], atol=1e-4, rtol=1e-5)
 
 
-def test_requests_that_share_a_batch_answer_as_alone(server: ModelServer, client: Any) -> None:
+def test_requests_that_share_a_batch_answer_as_alone(client: Any) -> None:
     pictures = [bytes(cv2.imencode(".png", p[:, :, ::-1])[1]) for p in variations(8)]
-
-    def ask(picture: bytes) -> Any:
-        return words(client, "nanodet-g", picture, "image/png")
-
-    alone = [ask(picture) for picture in pictures]
-    count, images = (
-        server.metric(f'simcloud_model_batch_images_{kind}{{model="nanodet-g"}}')
-        for kind in ("count", "sum")
-    )
-    with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(ask, pictures))
-    batches = server.metric('simcloud_model_batch_images_count{model="nanodet-g"}') - count
-    assert server.metric('simcloud_model_batch_images_sum{model="nanodet-g"}') - images == 8
-    assert batches < 8
+    alone = [words(client, "nanodet-g", picture, "image/png") for picture in pictures]
+    # The first waits for the seven others, however late they come.
+    settings = {"MAX_BATCH": "8", "MAX_WAIT_MS": "60000", "ENDPOINTS": "e=nanodet-g"}
+    with ModelServer(environment=settings) as server, ThreadPoolExecutor(8) as threads:
+        sharing = server.runtime_client()
+        together = list(threads.map(lambda p: words(sharing, "e", p, "image/png"), pictures))
+        count, images = (
+            server.metric(f'simcloud_model_batch_images_{kind}{{model="nanodet-g"}}')
+            for kind in ("count", "sum")
+        )
+    assert (count, images) == (1, 8)
     for one, other in zip(alone, together, strict=True):
         assert [d["label"] for d in one["detections"]] == [d["label"] for d in other["detections"]]
         np.testing.assert_allclose(
