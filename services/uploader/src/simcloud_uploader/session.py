@@ -330,9 +330,11 @@ class ShardSession:
         self._stream.restart()
         self._credit.restart()
         me = asyncio.current_task()
-        for task in self._storing:
-            if task is not me:
-                task.cancel()
+        # Not in the middle of a message, as in ``run``.
+        async with self._sending:
+            for task in self._storing:
+                if task is not me:
+                    task.cancel()
         async with self._epoch_writes:
             location = self._opened.run.location
             await load_spec(self._means.store, location)
