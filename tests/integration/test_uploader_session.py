@@ -1,4 +1,4 @@
-"""What ends in the middle of a stream: its messages are whole."""
+"""What ends in the middle of a stream: messages are whole, and what could not be undone is told."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+
+import pytest
 
 from simcloud.client._wire import CommittedShard, layer_chunks
 from simcloud.concurrency import ReceiveEnd, SendEnd, open_channel
@@ -139,3 +141,27 @@ async def test_a_shard_that_begins_again_tears_no_message(
         await peer.give(range(4))
         await peer.to_send.send(CommitRequest(4 * len(CAMERAS)))
         assert (await stream).stored_frames == 4 * len(CAMERAS)
+
+
+async def test_an_epoch_that_could_not_be_released_is_told_though_a_second_cancel_came(
+    s3_server: S3Server, location: RunLocation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    epoch = "*/uploads/*"
+    release = Fault("put_object", FaultKind.GATE, key=epoch)
+    look = Fault("head_object", key=epoch, code="AccessDenied", status=403, times=100)
+    plan = plan_of()
+    settings = small_settings(s3_server.settings, stale_after_s=30.0)
+    async with (
+        open_uploader(settings, wrap=wrapping(plan)) as uploader,
+        streaming(uploader, location) as (_, stream),
+    ):
+        plan.add(release)
+        plan.add(look)
+        stream.cancel()
+        await release.reached.wait()
+        stream.cancel()
+        await asyncio.sleep(0)
+        release.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await stream
+    assert "epoch not released" in capsys.readouterr().out

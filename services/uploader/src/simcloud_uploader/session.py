@@ -382,9 +382,13 @@ class ShardSession:
         """The undo of owning a shard: a checkpoint, never an abort; others can go on from it."""
         try:
             await run_cleanup(self._checkpoint(), deadline_s=self._settings.cleanup_s)
+        except asyncio.CancelledError as cancelled:
+            # Another cancel came meanwhile, and hides what failed.
+            if cancelled.__cause__ is not None:
+                _tell_not_released(cancelled.__cause__)
+            raise
         except (SimcloudError, TimeoutError, UploadLost) as error:
-            # The epoch then counts as owned until it is stale: slower, and as safe.
-            _log.warning("epoch not released", error=str(error))
+            _tell_not_released(error)
 
     async def _checkpoint(self) -> None:
         ledger = self._stream.ledger
@@ -394,3 +398,8 @@ class ShardSession:
         if part is not None:
             ledger.stored(await self._means.parts.upload(self._ownership.upload, part))
         await self._ownership.release(ledger.writable())
+
+
+def _tell_not_released(error: BaseException) -> None:
+    # The epoch then counts as owned until it is stale: slower, and as safe.
+    _log.warning("epoch not released", error=str(error) or type(error).__name__)

@@ -91,7 +91,8 @@ class BackgroundService(ABC):
 async def run_cleanup(work: Awaitable[None], *, deadline_s: float) -> None:
     """Awaits ``work`` in a ``finally``, at most ``deadline_s`` seconds, whatever becomes of us.
 
-    A second cancel does not interrupt ``work``; it is raised afterwards.
+    A second cancel does not interrupt ``work``; it is raised afterwards, from what ``work`` failed
+    with if it did.
 
     Raises:
         TimeoutError: ``work`` did not end in time and was cancelled.
