@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from simcloud.concurrency import run_cleanup
+from simcloud.concurrency.service import run_cleanup
+from simcloud.concurrency.unbroken import Unbroken
 from simcloud.errors import AlreadyExists, Conflict, NotFound, PreconditionFailed, SimcloudError
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.transform_request import (
@@ -79,9 +80,9 @@ class TransformCalls:
             PreconditionFailed: a quota, or the faster call's job asks another model.
         """
         # A cancel reaches no request that is under way: it goes on in its thread.
-        begun = asyncio.ensure_future(self._aws.ask(request))
+        begun = Unbroken(self._aws.ask(request))
         try:
-            await asyncio.shield(begun)
+            await begun.result()
         except asyncio.CancelledError:
             self._patience.say(f"transform job {job} is stopped once SageMaker has begun it")
             deadline_s = _BEGUN_WITHIN_S + 2 * _STOP_WITHIN_S
@@ -126,10 +127,10 @@ class TransformCalls:
         # Its own time runs out first: that is what it says.
         await run_cleanup(self._stop(job), deadline_s=2 * _STOP_WITHIN_S)
 
-    async def _stop_begun(self, begun: asyncio.Future[dict[str, Any]], job: str) -> None:
+    async def _stop_begun(self, begun: Unbroken[dict[str, Any]], job: str) -> None:
         """Stops a job whose beginning may be under way: before that there is nothing to stop."""
-        await asyncio.wait({begun}, timeout=_BEGUN_WITHIN_S)
-        await self._stop(job, refused=begun.done() and begun.exception() is not None)
+        problem = await begun.ended(within_s=_BEGUN_WITHIN_S)
+        await self._stop(job, refused=isinstance(problem, SimcloudError))
 
     async def _stop(self, job: str, *, refused: bool = False) -> None:
         try:

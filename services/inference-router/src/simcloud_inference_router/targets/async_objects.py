@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 from simcloud.concurrency.service import run_cleanup
+from simcloud.concurrency.unbroken import Unbroken
 from simcloud.errors import SimcloudError
 from simcloud.s3.objects import ObjectStore
 from simcloud.telemetry.logging import get_logger
@@ -29,7 +30,7 @@ class RequestObjects:
     def __init__(self, store: ObjectStore, *, target: str) -> None:
         self._store = store
         self._target = target
-        self._writing: asyncio.Task[object] | None = None
+        self._writing: Unbroken[object] | None = None
         self._rubbish: list[S3Location] = []
 
     async def write(self, location: S3Location, body: bytes, *, content_type: str) -> None:
@@ -40,8 +41,8 @@ class RequestObjects:
         """
         self._rubbish.append(location)
         put = self._store.put(location.bucket, location.key, body, content_type=content_type)
-        self._writing = asyncio.ensure_future(put)
-        await asyncio.shield(self._writing)
+        self._writing = Unbroken(put)
+        await self._writing.result()
 
     def done_with(self, location: S3Location) -> None:
         """Has another object deleted at the end."""
@@ -57,12 +58,9 @@ class RequestObjects:
             await run_cleanup(self._clean(), deadline_s=3 * CLEAN_S)
 
     async def _clean(self) -> None:
-        writing = self._writing
-        if writing is not None:
+        if self._writing is not None:
             # S3 may have all of a write that was given up, and commit it after the deletion.
-            await asyncio.wait([writing], timeout=CLEAN_S)
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
+            await self._writing.ended(within_s=CLEAN_S)
         for location in self._rubbish:
             await self._delete(location)
 
