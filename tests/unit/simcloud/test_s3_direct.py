@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from botocore.awsrequest import AWSRequest
 
 from simcloud.aws.sigv4 import Credentials, SigV4Signer
 from simcloud.s3.body import Pieces
-from simcloud.s3.client import S3Settings, open_client
+from simcloud.s3.client import S3Client, S3Settings, open_client
 from simcloud.s3.direct import Address, address_of, signed_headers
 from simcloud.s3.objects import ObjectStore, Part
 from simcloud.s3.wire import Operation, WireRequest, is_plain_bucket
@@ -112,23 +113,38 @@ class _CaughtError(Exception):
     pass
 
 
-async def seen(call: Call, settings: dict[str, object], *, key: str = KEY) -> Seen:
-    found: list[Any] = []
+class Sdk:
+    """The SDK's client of some settings, whose requests are caught."""
 
-    def note(params: dict[str, Any], model: Any, **_: object) -> None:
-        found[:] = [dict(params), model]
+    def __init__(self, client: S3Client) -> None:
+        self._store = ObjectStore(client)
+        self._found: list[Any] = []
+        client.meta.events.register_last("provide-client-params.s3.*", self._note)
+        client.meta.events.register_last("request-created.s3", self._catch)
 
-    def catch(request: AWSRequest, **_: object) -> None:
-        found.append(request)
+    async def saw(self, call: Call, key: str = KEY) -> Seen:
+        with pytest.raises(_CaughtError):
+            await call(self._store, key)
+        arguments, model, request = self._found
+        return Seen(arguments, request, Operation(model))
+
+    def _note(self, params: dict[str, Any], model: Any, **_: object) -> None:
+        self._found[:] = [dict(params), model]
+
+    def _catch(self, request: AWSRequest, **_: object) -> None:
+        self._found.append(request)
         raise _CaughtError
 
+
+@asynccontextmanager
+async def open_sdk(settings: dict[str, object]) -> AsyncIterator[Sdk]:
     async with open_client(S3Settings.model_validate({**KEYS, **settings})) as client:
-        client.meta.events.register_last("provide-client-params.s3.*", note)
-        client.meta.events.register_last("request-created.s3", catch)
-        with pytest.raises(_CaughtError):
-            await call(ObjectStore(client), key)
-    arguments, model, request = found
-    return Seen(arguments, request, Operation(model))
+        yield Sdk(client)
+
+
+async def seen(call: Call, settings: dict[str, object], *, key: str = KEY) -> Seen:
+    async with open_sdk(settings) as sdk:
+        return await sdk.saw(call, key)
 
 
 def ours(sdk: Seen, address: Address, request: WireRequest) -> dict[str, str]:
@@ -171,25 +187,29 @@ SETTINGS: list[dict[str, object]] = [
 async def test_a_direct_request_is_the_sdks_own_signature_and_all(
     settings: dict[str, object],
 ) -> None:
-    address = address_of((await seen(head, settings)).request, KEY)
-    assert address is not None
-    for call in CALLS:
-        sdk = await seen(call, settings)
-        key = sdk.arguments.get("Key", "")
-        assert address_of(sdk.request, key) == address or not key
-        request = sdk.operation.request(sdk.arguments)
-        assert request is not None
-        headers = ours(sdk, address, request)
-        url, _, query = str(sdk.request.url).partition("?")
-        assert url == f"{address.url}{address.path(key)}"
-        assert sorted(query.replace("uploads", "uploads=").split("&")) == request.query.split("&")
-        if call is complete:
-            written: Any = sdk.request.body
-            assert request.body == written
-        assert request.method == sdk.request.method
-        authority = headers.pop("host")
-        assert url.startswith(f"{address.scheme}://{authority}/")
-        assert headers == {name: text for name, text in sdk.headers.items() if name != "host"}
+    async with open_sdk(settings) as caught:
+        address = address_of((await caught.saw(head)).request, KEY)
+        assert address is not None
+        for call in CALLS:
+            check_same(await caught.saw(call), address, has_body=call is complete)
+
+
+def check_same(sdk: Seen, address: Address, *, has_body: bool) -> None:
+    key = sdk.arguments.get("Key", "")
+    assert address_of(sdk.request, key) == address or not key
+    request = sdk.operation.request(sdk.arguments)
+    assert request is not None
+    headers = ours(sdk, address, request)
+    url, _, query = str(sdk.request.url).partition("?")
+    assert url == f"{address.url}{address.path(key)}"
+    assert sorted(query.replace("uploads", "uploads=").split("&")) == request.query.split("&")
+    if has_body:
+        written: Any = sdk.request.body
+        assert request.body == written
+    assert request.method == sdk.request.method
+    authority = headers.pop("host")
+    assert url.startswith(f"{address.scheme}://{authority}/")
+    assert headers == {name: text for name, text in sdk.headers.items() if name != "host"}
 
 
 @pytest.mark.parametrize(
