@@ -13,6 +13,7 @@ from simcloud.client._wire import CommittedShard, layer_chunks
 from simcloud.concurrency import ReceiveEnd, SendEnd, open_channel
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
+from simcloud.dataset.runs import RunIsAborted
 from simcloud.s3.faults import Fault, FaultKind, plan_of, wrapping
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.plan import Plan
@@ -61,6 +62,7 @@ class Peer:
                 await self.may_go.wait()
         except asyncio.CancelledError:
             self.torn.append(event)
+            await self.may_go.wait()
             raise
         self.events.append(event)
 
@@ -141,6 +143,32 @@ async def test_a_shard_that_begins_again_tears_no_message(
         await peer.give(range(4))
         await peer.to_send.send(CommitRequest(4 * len(CAMERAS)))
         assert (await stream).stored_frames == 4 * len(CAMERAS)
+
+
+async def test_a_stream_that_was_ended_from_outside_writes_nothing_more_though_a_cancel_came_too(
+    s3_server: S3Server, location: RunLocation
+) -> None:
+    plan = plan_of()
+    part = plan.add(Fault("upload_part", FaultKind.GATE))
+    async with (
+        open_uploader(small_settings(s3_server.settings), wrap=wrapping(plan)) as uploader,
+        streaming(uploader, location) as (peer, stream),
+    ):
+        await peer.give(range(2))
+        await part.reached.wait()
+        peer.hold = True
+        part.gate.set()
+        await peer.held.wait()
+        uploader.live.stop(RunIsAborted("the run was aborted"), lambda _: True)
+        await eventually(lambda: peer.torn)
+        written = plan.count("put_object")
+        # The stream is ending because of the abort, and a task of it has not ended yet.
+        stream.cancel()
+        await asyncio.sleep(0)
+        peer.may_go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await stream
+        assert plan.count("put_object") == written
 
 
 async def test_an_epoch_that_could_not_be_released_is_told_though_a_second_cancel_came(
