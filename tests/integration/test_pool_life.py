@@ -78,3 +78,24 @@ async def test_leaving_the_pool_does_not_wait_for_the_frame_that_is_being_render
             await eventually(lambda: busy_workers() == 1)
         assert multiprocessing.active_children() == []
     assert "being stopped" in asked.result()
+
+
+async def test_a_pool_that_is_left_at_once_leaves_no_worker_behind() -> None:
+    async with open_pool(workers=2, configuration=CONFIGURATION, recycling=NEVER):
+        # No turn of the loop between the first worker's start and the end.
+        assert multiprocessing.active_children()
+    assert multiprocessing.active_children() == []
+
+
+async def test_whoever_waits_for_a_worker_when_the_pool_is_left_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_process, "_STOP_S", 0.0)
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+        async with open_pool(workers=1, configuration=CONFIGURATION, recycling=NEVER) as pool:
+            asked = [group.create_task(refused(pool, HANGS))]
+            await eventually(lambda: busy_workers() == 1)
+            asked += [group.create_task(refused(pool, frame)) for frame in range(3)]
+            await asyncio.sleep(0)
+        asked.append(group.create_task(refused(pool, 4)))
+    assert all("being stopped" in each.result() for each in asked)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from simcloud.client._wire import CommittedShard
 from simcloud.client.uploader import UploaderClient
-from simcloud.concurrency import ChannelError, ReceiveEnd, SendEnd, open_channel, single_error
+from simcloud.concurrency import ChannelError, OneOperation, ReceiveEnd, SendEnd, open_channel
 from simcloud.concurrency.beside import run_beside
 from simcloud.errors import NotReady, SimcloudError
 from simcloud.spec.plan import ShardFrames
@@ -105,7 +105,7 @@ class GenerateCall:
     async def _run_all(self) -> None:
         self._task = asyncio.current_task()
         with contextlib.closing(self._send), contextlib.suppress(ChannelError):
-            async with single_error(), asyncio.TaskGroup() as group:
+            async with OneOperation() as group:
                 for _ in range(self._concurrent_shards):
                     group.create_task(self._run_some())
 

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from simcloud.concurrency import OneOperation, ReceiveEnd, SendEnd, open_channel
+from simcloud.concurrency import ChannelError, OneOperation, ReceiveEnd, SendEnd, open_channel
 from simcloud.errors import Bug, NotReady, SimcloudError
 from simcloud_generator.jobs import (
     FrameResult,
@@ -32,6 +32,7 @@ from simcloud_generator.worker_process import WorkerProcess, start_worker
 
 _START_TIMEOUT_S = 600.0
 """A start takes seconds; on a machine so busy that it takes minutes it still isn't a hang."""
+_STOPPING = "the renderers are being stopped: repeat the call elsewhere"
 
 Answer = TypeVar("Answer", FrameResult, SceneReport)
 
@@ -95,7 +96,10 @@ class WorkerPool:
         answer: asyncio.Future[FrameResult | SceneReport] = (
             asyncio.get_running_loop().create_future()
         )
-        await self._send.send(_Request(job, answer))
+        try:
+            await self._send.send(_Request(job, answer))
+        except ChannelError as error:
+            raise NotReady(_STOPPING) from error
         result = await answer
         if not isinstance(result, kind):
             raise Bug(f"a worker answered {type(result).__name__} instead of {kind.__name__}")
@@ -141,15 +145,22 @@ async def open_pool(
         ]
         identity = await tenders[0].start()
         pool = WorkerPool(send=send, identity=identity, workers=workers)
-        async with OneOperation() as group:
-            tending = [group.create_task(tender.tend(receive, pool)) for tender in tenders]
-            try:
-                yield pool
-            finally:
-                send.close()
-                # A frame that nobody takes any more may last for minutes, or for ever.
-                for task in tending:
-                    task.cancel()
+        try:
+            async with OneOperation() as group:
+                tending = [group.create_task(tender.tend(receive, pool)) for tender in tenders]
+                try:
+                    yield pool
+                finally:
+                    send.close()
+                    # A frame that nobody takes any more may last for minutes, or for ever.
+                    for task in tending:
+                        task.cancel()
+        finally:
+            # A tender that is cancelled before its first step has cleaned up nothing.
+            for tender in tenders:
+                await tender.stop()
+            async for left in receive:
+                _settle(left, NotReady(_STOPPING))
 
 
 class _Tender:
@@ -196,14 +207,14 @@ class _Tender:
                     await self._serve(request)
                 pool.busy_s += time.monotonic() - begin
         finally:
-            await self._stop()
+            await self.stop()
 
     async def _serve(self, request: _Request) -> None:
         try:
             await self._answer(request)
         finally:
             # Nothing if it has its answer; else nobody else would give it one.
-            _settle(request, NotReady("the renderers are being stopped: repeat the call elsewhere"))
+            _settle(request, NotReady(_STOPPING))
 
     async def _answer(self, request: _Request) -> None:
         ends = []
@@ -230,7 +241,7 @@ class _Tender:
         """Counts a worker that is no more, and says how it ended."""
         worker = self._worker
         assert worker is not None
-        await self._stop()
+        await self.stop()
         LOST_WORKERS.labels("hung" if worker.hung else "died").inc()
         if worker.hung:
             return f"a renderer process took more than {self._timeout_s:g} s (frame_timeout_s)"
@@ -245,9 +256,10 @@ class _Tender:
         self._worker.frames += 1
         if self._recycling.is_due(self._worker.frames, reply.rss_bytes):
             RECYCLED_WORKERS.inc()
-            await self._stop()
+            await self.stop()
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """Ends the worker that is there. Idempotent."""
         worker, self._worker = self._worker, None
         if worker is not None:
             await worker.stop()

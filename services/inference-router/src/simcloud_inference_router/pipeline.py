@@ -76,7 +76,7 @@ class Pipeline(Generic[Request, Answer]):
 
     Args:
         answer: answers one request.
-        write: sends one answer; called by one task, never twice at once.
+        write: sends one answer; never called twice at once.
         window: requests in flight.
         ordered: whether answers go out in the order of the requests.
         drain: ends reading when the process stops.

@@ -136,6 +136,8 @@ class OneOperation(asyncio.TaskGroup):
     place of a cancel that comes while it ends, and until 3.13 forgets to take back its own cancel
     of the caller when a task fails after the body's end (``TaskGroup.__aexit__``): its caller can't
     tell the one from the other by ``Task.cancelling()``. Here it can, and all versions do alike.
+    A plain group within the body has to be one of these too: until 3.13 its own cancel, which it
+    forgot, is taken for one of the caller's.
     """
 
     async def __aenter__(self) -> Self:

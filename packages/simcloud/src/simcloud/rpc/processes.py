@@ -99,7 +99,7 @@ def supervise(settings: ServerSettings, count: int) -> int:
             _log.error("a process ended by itself; the others are stopped", codes=_codes(children))
             for child in children:
                 child.terminate()
-        _wait_for_all(children, settings.drain_s)
+        _wait_for_all(children, settings.drain_notice_s + settings.drain_s)
         return 0 if asked and all(code == 0 for code in _codes(children)) else 1
 
 

@@ -23,6 +23,7 @@ import grpc.aio
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2_grpc
 
+from simcloud.concurrency.service import OneOperation
 from simcloud.rpc import health, reflection
 from simcloud.rpc.interceptors import CallInterceptor
 from simcloud.rpc.settings import ServerSettings, TlsSettings
@@ -188,7 +189,7 @@ async def _drain(
         loop.call_later(settings.drain_s, interceptor.cut),
     ]
     try:
-        async with asyncio.TaskGroup() as group:
+        async with OneOperation() as group:
             # 2. Stop accepting: new RPCs are refused from here on, running ones have drain_s to
             #    end; then we cut them, and gRPC those that don't let themselves be cut.
             interceptor.refuse()
