@@ -84,7 +84,10 @@ class TransformCalls:
         try:
             await begun.result()
         except asyncio.CancelledError:
-            self._patience.say(f"transform job {job} is stopped once SageMaker has begun it")
+            self._patience.say(
+                f"transform job {job} is stopped once SageMaker has begun it; if this command is "
+                f"killed before, {stop_by_hand(job)}"
+            )
             deadline_s = _BEGUN_WITHIN_S + 2 * _STOP_WITHIN_S
             await run_cleanup(self._stop_begun(begun, job), deadline_s=deadline_s)
             raise
