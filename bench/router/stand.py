@@ -85,10 +85,21 @@ class Peer:
 
 def core_idle_s(core: int) -> float:
     """Time for which nobody wanted a core so far."""
+    fields = _core_times(core)
+    return (fields[3] + fields[4]) / TICKS
+
+
+def core_interrupts_s(core: int) -> float:
+    """Time that interrupts took on it, of the loopback network above all: no process's time."""
+    fields = _core_times(core)
+    return (fields[5] + fields[6]) / TICKS
+
+
+def _core_times(core: int) -> list[int]:
     for line in Path("/proc/stat").read_text().splitlines():
-        fields = line.split()
-        if fields[0] == f"cpu{core}":
-            return (int(fields[4]) + int(fields[5])) / TICKS
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            return [int(field) for field in fields]
     raise ValueError(f"there is no core {core}")
 
 
