@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from simcloud.concurrency.channel import ReceiveEnd
+from simcloud.concurrency.service import until_ended
 
 ItemT = TypeVar("ItemT")
 
@@ -34,17 +35,6 @@ async def run_beside(
     finally:
         items.close()
         task.cancel()
-        await _ended(task)
+        await until_ended(task)
         if not task.cancelled():
             task.result()
-
-
-async def _ended(task: asyncio.Future[None]) -> None:
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled

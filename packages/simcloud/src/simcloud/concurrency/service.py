@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 class BackgroundService(ABC):
@@ -98,21 +98,23 @@ async def run_cleanup(work: Awaitable[None], *, deadline_s: float) -> None:
         TimeoutError: ``work`` did not end in time and was cancelled.
     """
     task = asyncio.ensure_future(_within(work, deadline_s))
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            if task.cancelled():
-                raise
-            cancelled = error
-        except BaseException:
-            break
-    if cancelled is not None:
-        if not task.cancelled() and task.exception() is not None:
-            raise cancelled from task.exception()
-        raise cancelled
+    await until_ended(task)
     task.result()
+
+
+async def until_ended(future: asyncio.Future[Any]) -> None:
+    """Waits for a future's end, however often the wait is cancelled.
+
+    A cancel is raised afterwards, from what the future failed with if it did.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled from None if future.cancelled() else future.exception()
 
 
 async def _within(work: Awaitable[None], deadline_s: float) -> None:

@@ -26,6 +26,7 @@ from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import TypeVarTuple
 
+from simcloud.concurrency.service import until_ended
 from simcloud.dataset.layout import scene_root
 from simcloud.errors import Corruption, NotFound, Overloaded, PreconditionFailed
 from simcloud.s3.errors import NoSuchKey
@@ -260,13 +261,8 @@ async def _to_its_end(work: Callable[[*Args], None], *args: *Args) -> None:
     meanwhile, the removal would go on under the new name.
     """
     running = asyncio.get_running_loop().run_in_executor(None, work, *args)
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        while not running.done():
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait([running])
-        raise
+    await until_ended(running)
+    running.result()
 
 
 def _write(path: Path, data: bytes) -> None:
