@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -217,25 +219,36 @@ async def test_a_deadline_takes_back_what_waits_for_it(
     await eventually(lambda: endpoint.without_input == len(endpoint.seen))
 
 
+Asks: TypeAlias = Callable[[Fault], AbstractAsyncContextManager[asyncio.Task[object]]]
+"""A request whose input goes through an S3 that has this fault."""
+
+
+@pytest.fixture
+def asked_through(
+    endpoint: AsyncEndpoint, s3_server: S3Server, target: dict[str, object], tmp_path: Path
+) -> Asks:
+    settings = settings_for(write_catalog(tmp_path), endpoint.url)
+    entry = TargetEntry.model_validate({**target, "inline_bytes": 0})
+    invocation = Invocation(b"much", "application/x-npy", "application/x-npy")
+
+    @asynccontextmanager
+    async def asked(fault: Fault) -> AsyncIterator[asyncio.Task[object]]:
+        async with (
+            running_proxy(s3_server.settings, plan=plan_of(fault)) as proxy,
+            open_client(proxy.settings) as s3,
+            open_factory(settings, s3=s3, clock=SYSTEM_CLOCK) as targets,
+        ):
+            yield asyncio.create_task(targets.make(entry).invoke(invocation, timeout_s=20))
+
+    return asked
+
+
 async def test_a_second_cancel_does_not_stop_what_the_first_takes_back(
-    endpoint: AsyncEndpoint,
-    s3_server: S3Server,
-    store: ObjectStore,
-    bucket: str,
-    target: dict[str, object],
-    tmp_path: Path,
+    endpoint: AsyncEndpoint, store: ObjectStore, bucket: str, asked_through: Asks
 ) -> None:
     endpoint.hold.clear()
     slow = Fault("delete_objects", times=3)
-    settings = settings_for(write_catalog(tmp_path), endpoint.url)
-    entry = TargetEntry.model_validate({**target, "inline_bytes": 0})
-    async with (
-        running_proxy(s3_server.settings, plan=plan_of(slow)) as proxy,
-        open_client(proxy.settings) as s3,
-        open_factory(settings, s3=s3, clock=SYSTEM_CLOCK) as targets,
-    ):
-        invocation = Invocation(b"much", "application/x-npy", "application/x-npy")
-        asking = asyncio.create_task(targets.make(entry).invoke(invocation, timeout_s=20))
+    async with asked_through(slow) as asking:
         await eventually(lambda: endpoint.seen)
         # A target's time-out and its caller's cancel come a moment apart.
         asking.cancel()
@@ -248,23 +261,10 @@ async def test_a_second_cancel_does_not_stop_what_the_first_takes_back(
 
 
 async def test_a_write_that_was_given_up_is_deleted_after_it_has_arrived(
-    endpoint: AsyncEndpoint,
-    s3_server: S3Server,
-    store: ObjectStore,
-    bucket: str,
-    target: dict[str, object],
-    tmp_path: Path,
+    store: ObjectStore, bucket: str, asked_through: Asks
 ) -> None:
     late = Fault("put_object", kind=FaultKind.GATE_WITHIN)
-    settings = settings_for(write_catalog(tmp_path), endpoint.url)
-    entry = TargetEntry.model_validate({**target, "inline_bytes": 0})
-    async with (
-        running_proxy(s3_server.settings, plan=plan_of(late)) as proxy,
-        open_client(proxy.settings) as s3,
-        open_factory(settings, s3=s3, clock=SYSTEM_CLOCK) as targets,
-    ):
-        invocation = Invocation(b"much", "application/x-npy", "application/x-npy")
-        asking = asyncio.create_task(targets.make(entry).invoke(invocation, timeout_s=20))
+    async with asked_through(late) as asking:
         await late.held.wait()
         asking.cancel()
         # Whoever deleted at once would have done so by now.
