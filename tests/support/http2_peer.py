@@ -152,7 +152,9 @@ class Peer:
                 size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
                 payload = await self._reader.readexactly(size)
         except (asyncio.IncompleteReadError, ConnectionError):
+            # As clients do; the server waits a while for it.
             self.closed = True
+            self.close()
             return None
         except TimeoutError as error:
             raise NoAnswer("nothing came") from error

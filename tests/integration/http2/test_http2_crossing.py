@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from simcloud.rpc.settings import ServerSettings
 from support.eventually import eventually
-from support.http2_frames import Code, data, message, opens, request, reset
+from support.http2_frames import FRAME_BYTES, Code, data, message, opens, request, reset
 from support.http2_peer import Peer, ready_peer
 from support.http2_probe import Site, probe_site
 
@@ -47,7 +47,8 @@ async def test_more_than_a_windowful_behind_an_early_answer_ends_the_connection(
     stream = peer.next_stream()
     await peer.send(opens(stream, REFUSES))
     assert (await peer.answer(stream)).grpc_status == 9
-    await peer.send(*(data(stream, bytes(16_384)) for _ in range(65)))
+    frames = peer.room(stream) // FRAME_BYTES + 1
+    await peer.send(*(data(stream, bytes(FRAME_BYTES)) for _ in range(frames)))
     assert await peer.ends() == Code.FLOW_CONTROL_ERROR
 
 

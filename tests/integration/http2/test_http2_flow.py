@@ -80,6 +80,17 @@ async def test_nothing_but_headers_comes_through_a_closed_window(narrow: Peer) -
     assert (await narrow.answer(1)).messages == [b"0123456789"]
 
 
+async def test_a_wider_window_is_acknowledged_before_it_is_used(narrow: Peer) -> None:
+    """Section 6.5.3; gRPC's clients end a stream whose DATA comes before."""
+    await narrow.send(request(1, b"0123456789"))
+    await narrow.until(lambda: bool(narrow.answers[1].blocks) if 1 in narrow.answers else False)
+    before = narrow.settings_acks
+    await narrow.send(settings({Setting.INITIAL_WINDOW_SIZE: 15}))
+    await narrow.until(lambda: narrow.settings_acks > before or bool(narrow.answers[1].body))
+    assert narrow.settings_acks > before
+    assert (await narrow.answer(1)).messages == [b"0123456789"]
+
+
 async def test_a_window_that_shrinks_below_what_was_sent_is_paid_back_first(
     narrow: Peer,
 ) -> None:

@@ -8,6 +8,7 @@ from simcloud.concurrency.budget import (
     ByteBudget,
     ByteLease,
     budget_statistics,
+    count_as_budget,
 )
 from simcloud.concurrency.channel import (
     ChannelBroken,
@@ -54,6 +55,7 @@ __all__ = [
     "SendEnd",
     "budget_statistics",
     "channel_statistics",
+    "count_as_budget",
     "leaves",
     "open_channel",
     "run_cleanup",

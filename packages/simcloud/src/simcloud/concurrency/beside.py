@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any, TypeVar
 
 from simcloud.concurrency.channel import ReceiveEnd
-from simcloud.concurrency.service import until_ended
+from simcloud.concurrency.service import log_hidden, until_ended
 
 ItemT = TypeVar("ItemT")
 
@@ -19,9 +19,10 @@ async def run_beside(
 
     The work's error is raised after the last item, or when the iteration is left before; work that
     someone else cancelled has merely ended. Leaving the iteration (``aclose``) closes the channel,
-    cancels the work and waits for its end, however often the wait is cancelled. A task group can't
-    do this: its scope would be open across every ``yield``, so that an error of the work would
-    cancel whoever iterates, and leaving would be an error of the group.
+    cancels the work and waits for its end, however often the wait is cancelled: a cancel is then
+    raised in place of the work's error, which is logged. A task group can't do this: its scope
+    would be open across every ``yield``, so that an error of the work would cancel whoever
+    iterates, and leaving would be an error of the group.
 
     Args:
         work: begun with the iteration, in a task of its own.
@@ -35,6 +36,11 @@ async def run_beside(
     finally:
         items.close()
         task.cancel()
-        await until_ended(task)
+        try:
+            await until_ended(task)
+        except asyncio.CancelledError as cancelled:
+            if cancelled.__cause__ is not None:
+                log_hidden(cancelled.__cause__)
+            raise
         if not task.cancelled():
             task.result()

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,19 @@ class ByteBudget:
             turn.set_result(None)
 
 
-_LIVE: Final[weakref.WeakSet[ByteBudget]] = weakref.WeakSet()
+class BudgetLike(Protocol):
+    """What counts bytes against a bound by other means than leases."""
+
+    def statistics(self) -> BudgetStatistics:
+        """Figures now."""
+
+
+_LIVE: Final[weakref.WeakSet[BudgetLike]] = weakref.WeakSet()
+
+
+def count_as_budget(budget: BudgetLike) -> None:
+    """Has ``budget_statistics``, and with it the metrics, show this one while it exists."""
+    _LIVE.add(budget)
 
 
 def budget_statistics() -> list[BudgetStatistics]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
+
+from simcloud.concurrency.channel import ChannelError
+
+# The standard library's, as asyncio's own: structlog takes longer to import than all of this, and
+# prints to standard output where nobody has configured it. Services write both alike.
+_log = logging.getLogger(__name__)
 
 
 class BackgroundService(ABC):
@@ -129,12 +136,22 @@ def leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
+def log_hidden(error: BaseException) -> None:
+    """Logs what failed where a cancel goes on in its place, for the one who lets the cancel go on.
+
+    Nothing where it is only a channel whose other end has gone: that is how a cancel looks there.
+    """
+    if not all(isinstance(leaf, ChannelError) for leaf in leaves(error)):
+        _log.warning("a cancel hides what failed", exc_info=error)
+
+
 class OneOperation(asyncio.TaskGroup):
     """A TaskGroup whose tasks are one operation to the caller, who may go on after its failure.
 
     The failure that ended it is raised as it is, from the ``ExceptionGroup`` with its consequences.
     A cancel of the caller is never lost: where one came before all tasks had ended,
-    ``CancelledError`` is raised, from what else failed. CPython's group raises its tasks' errors in
+    ``CancelledError`` is raised, from what else failed, which is logged: who cancels doesn't look
+    at it. CPython's group raises its tasks' errors in
     place of a cancel that comes while it ends, and until 3.13 forgets to take back its own cancel
     of the caller when a task fails after the body's end (``TaskGroup.__aexit__``): its caller can't
     tell the one from the other by ``Task.cancelling()``. Here it can, and all versions do alike.
@@ -163,6 +180,7 @@ class OneOperation(asyncio.TaskGroup):
                 with suppress(asyncio.CancelledError):
                     await asyncio.sleep(0)
             if _cancels() > self._cancels:
+                log_hidden(group)
                 raise asyncio.CancelledError from group
             raise leaves(group)[0] from group
 

@@ -1,9 +1,9 @@
-"""Who is calling, and which buckets and models it may name."""
+"""Who is calling, which buckets and models it may name, and whether it may operate the service."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import grpc.aio
 from pydantic import BaseModel, ConfigDict
@@ -39,6 +39,38 @@ def known_caller(caller: str) -> str:
     """Remembers the caller of the RPC that this task serves: asking gRPC costs every time."""
     _caller.set(caller)
     return caller
+
+
+class Authorizer(Protocol):
+    """Decides what a caller may do: everything that a service asks about its callers.
+
+    ``AllowLists`` decides by its settings; another one may ask elsewhere. Pure, and quick: it is
+    asked for every request.
+    """
+
+    def check_model(self, caller: str, model: str) -> None:
+        """Lets a caller name a model.
+
+        Raises:
+            PermissionDenied: it may not.
+        """
+
+    def allows_model(self, caller: str, model: str) -> bool:
+        """Whether ``check_model`` would let it, and so whether it may hear of the model."""
+
+    def check_bucket(self, caller: str, bucket: str, prefix: str = "") -> None:
+        """Lets a caller name a bucket and a prefix or key in it.
+
+        Raises:
+            PermissionDenied: it may not.
+        """
+
+    def check_admin(self, caller: str) -> None:
+        """Lets a caller operate the service.
+
+        Raises:
+            PermissionDenied: it may not.
+        """
 
 
 class CallerAllowList(BaseModel):
@@ -105,11 +137,41 @@ class AllowLists(BaseModel):
         _, models = self._lists_of(caller)
         return "*" in models or model in models
 
+    def check_admin(self, caller: str) -> None:
+        """Lets nobody operate the service: ``OperatorLists`` has who may.
+
+        Raises:
+            PermissionDenied: always.
+        """
+        raise _no_admin(caller)
+
     def _lists_of(self, caller: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         for own in self.callers:
             if own.caller == caller:
                 return own.buckets, own.models
         return self.buckets, self.models
+
+
+class OperatorLists(AllowLists):
+    """As ``AllowLists``, of a service that has operators."""
+
+    admins: frozenset[str] = frozenset()
+    """Callers who may operate it."""
+
+    def check_admin(self, caller: str) -> None:
+        """Lets an operator in.
+
+        Raises:
+            PermissionDenied: it is not on the list.
+        """
+        if caller not in self.admins:
+            raise _no_admin(caller)
+
+
+def _no_admin(caller: str) -> PermissionDenied:
+    return PermissionDenied(
+        f"{caller} may not operate this service: it is not on its list of admins", caller=caller
+    )
 
 
 def _covers(entry: str, bucket: str, prefix: str) -> bool:

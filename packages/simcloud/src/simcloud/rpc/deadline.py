@@ -8,8 +8,8 @@ import grpc.aio
 
 from simcloud.errors import DeadlineExceeded
 
-# Kept back for the answer's way home, so that the caller hears our error and not its own timer.
-_MARGIN_S = 0.005
+MARGIN_S = 0.005
+"""Kept back for the answer's way home, so that the caller hears our error and not its own timer."""
 
 
 def remaining_s(context: grpc.aio.ServicerContext[Any, Any]) -> float | None:
@@ -32,7 +32,7 @@ def timeout_from(
     remaining = remaining_s(context)
     if remaining is None:
         return at_most_s
-    remaining -= _MARGIN_S
+    remaining -= MARGIN_S
     if remaining <= 0:
         raise DeadlineExceeded("the caller's deadline has passed; nothing was begun")
     return remaining if at_most_s is None else min(remaining, at_most_s)

@@ -12,6 +12,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -27,8 +28,18 @@ from simcloud.errors import (
     Unsupported,
 )
 from simcloud.rpc.auth import ANONYMOUS, caller_of, known_caller
-from simcloud.rpc.calls import OUR_FAULT, Call, Context, Method, code_of, write_line
-from simcloud.rpc.status import DETAILS_KEY, grpc_status
+from simcloud.rpc.calls import (
+    OUR_FAULT,
+    AccessLog,
+    Call,
+    Context,
+    Method,
+    code_of,
+    serve_call,
+    write_line,
+)
+from simcloud.rpc.deadline import MARGIN_S
+from simcloud.rpc.status import DETAILS_KEY, PUSHBACK_KEY, grpc_status, retry_pushback
 from simcloud.telemetry import metrics, names, tracing
 from simcloud.telemetry.logging import get_logger, members
 
@@ -50,7 +61,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         *,
         max_concurrent_rpcs: int,
         unary_timeout_s: float,
-        log_requests: bool,
+        log: AccessLog,
         identified_callers: bool,
         infrastructure: frozenset[str],
     ) -> None:
@@ -59,14 +70,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         Args:
             max_concurrent_rpcs: RPCs served at once; more are refused with RESOURCE_EXHAUSTED.
             unary_timeout_s: longest a unary RPC may take.
-            log_requests: whether each RPC is a log line.
+            log: which RPCs are a log line.
             identified_callers: whether callers have client certificates.
             infrastructure: services (health, reflection) that are neither limited, logged nor
                 measured, and whose streams are cut at the end.
         """
         self._max_concurrent = max_concurrent_rpcs
         self._unary_timeout_s = unary_timeout_s
-        self._log_requests = log_requests
+        # What methods that keep to the limit by themselves end sooner; a busy event loop is late.
+        self._margin_s = min(max(0.02 * unary_timeout_s, MARGIN_S), 1.0, unary_timeout_s / 2)
+        self._log = log
         self._identified = identified_callers
         self._infrastructure = infrastructure
         self._handlers: dict[str, Handler] = {}
@@ -130,6 +143,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def _wrap(self, method: Method, handler: Handler) -> Handler:
         streams_in, streams_out = bool(handler.request_streaming), bool(handler.response_streaming)
+        method.streams = streams_in or streams_out
+        if not method.streams:
+            method.timeout_s, method.margin_s = self._unary_timeout_s, self._margin_s
         # Typed for the synchronous stack in gRPC's stubs.
         own: Any = handler
         if streams_out:
@@ -138,7 +154,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             )
         else:
             behavior = self._around_unary(
-                method, own.stream_unary if streams_in else own.unary_unary, limited=not streams_in
+                method, own.stream_unary if streams_in else own.unary_unary
             )
         make: Callable[..., Handler] = _FACTORIES[streams_in, streams_out]
         return make(
@@ -147,17 +163,15 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             response_serializer=handler.response_serializer,
         )
 
-    def _around_unary(
-        self, method: Method, behavior: UnaryBehavior, *, limited: bool
-    ) -> UnaryBehavior:
+    def _around_unary(self, method: Method, behavior: UnaryBehavior) -> UnaryBehavior:
         async def call_unary(request: Any, context: Context) -> Any:
             call = self._begin(method, context)
             try:
                 self._admit(method)
-                if limited and self._needs_limit(context):
-                    response = await self._limited(behavior, request, context)
-                else:
+                if method.limit_s(context) is None:
                     response = await behavior(request, context)
+                else:
+                    response = await self._limited(behavior, request, context)
             except BaseException as error:
                 await self._fail(call, context, error)
                 raise
@@ -208,11 +222,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             caller = context.peer()
             known_caller(ANONYMOUS)
         span = tracing.start_server_span(method.full_name, caller) if trace.sampled else None
-        return Call(method, task, time.perf_counter(), caller, trace.trace_id, span)
+        call = Call(method, task, time.perf_counter(), caller, trace.trace_id, span, self._log)
+        serve_call(call)
+        return call
 
     def _admit(self, method: Method) -> None:
         if self._refusing and not method.infrastructure:
-            raise _shutting_down()
+            raise _shutting_down("has done nothing of this call")
         if self._in_flight > self._max_concurrent and not method.infrastructure:
             self._refused.inc()
             raise Overloaded(
@@ -221,21 +237,22 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 retry_after_s=_RETRY_AFTER_S,
             )
 
-    def _needs_limit(self, context: Context) -> bool:
-        remaining: float | None = context.time_remaining()
-        return remaining is None or remaining > self._unary_timeout_s
-
     async def _limited(self, behavior: UnaryBehavior, request: Any, context: Context) -> Any:
+        says = f"{self._unary_timeout_s:g} s, the server's limit for one call (unary_timeout_s)"
         try:
             async with asyncio.timeout(self._unary_timeout_s) as limit:
                 return await behavior(request, context)
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise DeadlineExceeded(
-                f"not done within {self._unary_timeout_s:g} s, the server's limit for one call "
-                "(unary_timeout_s)"
-            ) from error
+            raise DeadlineExceeded(f"not done within {says}") from error
+        except DeadlineExceeded as error:
+            # A method that keeps to the limit by itself says what it was at, not whose limit it is.
+            ends = limit.when()
+            if ends is None or asyncio.get_running_loop().time() < ends - 2 * self._margin_s:
+                raise
+            told = replace(error.parts(), message=f"{error.message}; the call had {says}")
+            raise type(error).from_parts(told) from error
 
     async def _fail(self, call: Call, context: Context, error: BaseException) -> None:
         """Ends the RPC with the status of ``error``; returns if gRPC is to see ``error`` itself."""
@@ -253,7 +270,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     # A group is no cancel to those who called us.
                     raise found from error
                 return
-            found = _shutting_down()
+            found = _shutting_down("could not end this call in time (drain_s)")
         if isinstance(found, SimcloudError):
             ours = found
         else:
@@ -264,15 +281,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             _log.error("unexpected error", method=call.method.full_name, exc_info=error)
         self._end(call, ours.code.name, ours)
         status = grpc_status(ours)
-        await context.abort(
-            ours.code,
-            status.message,
-            (*context.trailing_metadata(), (DETAILS_KEY, status.SerializeToString())),
-        )
+        trailers = [*context.trailing_metadata(), (DETAILS_KEY, status.SerializeToString())]
+        pushback = retry_pushback(ours)
+        if pushback is not None:
+            trailers.append((PUSHBACK_KEY, pushback))
+        await context.abort(ours.code, status.message, tuple(trailers))
 
     def _end(self, call: Call, code: str, error: SimcloudError | None = None) -> None:
         method = call.method
         self._running.pop(call.task, None)
+        serve_call(None)
         if method.infrastructure:
             return
         seconds = time.perf_counter() - call.started_at
@@ -281,8 +299,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         method.observe(code, seconds)
         if call.span is not None:
             call.span.end(code, failed=code in OUR_FAULT, message=error.message if error else "")
-        if self._log_requests:
-            write_line(call, code, seconds, error)
+        write_line(call, code, seconds, error)
 
 
 def _essential(error: BaseException) -> BaseException:
@@ -306,10 +323,10 @@ def _essential(error: BaseException) -> BaseException:
     return found[0]
 
 
-def _shutting_down() -> NotReady:
+def _shutting_down(what: str) -> NotReady:
+    # Of any service: what it keeps of a call that was cut, its own contract says.
     return NotReady(
-        "the server is shutting down; what is durable stays, ask another one",
-        retry_after_s=_RETRY_AFTER_S,
+        f"the server is shutting down and {what}; ask another one", retry_after_s=_RETRY_AFTER_S
     )
 
 

@@ -25,6 +25,7 @@ from grpc_health.v1 import health_pb2_grpc
 
 from simcloud.concurrency.service import OneOperation
 from simcloud.rpc import health, reflection
+from simcloud.rpc.calls import AccessLog
 from simcloud.rpc.interceptors import CallInterceptor
 from simcloud.rpc.settings import ServerSettings, TlsSettings
 from simcloud.rpc.transports import AddressInUse, Transport, open_transport
@@ -219,7 +220,11 @@ def _interceptor(settings: ServerSettings) -> CallInterceptor:
     return CallInterceptor(
         max_concurrent_rpcs=settings.max_concurrent_rpcs,
         unary_timeout_s=settings.unary_timeout_s,
-        log_requests=settings.log_requests,
+        log=AccessLog(
+            enabled=settings.log_requests,
+            ratio=settings.log_sampling_ratio,
+            stream_ratio=settings.stream_log_sampling_ratio,
+        ),
         identified_callers=settings.tls is not None and settings.tls.client_ca is not None,
         infrastructure=_INFRASTRUCTURE,
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MIB = 1024 * 1024
+
+TransportName: TypeAlias = Literal["grpc", "http2"]
 
 
 class TlsSettings(BaseModel):
@@ -55,11 +57,18 @@ class ServerSettings(BaseModel):
     reuse_port: bool = False
     """Let several processes listen on the same port (SO_REUSEPORT); connections, not requests, are
     then spread over them. Off, so that a taken port is an error and not a second server."""
-    transport: Literal["grpc", "http2"] = "grpc"
+    transport: TransportName = "grpc"
     """What speaks gRPC: `grpc`, the gRPC library, or `http2`, our own HTTP/2 on the event loop, at
-    a fifth of its CPU time a call. Clients see no difference."""
+    a fifth of its CPU time a call; the service's own work comes on top. Clients see no difference
+    but at its end: the gRPC library closes connections whose callers still send, by a reset, and
+    answers that are on their way are lost with it; ours waits for the callers to close."""
     max_message_bytes: int = Field(default=16 * MIB, ge=64 * 1024, le=2**31 - 1)
     """Largest message sent or received, bytes. Bounds the memory one message can take."""
+    transport_memory_bytes: int = Field(default=192 * MIB, ge=MIB)
+    """Memory for requests that have not come whole or that nobody has taken yet, all connections
+    together, and as much again for answers that their callers do not take; four messages of
+    `max_message_bytes` at least. When it is full, callers wait, and those that neither send nor
+    take are ended. For `transport=http2`; the gRPC library has no such bound."""
     max_concurrent_rpcs: int = Field(default=1024, ge=1)
     """RPCs served at once, health and reflection not counted; more get RESOURCE_EXHAUSTED."""
     unary_timeout_s: float = Field(default=300.0, gt=0)
@@ -82,7 +91,14 @@ class ServerSettings(BaseModel):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log line written. Requests are logged at info; failures of ours at error."""
     log_requests: bool = True
-    """One log line a finished RPC (health checks never)."""
+    """One log line a finished RPC (health checks never), and of those within a stream that the
+    service can say more about, one a request."""
+    log_sampling_ratio: float = Field(default=1.0, ge=0, le=1)
+    """Share of the finished RPCs that have their line, 0 to 1, drawn for each; what did not end
+    with OK has it always."""
+    stream_log_sampling_ratio: float = Field(default=0.01, ge=0, le=1)
+    """As `log_sampling_ratio`, for the requests within streams: thousands a second, each of whose
+    lines costs as much as a hundredth of a core and whatever the log's storage does."""
     otlp_endpoint: str | None = None
     """Where traces go by OTLP over gRPC, for example `http://collector:4317`; unset: nowhere,
     callers' trace context is still passed on."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from math import ceil
 from typing import Final
 
 import grpc
@@ -40,6 +41,8 @@ from simcloud.errors import (
 
 DOMAIN: Final = "simcloud"
 DETAILS_KEY: Final = "grpc-status-details-bin"
+PUSHBACK_KEY: Final = "grpc-retry-pushback-ms"
+"""What gRPC's own retries heed, which know nothing of details (gRPC's proposal A6)."""
 
 # A status travels in trailers, which peers bound: gRPC's default is 8 KiB for all of them together
 # (grpc.max_metadata_size), the message is sent twice and percent-encoded once.
@@ -102,6 +105,17 @@ def grpc_status(error: SimcloudError) -> status_pb2.Status:
     return status
 
 
+def retry_pushback(error: SimcloudError) -> str | None:
+    """Value of ``PUSHBACK_KEY``: milliseconds to wait, -1 for what isn't to be asked again.
+
+    None: whoever called chooses the pause.
+    """
+    if not error.retryable:
+        return "-1"
+    after_s = error.parts().retry_after_s
+    return None if after_s is None else str(ceil(after_s * 1000))
+
+
 def error_from_status(status: status_pb2.Status) -> SimcloudError:
     """The error that ``grpc_status`` made the status from.
 
@@ -142,6 +156,10 @@ def error_of(code: int, reason: str, message: str) -> SimcloudError:
     return error_from_status(status)
 
 
+# What grpc.aio makes of a write that meets the end of its call. It hides the status that came.
+_MET_THE_END: Final = "Internal error from Core"
+
+
 def error_from_rpc(error: grpc.aio.AioRpcError) -> SimcloudError:
     """Makes of a failed call the error that the server raised.
 
@@ -162,6 +180,8 @@ def error_from_rpc(error: grpc.aio.AioRpcError) -> SimcloudError:
         # Our own cancel is asyncio's CancelledError; this one is what gRPC answers for a server
         # that has gone while the call arrived (seen at shutdown).
         return NotReady("the server ended the call, probably while shutting down; ask again")
+    if code is grpc.StatusCode.INTERNAL and error.details() == _MET_THE_END:
+        return NotReady("the server ended the call while a message was sent to it; ask again")
     return error_from_status(
         status_pb2.Status(code=code.value[0], message=error.details() or code.value[1])
     )

@@ -139,6 +139,8 @@ def _limits(settings: ServerSettings) -> Limits:
         keepalive_timeout_s=settings.keepalive_timeout_s,
         max_age_s=settings.max_connection_age_s,
         age_grace_s=settings.drain_s,
+        memory_bytes=settings.transport_memory_bytes,
+        request_s=settings.unary_timeout_s,
     )
 
 

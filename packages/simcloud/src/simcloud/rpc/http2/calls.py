@@ -150,6 +150,7 @@ class Calls:
             # Not refused, since an honest peer has windows too, and not unread: what it sends next
             # may be the room that the answers need.
             self.waiting[call.stream_id] = call
+            self._connection.shared.received.keep(call)
             self._connection.lifetime.await_progress()
             return
         self._start(call)
@@ -256,6 +257,11 @@ class Calls:
             self._send_reset(call, frames.CANCEL)
         self._abandon(call)
 
+    def cut(self, call: Context) -> None:
+        """Ends a call whose caller does not take what it has asked for."""
+        self._send_reset(call, frames.ENHANCE_YOUR_CALM)
+        self._abandon(call)
+
     def refuse_message(self, call: Context, code: grpc.StatusCode, details: str) -> None:
         """Ends a call whose caller sent what is no message: another reset by us (CVE-2025-8671).
 
@@ -313,6 +319,7 @@ class Calls:
         connection = self._connection
         call.abandoned = True
         connection.sender.forget(call)
+        connection.shared.received.drop(call)
         call.drop()
         if self.waiting:
             self._leaves_room(call)

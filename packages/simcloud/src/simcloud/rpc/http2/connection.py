@@ -44,7 +44,7 @@ class Connection(Framing):
         self.streams: dict[int, Context] = {}
         """Those that are open, by their number."""
         self.calls = Calls(self)
-        self.sender = Sender(self.loop, self.calls.ended)
+        self.sender = Sender(self.loop, self.calls.ended, shared.unsent)
         self.control = Control(limits=self.limits, sender=self.sender, streams=self.streams)
         self.lifetime = Lifetime(self)
         self.sender.full = self.lifetime.check_backlog
@@ -68,6 +68,7 @@ class Connection(Framing):
         self.closing = True
         self.lifetime.end()
         self.sender.close()
+        self.calls.on_empty = None  # Nobody is left to whom more could be said.
         self.calls.abandon_all()
         self.shared.gone(self)
 
@@ -88,20 +89,15 @@ class Connection(Framing):
         """Ends the connection with GOAWAY (RFC 9113, section 5.4.1)."""
         if self.closing:
             return
-        self.closing = True
-        # From here on nothing is sent: neither by a timer nor by calls that end now.
-        self.lifetime.end()
-        self.calls.on_empty = None
         self.sender.control(frames.goaway(self.calls.last_stream, code, reason))
-        self.sender.flush()
-        self.sender.close()
+        self.lifetime.say_no_more()
         self.calls.abandon_all()
-        if code == frames.NO_ERROR:
-            self.lifetime.close()
-            return
-        if code != frames.INTERNAL_ERROR:
+        if code not in {frames.NO_ERROR, frames.INTERNAL_ERROR}:
             self.shared.refused(self.peer, reason)
-        self.lifetime.linger()
+
+    def crossed(self, size: int) -> None:
+        """Bytes that came after our end."""
+        self.lifetime.crossed(size)
 
     # --- DATA to messages ---
 
@@ -131,10 +127,8 @@ class Connection(Framing):
 
     def data(self, stream: Context | None, start: int, stop: int, *, ends: bool) -> None:
         """Makes messages of it."""
-        if stream is None or stream.remote_ended or stream.stream_id not in self.streams:
-            return
         size = stop - start
-        if stream.content_left is not None and not self._counted(stream, size, ends):
+        if stream is None or not self._is_wanted(stream, size, ends):
             return
         if ends and stream.inbox is None and size >= PREFIX_BYTES and not stream.method.streams_in:
             # The usual call: one message in one frame, and the end.
@@ -152,12 +146,26 @@ class Connection(Framing):
         except MessageRefused as error:
             self.calls.refuse_message(stream, error.code, error.details)
             return
+        if inbox.held > inbox.counted:
+            self.shared.received.count(stream, inbox)
         if ends:
             self.calls.remote_ended(stream)
         else:
             self.taken(stream, inbox)
             if stream.reader is not None and inbox.messages:
                 stream.wake_reader()
+
+    def _is_wanted(self, stream: Context, size: int, ends: bool) -> bool:
+        if stream.remote_ended or stream.stream_id not in self.streams:
+            return False
+        if stream.content_left is not None and not self._counted(stream, size, ends):
+            return False
+        if not stream.local_ended:
+            return True
+        # Nobody reads it any more: it has counted against the windows, and may be the end.
+        if ends:
+            self.calls.remote_ended(stream)
+        return False
 
     def _counted(self, stream: Context, size: int, ends: bool) -> bool:
         """Counts what comes against a content-length (section 8.1.1)."""
@@ -171,13 +179,18 @@ class Connection(Framing):
     def taken(self, stream: Context, inbox: Inbox) -> None:
         """Gives a stream's window back as messages are taken (section 6.9).
 
-        A message larger than the window gets what it needs, when none before it waits.
+        A message larger than the window gets what it needs, when none before it waits and when
+        the server has room for it.
         """
         if stream.remote_ended or stream.local_ended:
             return
         window, left = self.limits.stream_window_bytes, stream.receive_left
         more = window - left - inbox.held
-        if not inbox.messages and inbox.missing > left:
+        if (
+            not inbox.messages
+            and inbox.missing > left
+            and (inbox.missing <= left + more or self.shared.received.grants(stream, inbox))
+        ):
             more = max(more, inbox.missing - left)
         elif more < window // 2:
             return

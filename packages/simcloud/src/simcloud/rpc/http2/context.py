@@ -259,7 +259,7 @@ class Context(Caller):
         if self.local_ended:
             return
         block = self._status_block()
-        self.local_ended = True
+        self._ends()
         self._headers_sent = True
         self.connection.sender.end(self, block)
 
@@ -287,8 +287,13 @@ class Context(Caller):
             self.connection.sender.message(self, data)
             self.finish()
             return
-        self.local_ended = True
+        self._ends()
         self.connection.sender.answer(self, data)
+
+    def _ends(self) -> None:
+        self.local_ended = True
+        if self.inbox is not None:
+            self.connection.shared.received.drop(self)
 
     def fail(self, code: grpc.StatusCode, details: str) -> None:
         """Ends the call with a status of the server's."""

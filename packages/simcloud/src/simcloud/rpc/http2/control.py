@@ -92,9 +92,11 @@ class Control:
             self._apply(key, value)
             if key == frames.INITIAL_WINDOW_SIZE:
                 window = value
+        # Before what a wider window lets pass: gRPC's clients count that against the old one until
+        # they have read this, and end the stream.
+        self._sender.control(frames.frame(frames.SETTINGS, ACK, 0))
         if window is not None:
             self._resize(window)
-        self._sender.control(frames.frame(frames.SETTINGS, ACK, 0))
 
     def _resize(self, window: int) -> None:
         """Changes the windows of all streams, once a frame: the last of its entries counts."""

@@ -91,6 +91,10 @@ class Framing(asyncio.BufferedProtocol):
     def fail(self, code: int, reason: str) -> None:
         """Ends the connection."""
 
+    @abstractmethod
+    def crossed(self, size: int) -> None:
+        """Counts bytes that came after the end: nobody reads them."""
+
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes go."""
         held = self._held
@@ -103,6 +107,7 @@ class Framing(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Takes what has come."""
         if self.closing:
+            self.crossed(nbytes)
             return
         end = len(self._held) + nbytes
         self.heard = True

@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 # What the transport may hold for a peer that does not read, bytes: messages are held back at a
 # quarter of it (sending), the rest is for what no window holds back.
 _BACKLOG_BYTES: Final = 1024 * 1024
-# Time that a peer has to answer the ping of a drain, and to read our last words.
+# Time that a peer has to answer the ping of a drain, and to read why its connection ends.
 _FAREWELL_S: Final = 1.0
+# And to read its last answers, anew whenever it has read of them; as long as nginx lingers
+# (lingering_timeout). gRPC's clients close as soon as they have.
+_LINGER_S: Final = 5.0
+# What crosses our end, beside the DATA that windows allow, bytes: headers of calls, small frames.
+_CROSSING_BYTES: Final = 1024 * 1024
 # gRPC's own servers: so that connections that were made together do not end together.
 _JITTER: Final = 0.1
 
@@ -29,7 +34,20 @@ class Lifetime:
         connection: whose.
     """
 
-    __slots__ = ("_connection", "_last", "_moved", "_reading", "_timers", "draining")
+    __slots__ = (
+        "_close_by",
+        "_connection",
+        "_crossing",
+        "_last",
+        "_moved",
+        "_over_at",
+        "_patience_s",
+        "_reading",
+        "_reads",
+        "_timers",
+        "_unsent",
+        "draining",
+    )
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -37,6 +55,15 @@ class Lifetime:
         self._last = frames.LARGEST_STREAM
         self._reading = True
         self._moved = 0
+        # What may still come when we have ended, and when the server itself does.
+        self._crossing = connection.limits.connection_window_bytes + _CROSSING_BYTES
+        self._over_at: float | None = None
+        # After our end: when the peer's has to come, and what shows that it still reads: what the
+        # transport held for it and whether anything has come, both since they were looked at.
+        self._close_by = 0.0
+        self._patience_s = _FAREWELL_S
+        self._unsent = 0
+        self._reads = False
         self.draining = False
         """Whether the peer was told to go elsewhere."""
 
@@ -135,12 +162,18 @@ class Lifetime:
     def _cut(self) -> None:
         self._connection.fail(frames.NO_ERROR, "max_connection_age")
 
-    def drain(self) -> None:
+    def drain(self, within_s: float | None = None) -> None:
         """Tells the peer to go elsewhere, in two steps (RFC 9113, section 6.8).
 
         The first says that the end is near and refuses nothing: calls may be on their way. The
         second, a round trip later, says which calls are the last.
+
+        Args:
+            within_s: when the server itself ends; None: it goes on.
         """
+        if within_s is not None:
+            self._over_at = self._connection.loop.time() + within_s
+            self._hasten(within_s)
         connection = self._connection
         if self.draining or connection.closing or connection.transport is None:
             return
@@ -166,25 +199,77 @@ class Lifetime:
         return stream_id > self._last
 
     def _leave(self) -> None:
-        self._connection.sender.flush()
-        self.close()
+        connection = self._connection
+        if self._over_at is None:
+            at_most_s = max(_LINGER_S, connection.limits.age_grace_s)
+        else:
+            at_most_s = max(_FAREWELL_S, self._over_at - connection.loop.time())
+        self.say_no_more(_LINGER_S, at_most_s)
 
-    def close(self) -> None:
-        """Closes the transport when everything is written, or soon if the peer does not read."""
-        transport = self._connection.transport
-        self._connection.closing = True
-        if transport is not None:
-            transport.close()
-            self._later("close", _FAREWELL_S, transport.abort)
+    def say_no_more(self, patience_s: float = _FAREWELL_S, at_most_s: float = _FAREWELL_S) -> None:
+        """Sends what there is and no more, and reads on until the peer closes.
 
-    def linger(self) -> None:
-        """Sends nothing more and waits a moment for the peer to close.
+        A socket that is closed while its peer still sends is reset (RFC 9293, section 3.6.1): the
+        peer may then never see why, nor the answers that it had not read yet.
 
-        Closed with bytes that nobody has read, a socket is reset, and the peer may never see why.
+        Args:
+            patience_s: how long to wait for it, seconds; anew as long as it reads.
+            at_most_s: how long all together.
         """
-        transport = self._connection.transport
-        if transport is None or transport.is_closing() or not transport.can_write_eof():
-            self.close()
+        connection = self._connection
+        connection.closing = True
+        # From here on nothing is sent: neither by a timer nor by calls that end now.
+        self.end()
+        connection.calls.on_empty = None
+        connection.sender.flush()
+        connection.sender.close()
+        transport = connection.transport
+        if transport is None:
             return
-        transport.write_eof()
-        self._later("close", _FAREWELL_S, transport.abort)
+        self._patience_s = patience_s
+        self._close_by = connection.loop.time() + at_most_s
+        self._await_close(transport)
+        if transport.is_closing() or not transport.can_write_eof():
+            # TLS has no half-close here. uvloop, on which services run, waits for the peer's own
+            # end and drops what comes before it; asyncio's SSLProtocol takes that for an error and
+            # cuts, so that on its loop a peer that sends on may lose its last answers.
+            transport.close()
+            return
+        self.resume_reading()
+        try:
+            transport.write_eof()
+        except OSError:
+            transport.abort()  # Nobody is there any more.
+
+    def _await_close(self, transport: asyncio.Transport) -> None:
+        left_s = self._close_by - self._connection.loop.time()
+        self._reads = False
+        self._unsent = transport.get_write_buffer_size()
+        self._later("close", min(self._patience_s, left_s), self._check_close)
+
+    def _check_close(self) -> None:
+        transport = self._connection.transport
+        if transport is None:
+            return
+        reads = self._reads or transport.get_write_buffer_size() < self._unsent
+        if reads and self._connection.loop.time() < self._close_by:
+            self._await_close(transport)
+        else:
+            transport.abort()
+
+    def _hasten(self, within_s: float) -> None:
+        """The server ends: a connection that ended before does not outlast it."""
+        timer = self._timers.get("close")
+        if timer is None:
+            return
+        now = self._connection.loop.time()
+        self._close_by = min(self._close_by, now + max(_FAREWELL_S, within_s))
+        self._later("close", min(timer.when(), self._close_by) - now, self._check_close)
+
+    def crossed(self, size: int) -> None:
+        """Bytes have come after our end, and count for nothing but for their number."""
+        self._reads = True  # Windows given back, if nothing else.
+        self._crossing -= size
+        transport = self._connection.transport
+        if self._crossing < 0 and transport is not None:
+            transport.abort()

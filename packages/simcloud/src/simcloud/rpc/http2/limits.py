@@ -24,9 +24,9 @@ class Limits:
     """Age at which a connection is asked to go elsewhere."""
     age_grace_s: float = 30.0
     """Time that its calls have then."""
-    stream_window_bytes: int = MIB
+    stream_window_bytes: int = MIB + 64 * 1024
     """What a caller may send before its servicer reads: bounds the memory of a stream that nobody
-    reads."""
+    reads. A chunk of 1 MiB and what its message says of it need no more."""
     connection_window_bytes: int = 16 * MIB
     """What all callers of a connection may send before we have looked at it."""
     max_frame_bytes: int = 256 * 1024
@@ -39,6 +39,17 @@ class Limits:
     unsent_bytes: int = 64 * MIB
     """Answers of ended calls that a peer does not take, before its further calls wait; four
     messages at least."""
+    memory_bytes: int = 192 * MIB
+    """Requests that are not whole or not taken yet, all connections together, and as much again of
+    answers that their callers don't take; four messages at least."""
+    patience_s: float = 2.0
+    """Time that a caller may take over either when others need that memory."""
+    untaken_s: float = 40.0
+    """Time that a servicer may then."""
+    request_s: float = 300.0
+    """Time that the one message of a call has to come whole, from its headers."""
+    message_s: float = 300.0
+    """Time that one of several has, from its beginning or the last that was taken."""
     cleanup_s: float = 10.0
     """Time that calls have to clean up when the server's end cuts them."""
     min_ping_interval_s: float = 5.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 import grpc
@@ -14,6 +15,9 @@ from simcloud.rpc.http2.wire import PREFIX_BYTES
 _read_prefix: Final = struct.Struct(">BI").unpack_from
 # 16: with a header of gzip's (zlib.decompressobj).
 _WINDOW_BITS: Final = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+# What a call may hold without being counted among all (ledger): small messages cost nothing more.
+UNCOUNTED_BYTES: Final = 4096
 
 
 class MessageRefused(Exception):
@@ -39,7 +43,18 @@ class Inbox:
         encoding: of compressed messages.
     """
 
-    __slots__ = ("_at", "_body", "_compressed", "_encoding", "_max", "_prefix", "held", "messages")
+    __slots__ = (
+        "_at",
+        "_body",
+        "_compressed",
+        "_encoding",
+        "_max",
+        "_prefix",
+        "counted",
+        "held",
+        "messages",
+        "on_taken",
+    )
 
     def __init__(self, max_message_bytes: int, encoding: str) -> None:
         self._max = max_message_bytes
@@ -51,6 +66,10 @@ class Inbox:
         self.messages: deque[bytes | bytearray] = deque()
         self.held = 0
         """Bytes that have come and that nobody has taken, prefixes included."""
+        self.counted = UNCOUNTED_BYTES
+        """How much of that is counted among what all calls hold, or may be without."""
+        self.on_taken: Callable[[Inbox], None] | None = None
+        """Called when something was taken of what is counted."""
 
     @property
     def partial(self) -> bool:
@@ -138,9 +157,22 @@ class Inbox:
         """
         message = self.messages.popleft()
         self.held -= len(message) + PREFIX_BYTES
+        if self.counted > UNCOUNTED_BYTES and self.on_taken is not None:
+            self.on_taken(self)
         if type(message) is Compressed:
             return decompressed(message, self._encoding, self._max)
         return message
+
+    def put(self, message: bytes) -> None:
+        """Adds a message that has come whole."""
+        self.messages.append(message)
+        self.held += len(message) + PREFIX_BYTES
+
+    def clear(self) -> None:
+        """Lets go of everything; nobody takes it."""
+        self.messages.clear()
+        self._body, self._prefix, self._at, self.held = None, b"", 0, 0
+        self.counted, self.on_taken = UNCOUNTED_BYTES, None
 
 
 def decompressed(data: bytes, encoding: str, at_most: int) -> bytes:

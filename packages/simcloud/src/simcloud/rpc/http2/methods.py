@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 
 from simcloud.rpc.http2.context import Context, text_of
 from simcloud.rpc.http2.messages import Inbox, MessageRefused
@@ -112,9 +113,15 @@ class ServedMethod:
             return data if type(data) is bytes else bytes(data)
         try:
             return self._deserialize(data)
-        except Exception as error:
+        except (DecodeError, ValueError) as error:
+            # What the caller sent; gRPC's own server says INTERNAL, as of a bug of the server's.
             raise MessageRefused(
-                grpc.StatusCode.INTERNAL, f"the request can't be read: {text_of(error)}"
+                grpc.StatusCode.INVALID_ARGUMENT, f"the request can't be read: {text_of(error)}"
+            ) from error
+        except Exception as error:
+            _log.error("a deserializer failed", exc_info=error)
+            raise MessageRefused(
+                grpc.StatusCode.INTERNAL, "the request can't be read: an error of the server's"
             ) from error
 
     def request_of(self, context: Context) -> Any:

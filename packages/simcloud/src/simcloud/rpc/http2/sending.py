@@ -23,6 +23,7 @@ from simcloud.rpc.http2.frames import (
     pack_header,
 )
 from simcloud.rpc.http2.stream import Stream
+from simcloud.rpc.http2.unsent import Unsent
 from simcloud.rpc.http2.wire import OK_BLOCK, PREFIX_BYTES, RESPONSE_BLOCK
 
 # Of an answer that fits everywhere: HEADERS, then the header of DATA, then a message's prefix, all
@@ -48,6 +49,7 @@ class Sender:
     Args:
         loop: of the connection.
         ended: called with a stream whose last frame was handed over.
+        unsent: what all connections keep for peers that don't take it.
     """
 
     __slots__ = (
@@ -57,7 +59,9 @@ class Sender:
         "_out",
         "_scheduled",
         "_size",
+        "_total",
         "_transport",
+        "_unsent",
         "_window",
         "calls_sent",
         "full",
@@ -70,14 +74,18 @@ class Sender:
         "true_binary",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ended: Callable[[Any], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, ended: Callable[[Any], None], unsent: Unsent
+    ) -> None:
         self._loop = loop
         self._ended = ended
+        self._unsent = unsent
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes | memoryview] = []
         self._size = 0
         self._scheduled = False
-        self._window = DEFAULT_WINDOW
+        # What the peer takes now, and what it has said that it takes since it came.
+        self._window = self._total = DEFAULT_WINDOW
         # Streams with something to send and room in their own window, in the order of their turns.
         self._blocked: dict[int, Stream] = {}
         self.initial_window = DEFAULT_WINDOW
@@ -97,6 +105,11 @@ class Sender:
         """Whether the peer takes binary metadata without base64."""
         self.prelude = b""
         """Begins the next header block."""
+
+    @property
+    def sent_bytes(self) -> int:
+        """Of DATA, since the connection began."""
+        return self._total - self._window
 
     def open(self, transport: asyncio.Transport) -> None:
         """Has a transport from here on."""
@@ -188,7 +201,10 @@ class Sender:
             stream.outbox.append(memoryview(message))
         self._blocked[stream.stream_id] = stream
         self.pump()
-        return stream.outbox is None
+        if stream.outbox is None:
+            return True
+        self._unsent.keep(stream, size)
+        return False
 
     def end(self, stream: Stream, block: bytes) -> None:
         """Trailers, behind what still waits."""
@@ -202,6 +218,7 @@ class Sender:
     def forget(self, stream: Stream) -> None:
         """Nothing more of this stream is sent."""
         self._blocked.pop(stream.stream_id, None)
+        self._unsent.free(stream)
         if stream.end_block is not None and stream.outbox is not None:
             self.held -= sum(map(len, stream.outbox))
 
@@ -218,6 +235,7 @@ class Sender:
                 blocked[number] = stream
                 continue
             stream.outbox = None
+            self._unsent.free(stream)
             stream.wake_writers()
             if stream.end_block is not None:
                 self.end(stream, stream.end_block)
@@ -256,6 +274,7 @@ class Sender:
         """
         if stream is None:
             self._window += increment
+            self._total += increment
             if self._window > LARGEST_WINDOW:
                 raise ConnectionFailure(FLOW_CONTROL_ERROR, "the connection's window overflows")
         else:

@@ -16,6 +16,8 @@ from simcloud.rpc.http2.addresses import Bound, bind
 from simcloud.rpc.http2.connection import Connection
 from simcloud.rpc.http2.limits import Limits
 from simcloud.rpc.http2.methods import Handler, Methods
+from simcloud.rpc.http2.received import Received
+from simcloud.rpc.http2.unsent import Unsent
 from simcloud.telemetry.logging import get_logger
 
 _log = get_logger(__name__)
@@ -35,6 +37,8 @@ class Shared:
         self.buffer = bytearray(_RECEIVE_BYTES)
         self.view = memoryview(self.buffer)
         self.connections: set[Connection] = set()
+        self.received = Received(self.loop, limits)
+        self.unsent = Unsent(self.loop, limits)
         self.tasks = TaskSet()
         """Of calls; the server's ``stop`` sees to their end."""
         self.stopping = False
@@ -45,6 +49,8 @@ class Shared:
         """Whether a new connection is taken."""
         if self.stopping:
             return False
+        if not self.connections:
+            self.received.watch(self.connections)
         self.connections.add(connection)
         self.emptied.clear()
         return True
@@ -53,6 +59,7 @@ class Shared:
         """A connection is lost."""
         self.connections.discard(connection)
         if not self.connections:
+            self.received.unwatch()
             self.emptied.set()
 
     def refused(self, peer: str, reason: str) -> None:
@@ -146,7 +153,7 @@ class Http2Server:
         for each, _ in bound:
             each.close()
         for connection in list(shared.connections):
-            connection.lifetime.drain()
+            connection.lifetime.drain(grace or 0)
         try:
             async with asyncio.timeout(grace or 0):
                 await shared.emptied.wait()

@@ -214,8 +214,8 @@ def metadata_fields(
     return fields
 
 
-# Reserved by gRPC, and defined by it for statuses with details.
-_OURS: Final = frozenset({"grpc-status-details-bin"})
+# Reserved by gRPC, and defined by it for statuses with details and for what its retries heed.
+_OURS: Final = frozenset({"grpc-status-details-bin", "grpc-retry-pushback-ms"})
 _BAD_ASCII: Final = re.compile(rb"[^ -~]")
 
 
