@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
 from simcloud.errors import (
@@ -16,9 +17,13 @@ from simcloud.errors import (
     Overloaded,
     TargetError,
 )
-from simcloud.oip.tensors import Tensor
-from simcloud.telemetry import metrics
+from simcloud.oip.tensors import Tensor, tensor_of
+from simcloud.telemetry import metrics, tracing
+from simcloud_inference_router.batching.batch import Asked, Batch
+from simcloud_inference_router.batching.former import BatchFormer
+from simcloud_inference_router.codecs.base import TensorRequest
 from simcloud_inference_router.metrics import BATCHED, BATCHES_APART, EXECUTIONS
+from simcloud_inference_router.statistics import CallTrace
 from support.batching import BAD, answer_of, batched, doubled, model_error, tensors_of
 from support.eventually import eventually
 from support.scripted_endpoint import Invocation, Reply
@@ -80,6 +85,35 @@ async def test_a_batch_goes_before_the_earliest_deadline_is_in_danger(tmp_path: 
         assert await patient == [2.0]
         assert det.sent == [2]
         assert det.traces[1].queue_s < 4.0
+
+
+async def test_a_batch_belongs_to_the_trace_of_its_first_member(tmp_path: Path) -> None:
+    found: list[tracing.TraceContext | None] = []
+    traces = [tracing.TraceContext(f"{number:032x}", f"{number:016x}", True) for number in (1, 2)]
+
+    async def execute(batch: Batch) -> None:
+        found.append(tracing.current())
+        batch.send_apart(batch.seal(0.0))
+
+    async def ask(former: BatchFormer, trace: tracing.TraceContext) -> None:
+        tracing.begin_trace(trace)
+        request = TensorRequest((tensor_of("x", np.zeros((1, 4), "<f4")),), ("y",), "", {})
+        asked = Asked(
+            request=request,
+            rows=1,
+            caller="",
+            deadline=None,
+            patient=True,
+            target_model="",
+            traceparent="",
+            trace=CallTrace(),
+        )
+        assert await former.infer(asked, execute) is None
+
+    async with batched(tmp_path, options={"preferred_batch_size": [2], **LONG}) as det:
+        # The second one makes the batch go.
+        await asyncio.gather(*(ask(det.former, trace) for trace in traces))
+    assert found == traces[:1]
 
 
 async def test_only_like_requests_of_one_caller_share_a_batch(tmp_path: Path) -> None:

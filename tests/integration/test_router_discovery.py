@@ -197,7 +197,7 @@ async def test_aws_failing_keeps_what_was_found_and_is_told(
             aws.endpoints["det-a"].status, aws.failing = "InService", None
             await at.looked(1)
             assert metrics.value_of(FAILING) == 0
-    log = capsys.readouterr().out
+    log = capsys.readouterr().err
     assert log.count("looking for endpoints failed") == len(failures), "each once"
 
 

@@ -27,6 +27,7 @@ from support.router import (
     write_catalog,
 )
 from support.scripted_endpoint import Reply, ScriptedEndpoint
+from support.stale import no_connection_is_idle
 
 Code = grpc.StatusCode
 NO_CAPACITY = "Inference Component has no capacity to process this request."
@@ -120,7 +121,7 @@ SAGEMAKER = {
     "ModelError 507": Row(model_error(507), Code.UNAVAILABLE, 2),
     "ModelError without": Row(model_error(None), Code.INTERNAL, 1),
     "no answer but 200": Row(Reply(200, b"<html>"), Code.INTERNAL, 1, None, "not JSON"),
-    "hung up": Row(Reply(hang_up=True), Code.UNAVAILABLE, 2, None, "closed the connection"),
+    "hung up": Row(Reply(hang_up=True), Code.UNAVAILABLE, 1, None, "closed the connection"),
 }
 
 CONTAINER = {
@@ -187,8 +188,9 @@ async def errors_of(
 
 
 async def test_every_error_of_the_runtime_is_what_the_table_says(
-    router: RunningRouter, endpoint: ScriptedEndpoint
+    router: RunningRouter, endpoint: ScriptedEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    no_connection_is_idle(monkeypatch)
     for row, error in await errors_of(SAGEMAKER, router, endpoint, "det"):
         if type(error) is TargetError and row.sent.status != 200:
             assert error.metadata["http_status"] == str(row.sent.status)

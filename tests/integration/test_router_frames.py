@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -362,3 +363,22 @@ async def test_pictures_in_memory_stay_within_the_budget(
         assert all([answer.ok async for answer in stream])
         assert 400_000 <= router.router.payloads.peak <= 1 << 20
     assert endpoint.peak <= 2
+
+
+async def test_a_picture_that_is_too_large_is_told_what_limits_it(
+    endpoint: ScriptedEndpoint, tmp_path: Path
+) -> None:
+    small = {"name": "det", "kind": "sagemaker", "endpoint": "det", "max_request_bytes": 1000}
+    for target, limit in (
+        ({**small, "max_request_bytes": 25 << 20}, "1048576 .*payload_budget_bytes"),
+        (small, "1000 .*the limit is max_request_bytes"),
+    ):
+        catalog = write_catalog(tmp_path, model(targets=[target]))
+        settings = settings_for(catalog, endpoint.url, payload_budget_bytes=1 << 20)
+        large = FrameRef(
+            bucket="b", key="k", etag="", offset=0, length=2 << 20, media_type="image/png"
+        )
+        async with running_router(settings) as router:
+            stream = router.client.infer_frames("det", frames(1, large))
+            (answer,) = [answer async for answer in stream]
+        assert re.search(limit, answer.message), answer.message

@@ -5,29 +5,96 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import aiohttp
 import pytest
 
-from simcloud.errors import DeadlineExceeded, NotReady, TargetError
+from simcloud.errors import AnswerLost, DeadlineExceeded, NotReady, TargetError
 from simcloud.http.pool import HttpAnswer
-from simcloud_inference_router.targets.base import Failure
+from simcloud_inference_router.targets.base import Failure, TargetAnswer
+from simcloud_inference_router.targets.stream_pool import open_stream_pool
 from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
 from support.byte_server import HELLO, Server, ask, on_uvloop, replying, serving
 from support.eventually import eventually
+from support.stale import any_kept_connection_is_idle, no_connection_is_idle
+
+
+def ending_early(sent: bytes, *, after: int) -> Callable[..., Awaitable[None]]:
+    """Answers so many requests, and the next one with this and the connection's end."""
+
+    async def answer(
+        server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        for each in (*[HELLO] * after, sent):
+            await server.request(reader)
+            writer.write(each)
+            await writer.drain()
+
+    return answer
 
 
 @pytest.mark.parametrize(
-    ("sent", "retry"),
-    [(b"", True), (HELLO[:7], False), (HELLO[:-1], False), (b"HTTP/1.1 100 C\r\n\r\n", True)],
+    ("reused", "sent", "retry"),
+    [
+        (True, b"", True),
+        (True, HELLO[:7], False),
+        (True, HELLO[:-1], False),
+        (True, b"HTTP/1.1 100 C\r\n\r\n", False),
+        (False, b"", False),
+        (False, HELLO[:-1], False),
+    ],
 )
-async def test_a_connection_that_ends_early_says_whether_the_answer_had_begun(
-    pool: TargetPool, sent: bytes, retry: bool
+async def test_a_connection_that_ends_early_says_whether_the_request_may_have_been_worked_on(
+    pool: TargetPool, monkeypatch: pytest.MonkeyPatch, reused: bool, sent: bytes, retry: bool
 ) -> None:
-    async with serving(replying(sent, close=True)) as server:
+    any_kept_connection_is_idle(monkeypatch)
+    async with serving(ending_early(sent, after=int(reused))) as server:
+        if reused:
+            assert isinstance(await ask(pool, server.url()), HttpAnswer)
         outcome = await ask(pool, server.url())
+        assert server.connections == 1
     assert isinstance(outcome, Failure)
     assert isinstance(outcome.error, NotReady)
     assert (outcome.retry, outcome.shrink) == (retry, False)
     assert "closed the connection" in outcome.error.message
+    assert ("not asked again" in outcome.error.message) is not retry
+    assert outcome.error.retryable is retry
+
+
+async def test_what_breaks_right_after_an_answer_may_have_been_worked_on(
+    pool: TargetPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_connection_is_idle(monkeypatch)
+    async with serving(ending_early(b"", after=1)) as server:
+        assert isinstance(await ask(pool, server.url()), HttpAnswer)
+        outcome = await ask(pool, server.url())
+        assert server.connections == 1
+    assert isinstance(outcome, Failure)
+    assert isinstance(outcome.error, AnswerLost)
+    assert not outcome.retry
+
+
+@pytest.mark.parametrize(
+    ("reused", "idle", "retry"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+async def test_the_same_is_true_of_streams(
+    monkeypatch: pytest.MonkeyPatch, reused: bool, idle: bool, retry: bool
+) -> None:
+    (any_kept_connection_is_idle if idle else no_connection_is_idle)(monkeypatch)
+
+    async def read(response: aiohttp.ClientResponse) -> TargetAnswer:
+        return TargetAnswer(await response.read(), "")
+
+    async with (
+        serving(ending_early(b"", after=int(reused))) as server,
+        open_stream_pool(connect_timeout_s=5, keepalive_s=30) as streams,
+    ):
+        for _ in range(2 if reused else 1):
+            outcome = await streams.post(
+                target="det", url=server.url(), headers={}, body=b"x", timeout_s=10, read=read
+            )
+        assert server.connections == 1
+    assert isinstance(outcome, Failure)
+    assert outcome.retry is retry
 
 
 async def test_a_reset_is_a_lost_connection(pool: TargetPool) -> None:

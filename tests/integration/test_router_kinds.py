@@ -42,6 +42,7 @@ async def router(endpoint: ScriptedEndpoint, tmp_path: Path) -> AsyncIterator[Ru
     scored = {"datatype": "FP32", "shape": [-1]}
     catalog = write_catalog(
         tmp_path,
+        rows("plain", kind="container", url=endpoint.url),
         rows("cold", kind="sagemaker_serverless", endpoint="cold"),
         rows(
             "aws",
@@ -124,6 +125,20 @@ async def test_a_serverless_endpoint_is_asked_as_any_and_takes_less(
     assert endpoint.seen[0].path == "/endpoints/cold/invocations"
     (target,) = router.router.served.catalog.model("cold").targets
     assert target.max_request_bytes == 4 << 20
+
+
+async def test_what_a_container_says_beside_its_answer_comes_back(
+    router: RunningRouter, endpoint: ScriptedEndpoint
+) -> None:
+    def respond(seen: Invocation) -> Reply:
+        answer = doubled(seen)
+        more = {"X-Amzn-SageMaker-Custom-Attributes": "lane=2"}
+        return Reply(200, answer.body, {**answer.headers, **more})
+
+    endpoint.respond = respond
+    response = await infer(router, asks("plain"))
+    assert response.parameters["sm_custom_attributes"].string_param == "lane=2"
+    assert endpoint.seen[0].path == "/invocations"
 
 
 async def test_aws_own_router_is_asked_by_its_path_and_says_whom_it_asked(

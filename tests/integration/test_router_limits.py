@@ -167,7 +167,7 @@ async def test_a_connection_lost_within_an_answer_is_not_asked_again(tmp_path: P
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with running_router(settings_for(write_catalog(tmp_path, model()), url)) as router:
             (answer,) = await ask(router, PICTURE)
-    assert (answer.reason, answer.attempts, asked) == ("NOT_READY", 1, 1)
+    assert (answer.reason, answer.attempts, asked) == ("ANSWER_LOST", 1, 1)
     assert "within its answer" in answer.message
 
 

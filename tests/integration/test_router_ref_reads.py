@@ -110,7 +110,8 @@ async def test_what_is_kept_is_for_those_alone_who_may_read_it(
         # The bytes are there; who asks for them by another rule is refused before anyone looks.
         (refused,) = await ask(router, refs(etag, 1, key="secret/a.tar"))
         assert refused.reason == "PERMISSION_DENIED"
-        router.router._allow = settings.model_copy(update={"allowed_callers": ()}).allow_lists()
+        by_default = settings.model_copy(update={"allowed_callers": ()})
+        router.router.authorizer = by_default.authorizer()
         (refused,) = await ask(router, refs(etag, 1))
         assert refused.reason == "PERMISSION_DENIED"
         assert metrics.value_of(REFS, {"source": "cache"}) == 4

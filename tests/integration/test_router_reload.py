@@ -13,6 +13,7 @@ import yaml
 
 from simcloud.client.router import Frame, Picture
 from simcloud.errors import NotFound, PreconditionFailed
+from simcloud.oip.tensors import new
 from simcloud.telemetry import metrics
 from simcloud_inference_router.metrics import (
     CATALOG_INFO,
@@ -180,6 +181,42 @@ async def test_an_open_stream_keeps_its_model_and_new_requests_see_the_new_one(
             assert [each.model for each in (await router.admin.targets()).targets] == ["other"]
 
 
+async def test_a_second_version_takes_nothing_from_the_counts_of_the_first(tmp_path: Path) -> None:
+    path = write_catalog(tmp_path, det("a"))
+    async with scripted_endpoint() as endpoint:
+        endpoint.default = Reply(body=ANSWER)
+        async with running_router(
+            settings_for(path, endpoint.url, catalog_poll_s=POLL_S)
+        ) as router:
+            more: asyncio.Queue[Frame | None] = asyncio.Queue(8)
+
+            async def frames() -> AsyncIterator[Frame]:
+                while (frame := await more.get()) is not None:
+                    yield frame
+
+            async def rows() -> dict[str, int]:
+                request = new("ModelStatisticsRequest")
+                request.name = "det"
+                found = (await router.oip.ModelStatistics(request)).model_stats
+                return {each.version: each.inference_stats.success.count for each in found}
+
+            async with aclosing(router.client.infer_frames("det", frames())) as answers:
+                await more.put(Frame("0", PICTURE))
+                await anext(answers)
+                await infer(router)
+                assert await rows() == {"1": 2}
+                exchange(path, det("a", versions=["2", "1"]))
+                await loaded(router, 1)
+                assert await rows() == {"2": 0, "1": 2}
+                await infer(router)
+                # The stream began when there was one version.
+                await more.put(Frame("1", PICTURE))
+                await anext(answers)
+                await more.put(None)
+                assert [answer async for answer in answers] == []
+            assert await rows() == {"2": 1, "1": 3}
+
+
 async def test_what_stays_keeps_what_was_learnt_and_what_was_set_by_hand(tmp_path: Path) -> None:
     path = write_catalog(tmp_path, det("a", "b"), model("other"))
     async with scripted_endpoint() as endpoint:
@@ -252,7 +289,7 @@ async def test_a_broken_catalogue_keeps_the_last_good_one_and_is_logged_once(
             assert metrics.value_of(CATALOG_INFO, {"digest": digest}) == 0
             assert metrics.value_of(CATALOG_INFO, {"digest": status.digest}) == 1
             assert metrics.value_of(CATALOG_LOADED_AT) == status.loaded_at_s
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert sum("is not taken" in line and "kind: Input" in line for line in lines) == 1
 
 

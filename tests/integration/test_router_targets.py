@@ -11,6 +11,7 @@ import pytest
 
 from simcloud.clock import SYSTEM_CLOCK
 from simcloud.errors import (
+    AnswerLost,
     DeadlineExceeded,
     InvalidRequest,
     NotReady,
@@ -24,6 +25,7 @@ from simcloud.rpc.status import client_errors
 from support.eventually import eventually
 from support.router import RunningRouter, model, running_router, settings_for, write_catalog
 from support.scripted_endpoint import Reply, ScriptedEndpoint, error, scripted_endpoint
+from support.stale import any_kept_connection_is_idle, no_connection_is_idle
 
 TRITON = "application/vnd.sagemaker-triton.binary+json"
 
@@ -131,7 +133,6 @@ async def test_a_plain_container_is_asked_without_a_signature(
         error(500, "InternalFailure"),
         error(503, "ServiceUnavailable"),
         error(530, "InternalDependencyException"),
-        Reply(hang_up=True),
     ],
 )
 async def test_one_retry_cures_what_the_table_says(
@@ -142,6 +143,41 @@ async def test_one_retry_cures_what_the_table_says(
     assert len(endpoint.seen) == 2
     (counts,) = await router.client.statistics("det")
     assert (counts.requests, counts.succeeded, counts.retries) == (1, 1, 1)
+
+
+async def test_a_kept_connection_that_had_been_closed_is_no_matter(
+    router: RunningRouter, endpoint: ScriptedEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_kept_connection_is_idle(monkeypatch)
+    endpoint.replies.extend([tensor_reply(), Reply(hang_up=True)])
+    for _ in range(2):
+        await infer(router)
+    assert len(endpoint.seen) == 3
+
+
+@pytest.mark.parametrize("warm", [False, True])
+async def test_what_ends_one_container_is_not_handed_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
+    no_connection_is_idle(monkeypatch)
+    async with scripted_endpoint() as one, scripted_endpoint() as other:
+        places = {"one": one, "other": other}
+        targets = [
+            {"name": name, "kind": "container", "url": place.url} for name, place in places.items()
+        ]
+        catalog = write_catalog(tmp_path, model(targets=targets))
+        async with running_router(settings_for(catalog, "")) as router:
+            for place in places.values():
+                place.default = tensor_reply()
+            # Both are asked, one after the other, so each has a connection that is kept alive.
+            while warm and not (one.seen and other.seen):
+                await infer(router)
+            before = len(one.seen) + len(other.seen)
+            for place in places.values():
+                place.default = Reply(hang_up=True)
+            with pytest.raises(AnswerLost, match="not asked again, since it may have worked on"):
+                await infer(router)
+        assert len(one.seen) + len(other.seen) == before + 1
 
 
 @pytest.mark.parametrize(

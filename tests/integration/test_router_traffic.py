@@ -17,8 +17,13 @@ from simcloud.telemetry import metrics
 from simcloud.telemetry.names import Metric
 from simcloud_inference_router.metrics import (
     EJECTIONS,
+    REQUEST_BYTES,
     REQUESTS,
+    RESPONSE_BYTES,
+    RETRY_BALANCE,
     SHADOW,
+    TARGET_BUSY,
+    TARGET_COST,
     TARGET_REQUESTS,
     TARGET_STATE,
 )
@@ -35,6 +40,7 @@ MANY = 400
 async def test_targets_and_counts_are_told_as_they_are() -> None:
     targets: dict[str, dict[str, object]] = {name: {} for name in ("a", "b", "far", "new", "next")}
     targets["b"]["weight"], targets["far"]["tier"] = 2.0, 2
+    targets["b"]["usd_per_hour"] = 7200.0
     canary = {"target": "new", "percent": 50}
     copies = {"target": "next", "sample": 1.0, "compare": "detections"}
     async with fleet(targets, seed=1, canary=canary, shadow=copies) as running:
@@ -76,8 +82,21 @@ async def test_targets_and_counts_are_told_as_they_are() -> None:
         assert value(TARGET_REQUESTS, target="a") == running["a"].seen
         assert value(EJECTIONS, target="a") == 1
         assert value(TARGET_STATE, target="a", state="ejected") == 1
-        assert value(SHADOW, target="next", outcome="agreed") == counts.shadow.agreed
+        assert (
+            sum(
+                value(SHADOW, target="next", primary=each, outcome="agreed")
+                for each in shadow.by_primary
+            )
+            == counts.shadow.agreed
+        )
+        assert value(REQUEST_BYTES) == counts.request_bytes > 0
+        assert value(RESPONSE_BYTES) == counts.response_bytes > 0
+        assert value(RETRY_BALANCE) > 0
+        assert value(TARGET_COST, target="b") == 2 * value(TARGET_BUSY, target="b") > 0
         text = metrics.exposition().decode()
+        seen = f'model="det",target="b"}} {running["b"].seen}.0'
+        assert f"simcloud_router_target_attempt_seconds_count{{{seen}" in text
+        assert 'simcloud_router_target_estimated_cost_usd_total{model="det",target="a"}' not in text
         assert 'simcloud_router_target_duration_seconds_count{model="det"} 400.0' in text
         assert 'simcloud_router_queue_duration_seconds_bucket{le="+Inf",model="det"} 400.0' in text
         assert 'simcloud_router_retry_budget_exhausted_total{model="det"} 0.0' in text

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from math import sqrt
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 from simcloud.clock import SYSTEM_CLOCK
 from simcloud.errors import SimcloudError
@@ -29,6 +31,24 @@ from support.clock import VirtualTime
 
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 NO_DETECTIONS = b'{"detections":[]}'
+
+T = TypeVar("T")
+
+MANY = 2000
+"""Requests that a behaviour is counted over."""
+
+BUSY = {"limiter": {"start": 64, "maximum": 64}}
+"""Settings with limits that no test reaches."""
+
+
+def four_sigma(share: float, of: int) -> float:
+    """How far a count of independent draws is from ``share * of``, but for once in 16,000 times."""
+    return 4 * sqrt(of * share * (1 - share))
+
+
+def within_4_sigma(found: int, share: float, of: int) -> bool:
+    """Whether a count is what independent draws give, but for once in 16,000 times."""
+    return abs(found - share * of) <= four_sigma(share, of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +182,11 @@ class Outcomes:
     targets: dict[str, int] = field(default_factory=dict)
     """Answers by target."""
 
+    @property
+    def ended(self) -> int:
+        """Requests that have an answer or an error."""
+        return self.answered + len(self.failed)
+
 
 class Fleet:
     """Members, and a router whose model ``det`` they serve."""
@@ -191,6 +216,7 @@ class Fleet:
     async def ask(
         self,
         *,
+        request_id: str = "id",
         caller: str = "",
         within_s: float | None = 30.0,
         patient: bool = True,
@@ -200,7 +226,7 @@ class Fleet:
         """One request, as a stream's frame unless it is not ``patient``."""
         deadline = None if within_s is None else self.router.clock.monotonic() + within_s
         call = Call(caller=caller, deadline=deadline, patient=patient)
-        picture = Picture("id", b"picture", "image/png", "", parameters or {})
+        picture = Picture(request_id, b"picture", "image/png", "", parameters or {})
         return await self.router.infer_picture(
             self.model, picture, call, CallTrace() if trace is None else trace
         )
@@ -211,9 +237,17 @@ class Fleet:
         *,
         at_once: int = 16,
         parameters: Callable[[int], Mapping[str, str]] | None = None,
+        outcomes: Outcomes | None = None,
     ) -> Outcomes:
-        """Requests, so many at a time."""
-        outcomes = Outcomes()
+        """Requests, so many at a time; a request's id is its number, from 0.
+
+        Args:
+            number: of requests.
+            at_once: of them that are asked at a time.
+            parameters: of each, by its number.
+            outcomes: where they are counted; new ones by default.
+        """
+        outcomes = Outcomes() if outcomes is None else outcomes
         numbers = iter(range(number))
 
         async def worker() -> None:
@@ -221,7 +255,9 @@ class Fleet:
                 trace = CallTrace()
                 try:
                     await self.ask(
-                        trace=trace, parameters=None if parameters is None else parameters(each)
+                        request_id=str(each),
+                        trace=trace,
+                        parameters=None if parameters is None else parameters(each),
                     )
                 except SimcloudError as exc:
                     outcomes.failed.append(exc)
@@ -235,33 +271,61 @@ class Fleet:
         return outcomes
 
     async def ask_many_in_virtual_time(self, number: int, *, at_once: int) -> Outcomes:
-        """As ``ask_many`` of a fleet that has its own time: answers come in the order of their
-        delays, each when all requests that can be under way have arrived at their targets.
+        """As ``ask_many`` of a fleet that has its own time."""
+        outcomes = Outcomes()
+        return await self.in_virtual_time(
+            self.ask_many(number, at_once=at_once, outcomes=outcomes),
+            under_way=lambda: min(at_once, number - outcomes.ended),
+        )
+
+    async def in_virtual_time(
+        self, asking: Coroutine[object, object, T], *, under_way: Callable[[], int]
+    ) -> T:
+        """Runs requests in the fleet's own time: answers come in the order of their delays, each
+        when everything that can happen before it has happened.
+
+        Args:
+            asking: makes the requests.
+            under_way: how many of them have begun, or are about to, and have not ended.
         """
-        virtual = self.virtual
+        virtual, door = self.virtual, self.model.door
         assert virtual is not None
-        before = virtual.called
-        asking = asyncio.ensure_future(self.ask_many(number, at_once=at_once))
+        task = asyncio.ensure_future(asking)
         async with asyncio.timeout(90):
-            while not asking.done():
-                left = number - (virtual.called - before)
-                if left and virtual.waiting == min(at_once, left):
+            while not task.done():
+                at_targets, due = door.in_flight, virtual.waiting
+                if due and due == at_targets and at_targets + door.waiting == under_way():
                     virtual.step()
                 await asyncio.sleep(0)
-        return await asking
+        return await task
 
-    async def ask_in_session(self, key: str, *, session_id: str = "") -> str:
-        """One request of a session; the name of the target that answered."""
+    async def dispatch(
+        self,
+        *,
+        caller: str = "",
+        priority: int = 0,
+        within_s: float | None = 30.0,
+        patient: bool = True,
+        session: str = "",
+        session_id: str = "",
+    ) -> CallTrace:
+        """One request as the dispatcher takes it; what became of it, when it was answered."""
         trace = CallTrace()
-        invocation = Invocation(b"x", "image/png", "", session=key, session_id=session_id)
+        invocation = Invocation(b"x", "image/png", "", session=session, session_id=session_id)
         await self.router._dispatcher.call(
             self.model,
             invocation,
-            deadline=self.router.clock.monotonic() + 30,
-            patient=True,
+            deadline=None if within_s is None else self.router.clock.monotonic() + within_s,
+            patient=patient,
             trace=trace,
+            caller=caller,
+            priority=priority,
         )
-        return trace.target
+        return trace
+
+    async def ask_in_session(self, key: str, *, session_id: str = "") -> str:
+        """One request of a session; the name of the target that answered."""
+        return (await self.dispatch(session=key, session_id=session_id)).target
 
     def assert_idle(self) -> None:
         """No slot is taken, nobody waits."""

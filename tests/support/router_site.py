@@ -19,15 +19,21 @@ _PREFIX = "SIMCLOUD_INFERENCE_ROUTER_"
 
 @contextmanager
 def router_process(
-    folder: Path, model: ModelServer, *, s3: S3Settings, allowed_buckets: str
+    folder: Path,
+    model: ModelServer,
+    *,
+    s3: S3Settings | None = None,
+    allowed_buckets: str = "",
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """``python -m simcloud_inference_router`` with the catalogue of the container's models.
 
     Args:
         folder: for its port file and log.
         model: the container.
-        s3: where it reads frame refs.
+        s3: where it reads frame refs; None: it reads none.
         allowed_buckets: as the setting: names between commas.
+        settings: others, by their variables without the service's prefix.
 
     Yields:
         Its ``host:port``.
@@ -41,10 +47,8 @@ def router_process(
         "SAGEMAKER__ACCESS_KEY_ID": "AKID",
         "SAGEMAKER__SECRET_ACCESS_KEY": "secret",
         "ALLOWED_BUCKETS": allowed_buckets,
-        "S3__ENDPOINT_URL": s3.endpoint_url,
-        "S3__ACCESS_KEY_ID": s3.access_key_id,
-        "S3__SECRET_ACCESS_KEY": s3.secret_access_key.get_secret_value(),
-        "S3__PATH_STYLE": "true",
+        **({} if s3 is None else _of_s3(s3)),
+        **(settings or {}),
     }
     port_file = folder / "ports.json"
     with (folder / "router.log").open("w") as log:
@@ -69,6 +73,15 @@ def router_process(
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _of_s3(s3: S3Settings) -> Mapping[str, str]:
+    return {
+        "S3__ENDPOINT_URL": s3.endpoint_url,
+        "S3__ACCESS_KEY_ID": s3.access_key_id,
+        "S3__SECRET_ACCESS_KEY": s3.secret_access_key.get_secret_value(),
+        "S3__PATH_STYLE": "true",
+    }
 
 
 def _kept() -> Mapping[str, str]:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from simcloud.accounting.prices import prices
 from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
 from simcloud_inference_router.catalog import Catalog, load_catalog
+from simcloud_inference_router.yaml_document import DuplicateKeyError, load_yaml
 
 ROOT = Path(__file__).parents[3]
 LOCAL = ROOT / "services" / "inference-router" / "catalog" / "local.yaml"
@@ -129,6 +131,10 @@ def test_labels_come_from_a_file_beside_the_catalogue(tmp_path: Path) -> None:
         ({"tensor_codec": "bytes"}, r"BYTES of shape \[1\]"),
         ({"tensor_codec": "instances_json", "outputs": [{**TENSOR, "shape": [4]}]}, "-1 first"),
         ({"media_type": "text/plain"}, "mean nothing for codec triton_binary"),
+        (
+            {"targets": [{**TARGET, "instance_type": "ml.x1.huge"}]},
+            "the price of instance_type ml.x1.huge is not known here .*give `usd_per_hour`",
+        ),
     ],
 )
 def test_a_wrong_catalogue_is_refused_with_the_place_and_the_problem(
@@ -136,6 +142,16 @@ def test_a_wrong_catalogue_is_refused_with_the_place_and_the_problem(
 ) -> None:
     with pytest.raises(PreconditionFailed, match=problem):
         load_catalog(written(tmp_path, {**MODEL, **change}))
+
+
+def test_a_target_is_priced_by_its_entry_or_by_the_dated_table(tmp_path: Path) -> None:
+    g5 = {"instance_type": "ml.g5.xlarge"}
+    other: dict[str, object] = {"instance_type": "ml.x1.huge", "usd_per_hour": 2.5}
+    found = []
+    for price in ({}, g5, {**g5, "usd_per_hour": 0}, other):
+        catalog = load_catalog(written(tmp_path, {**MODEL, "targets": [{**TARGET, **price}]}))
+        found.append(catalog.model("det").targets[0].price_per_hour)
+    assert found == [None, prices()["ml.g5.xlarge"].usd_per_hour, 0, 2.5]
 
 
 def test_limits_and_times_are_those_of_the_kind_unless_given(tmp_path: Path) -> None:
@@ -181,6 +197,56 @@ def test_a_file_that_is_no_yaml_or_not_there_is_told(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("models: [")
     with pytest.raises(PreconditionFailed, match="not YAML"):
         load_catalog(tmp_path / "bad.yaml")
+
+
+def test_an_empty_file_is_told_what_it_needs(tmp_path: Path) -> None:
+    for text in ("", "# nothing yet\n", "---\n"):
+        (tmp_path / "empty.yaml").write_text(text)
+        with pytest.raises(PreconditionFailed, match=r"empty\.yaml is empty; it needs `models`"):
+            load_catalog(tmp_path / "empty.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("models: []\nmodels: []\n", r"line 2: `models` stands in line 1 already"),
+        ("models:\n- name: det\n  task: a\n  name: other\n", r"line 4: `name` stands in line 2"),
+        ("models:\n- {targets: [{weight: 1, weight: 2}]}\n", r"line 2: `weight` stands in line 2"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_its_lines(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "twice.yaml").write_text(text)
+    with pytest.raises(PreconditionFailed, match=told):
+        load_catalog(tmp_path / "twice.yaml")
+
+
+def test_what_is_merged_in_may_be_overridden(tmp_path: Path) -> None:
+    text = "models: []\ndiscovery: &d {every_s: 60.0}\n"
+    assert load_yaml(f"{text}other: {{<<: *d, every_s: 30.0}}") == {
+        "models": [],
+        "discovery": {"every_s": 60.0},
+        "other": {"every_s": 30.0},
+    }
+
+
+def test_what_merges_is_merged_in_again_from_any_depth() -> None:
+    text = """
+first: {inner: {deep: &b {<<: &a {x: 1}, x: 2}}}
+second: {<<: *b}
+third: {<<: [*b, *a], y: 3}
+"""
+    assert load_yaml(text) == {
+        "first": {"inner": {"deep": {"x": 2}}},
+        "second": {"x": 2},
+        "third": {"x": 2, "y": 3},
+    }
+    with pytest.raises(DuplicateKeyError, match="line 2: `x` stands in line 2 already"):
+        load_yaml("\nfirst: {<<: {z: 0}, inner: [{x: 1, x: 2}]}")
+    around = load_yaml("&a {itself: *a}")
+    assert isinstance(around, dict)
+    assert around["itself"] is around
 
 
 def test_a_catalogue_is_frozen() -> None:

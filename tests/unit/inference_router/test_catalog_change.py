@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from simcloud.clock import SYSTEM_CLOCK
-from simcloud.errors import NotFound, PreconditionFailed
+from simcloud.errors import NotFound, NotReady, PreconditionFailed
 from simcloud_inference_router.background import open_background
 from simcloud_inference_router.build_model import ModelBuilder
 from simcloud_inference_router.catalog import Catalog, ModelEntry
@@ -19,7 +19,10 @@ from simcloud_inference_router.catalog_change import leads_to_the_same, shadows_
 from simcloud_inference_router.routing.routed_target import State
 from simcloud_inference_router.served import Served
 from simcloud_inference_router.settings import RouterSettings
-from simcloud_inference_router.targets.base import Failure
+from simcloud_inference_router.statistics import CallTrace
+from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
+from simcloud_inference_router.versions import counts_of
+from support.eventually import eventually
 from support.roster import ANSWER, Unasked, settle
 
 Changed = dict[str, Any]
@@ -59,6 +62,7 @@ async def serve() -> Any:
 
 Serve = Callable[..., Served]
 CANARY = {"target": "b", "percent": 1}
+G5 = {"instance_type": "ml.g5.xlarge"}
 SHADOW = {"target": "c", "sample": 0.1, "compare": "detections"}
 
 
@@ -66,6 +70,7 @@ SHADOW = {"target": "c", "sample": 0.1, "compare": "detections"}
     ("changes", "same"),
     [
         ({"targets": [target("a", weight=5), target("b"), target("c")]}, True),
+        ({"targets": [target("a", **G5), target("b", usd_per_hour=2), target("c", **G5)]}, True),
         ({"canary": {"target": "b", "percent": 50}}, True),
         ({"labels": ["x"]}, True),
         ({"canary": {"target": "a", "percent": 1}}, False),
@@ -89,6 +94,7 @@ def test_a_door_serves_on_while_places_roles_and_rules_are_the_same(
 def test_a_shadow_is_compared_on_while_it_and_the_answers_form_are_the_same() -> None:
     before = entry("a", "c", shadow=SHADOW)
     assert shadows_the_same(before, entry(target("a", weight=2), "c", shadow=SHADOW))
+    assert shadows_the_same(before, entry("a", target("c", **G5), shadow=SHADOW))
     assert not shadows_the_same(before, entry("a", "c", shadow={**SHADOW, "sample": 0.2}))
     assert not shadows_the_same(before, entry("a", target("c", weight=2), shadow=SHADOW))
     assert not shadows_the_same(before, entry("a", "c", shadow=SHADOW, labels=["new"]))
@@ -141,6 +147,113 @@ async def test_a_new_door_knows_what_was_learnt_and_an_ejection_goes_on(serve: S
     former.door.leave(grant, ANSWER, now)
     del former, roster, failing, grant
     assert served.doors_of("a") == [door]
+
+
+async def test_a_new_price_changes_what_is_counted_from_now_on_and_nothing_else(
+    serve: Serve,
+) -> None:
+    def priced(usd_per_hour: float, *more: str) -> Catalog:
+        targets = (target(name, usd_per_hour=usd_per_hour) for name in ("a", "b", "c"))
+        return catalog(entry(*targets, *more, shadow=SHADOW))
+
+    served = serve(*priced(3600.0).models)
+    model = served.models["det"]
+    assert model.shadow is not None
+    for known in model.targets:
+        known.counts.begun(0.0)
+        known.counts.ended(100.0, 100.0)
+    failing = model.roster.target("b")
+    failing.state, failing.shut_until = State.EJECTED, SYSTEM_CLOCK.monotonic() + 30
+    model.door.drain("a")
+    model.door.set_weight("b", 5)
+    served.replace(priced(36.0))
+    cheaper = served.models["det"]
+    assert (cheaper.door, cheaper.shadow) == (model.door, model.shadow)
+    served.replace(priced(7200.0, "new"))
+    after = served.models["det"]
+    assert after.door is not model.door
+    for changed in (cheaper, after):
+        told = {each.name: each for each in changed.snapshot()}
+        assert [told[name].cost_usd for name in ("a", "b", "c")] == [100.0] * 3
+        assert (told["a"].drained, told["b"].weight, told["b"].state) == (True, 5, State.EJECTED)
+    for known in after.targets:
+        known.counts.begun(200.0)
+        known.counts.ended(210.0, 10.0)
+    costs = {each.name: each.cost_usd for each in after.snapshot()}
+    assert costs == {"a": 120.0, "b": 120.0, "c": 120.0, "new": None}
+
+
+async def test_a_versions_counts_go_on_when_others_come_and_begin_anew_when_it_is_back(
+    serve: Serve,
+) -> None:
+    served = serve(entry("a"))
+    counts = served.models["det"].counts
+
+    def ask(version: str) -> None:
+        trace = CallTrace(version=version, attempts=1)
+        counts.record(trace, total_s=1.0, reason=None, now_s=0.0)
+
+    def told(*versions: str) -> list[int]:
+        served.replace(catalog(entry("a", versions=versions)))
+        model = served.models["det"]
+        assert model.counts is counts
+        return [counts_of(model, each).requests for each in versions]
+
+    ask("1")
+    assert counts_of(served.models["det"], "1").succeeded == 1
+    assert told("2", "1") == [0, 1]
+    # Of a request that began before there were two, too.
+    ask("1")
+    ask("2")
+    assert told("1", "2", "3") == [2, 1, 0]
+    assert told("2") == [1], "the only one left is not the model"
+    ask("1")
+    assert told("1", "2") == [0, 1], "streams may ask for one that is gone"
+    assert told("4") == [0]
+    assert (counts.requests, set(counts.by_version)) == (4, {"4"})
+
+
+async def test_a_primary_that_is_gone_has_no_row_and_its_copies_stay_in_the_sum(
+    serve: Serve,
+) -> None:
+    asked: list[asyncio.Future[TargetAnswer | Failure]] = []
+
+    class Held(Unasked):
+        async def invoke(
+            self, invocation: Invocation, *, timeout_s: float
+        ) -> TargetAnswer | Failure:
+            asked.append(asyncio.get_running_loop().create_future())
+            return await asked[-1]
+
+    def next_to(*names: str) -> Catalog:
+        return catalog(entry(*names, "c", shadow={**SHADOW, "sample": 1.0}))
+
+    served = serve(*next_to("a", "b").models)
+    shadow = served.models["det"].shadow
+    assert shadow is not None
+    shadow.target.target = Held("c")
+    sent = Invocation(body=b"", content_type="image/png", accept="application/json")
+    for primary in "ab":
+        shadow.offer(sent, ANSWER, primary=primary)
+    await settle()
+    served.replace(next_to("a", "d"))
+    assert served.models["det"].shadow is shadow
+    assert (shadow.counts.sent, set(shadow.by_primary)) == (2, {"a"})
+    # By a stream that began before; and what was under way ends.
+    shadow.offer(sent, ANSWER, primary="b")
+    await settle()
+    for each in asked:
+        each.set_result(Failure(NotReady("down")))
+    await eventually(lambda: not shadow.under_way)
+    assert (shadow.counts.sent, shadow.counts.failed) == (3, 3)
+    assert {name: each.failed for name, each in shadow.by_primary.items()} == {"a": 1}
+    served.replace(next_to("a", "b"))
+    shadow.offer(sent, ANSWER, primary="b")
+    await settle()
+    asked[-1].set_result(Failure(NotReady("down")))
+    await eventually(lambda: not shadow.under_way)
+    assert {name: each.failed for name, each in shadow.by_primary.items()} == {"a": 1, "b": 1}
+    assert shadow.counts.failed == 4
 
 
 async def test_sessions_stay_where_they_are_or_are_told_that_they_have_ended(serve: Serve) -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from simcloud.concurrency.drain import Drain
 from simcloud.errors import InvalidRequest, NotReady
-from simcloud_inference_router.pipeline import Drain, Pipeline, Reorder
+from simcloud_inference_router.pipeline import Pipeline, Reorder
 
 
 @given(st.permutations(range(8)))

@@ -261,3 +261,50 @@ def test_a_cold_target_is_probed_once_a_pause_and_opens_with_the_first_answer() 
     assert target.shut_until == 111.0
     ask(roster, target, ANSWER, 112.0)
     assert (target.state, roster.shut, target.limit.limit) == (State.OPEN, 0, 8)
+
+
+def test_a_target_is_busy_while_anything_is_there_and_every_attempt_is_timed() -> None:
+    roster, target = trio()
+    first, second = roster.grant(target, 10.0), roster.grant(target, 10.5)
+    first.sent = True
+    assert target.snapshot(11.0).busy_s == 1.0, "of what is under way, too"
+    roster.learn(first, ANSWER, 12.0)
+    roster.learn(second, None, 13.0)
+    assert target.snapshot(20.0).busy_s == 3.0
+    ask(roster, target, DOWN, 20.0)
+    counts = target.counts
+    assert (counts.attempts, sum(counts.times.counts), counts.times.total_s) == (2, 2, 2.0)
+
+
+def test_a_price_holds_for_the_time_after_it_and_what_was_counted_never_falls() -> None:
+    roster, target = trio()
+    first = roster.grant(target, 0.0)
+    assert target.snapshot(10.0).cost_usd is None, "without a price there is no estimate"
+    target.counts.price(7200.0, 10.0)
+    assert target.snapshot(15.0).cost_usd == 10.0
+    target.counts.price(3600.0, 20.0)
+    assert target.snapshot(20.0).cost_usd == 20.0, "of what is under way, too"
+    roster.learn(first, ANSWER, 30.0)
+    target.counts.price(None, 40.0)
+    ask(roster, target, ANSWER, 50.0)
+    assert (target.snapshot(60.0).cost_usd, target.snapshot(60.0).busy_s) == (30.0, 30.0)
+
+
+def test_people_are_told_what_a_target_took_long_after_choosing_has_forgotten_it() -> None:
+    roster, target = trio()
+    grant = roster.grant(target, 0.0)
+    grant.sent = True
+    roster.learn(grant, ANSWER, 0.3)
+    told = target.snapshot(600.0)
+    assert told.mean_s == 0.3
+    assert told.ewma_s < 1e-6
+
+
+def test_an_attempt_that_is_cancelled_once_its_time_is_up_has_failed() -> None:
+    roster, target = trio()
+    for left_s, ends, failures in ((5.0, 4.0, 0), (5.0, 5.0, 1)):
+        grant = roster.grant(target, 0.0)
+        grant.sent, grant.patience_s = True, left_s
+        roster.learn(grant, None, ends)
+        assert target.counts.failures == failures
+    assert target.ready, "its caller's own short time says nothing about it"

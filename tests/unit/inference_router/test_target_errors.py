@@ -9,6 +9,9 @@ from multidict import CIMultiDict
 from simcloud.errors import Overloaded, TargetError, Transient
 from simcloud_inference_router.targets.base import Failure
 from simcloud_inference_router.targets.errors import (
+    STALE_BREAK_S,
+    STALE_IDLE_S,
+    Lost,
     WireError,
     connection_lost,
     container_failure,
@@ -27,6 +30,17 @@ def wire(
 ) -> WireError:
     sent = CIMultiDict({**({"x-amzn-ErrorType": code} if code else {}), **(headers or {})})
     return read_error("det", status, sent, json.dumps(body).encode())
+
+
+def lost(
+    *,
+    answering: bool = False,
+    idle_s: float | None = STALE_IDLE_S,
+    after_s: float = STALE_BREAK_S,
+) -> Failure:
+    return connection_lost(
+        "det", "reset", Lost(answering=answering, idle_s=idle_s, after_s=after_s)
+    )
 
 
 def model_error(original: int | None, text: str = "boom") -> Failure:
@@ -131,12 +145,15 @@ def test_a_container_speaks_for_its_load_itself(
     ("failure", "expected", "action"),
     [
         (no_connection("det", "refused"), Code.UNAVAILABLE, SHRINK),
-        (connection_lost("det", "reset", answering=False), Code.UNAVAILABLE, RETRY),
-        (connection_lost("det", "reset", answering=True), Code.UNAVAILABLE, NO),
+        (lost(), Code.UNAVAILABLE, RETRY),
+        (lost(after_s=STALE_BREAK_S + 0.01), Code.UNAVAILABLE, NO),
+        (lost(idle_s=STALE_IDLE_S - 0.01, after_s=0.0), Code.UNAVAILABLE, NO),
+        (lost(idle_s=None, after_s=0.0), Code.UNAVAILABLE, NO),
+        (lost(answering=True), Code.UNAVAILABLE, NO),
         (timed_out("det", 60.0), Code.DEADLINE_EXCEEDED, NO),
     ],
 )
-def test_broken_connections_may_be_retried_and_timeouts_never(
+def test_what_was_surely_not_worked_on_may_be_retried_and_timeouts_never(
     failure: Failure, expected: grpc.StatusCode, action: tuple[bool, bool]
 ) -> None:
     assert failure.error.code is expected

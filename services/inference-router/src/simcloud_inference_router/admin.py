@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simcloud.errors import PermissionDenied
+from simcloud.rpc.auth import Authorizer
 from simcloud.telemetry.logging import get_logger
 from simcloud_inference_router.catalog_status import CatalogChange
 from simcloud_inference_router.dispatch import RoutedModel
@@ -32,20 +32,20 @@ class TargetView:
 
 
 class RouterAdmin:
-    """Weights, drains and the catalogue of one router; for the callers of a list, and nobody else.
+    """Weights, drains and the catalogue of one router; for operators, and nobody else.
 
     Everything done is a log line with its caller. What is set here holds until the catalogue's
     entry of the target changes, or the process ends.
 
     Args:
         reloader: of the catalogue; its router is what is changed.
-        admins: identities of who may, as ``simcloud.rpc.auth.caller_of`` tells them.
+        authorizer: says who may.
     """
 
-    def __init__(self, reloader: CatalogReloader, *, admins: tuple[str, ...]) -> None:
+    def __init__(self, reloader: CatalogReloader, *, authorizer: Authorizer) -> None:
         self._reloader = reloader
         self._served = reloader.served
-        self._admins = frozenset(admins)
+        self._authorizer = authorizer
 
     @property
     def digest(self) -> str:
@@ -66,13 +66,9 @@ class RouterAdmin:
         """Lets an operator in.
 
         Raises:
-            PermissionDenied: it is not on the list.
+            PermissionDenied: it is none.
         """
-        if caller not in self._admins:
-            raise PermissionDenied(
-                f"{caller} may not operate this router: it is not on the service's list of admins",
-                caller=caller,
-            )
+        self._authorizer.check_admin(caller)
 
     def targets(self) -> list[TargetView]:
         """All targets, models in the order of the catalogue, each one's shadow last."""

@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 import grpc.aio
-from google.protobuf.duration_pb2 import Duration
 
 from simcloud.errors import InvalidRequest
 from simcloud.rpc.auth import caller_of
+from simcloud.rpc.durations import duration_of
 from simcloud.v1 import router_admin_pb2 as pb
 from simcloud.v1 import router_admin_pb2_grpc
 from simcloud_inference_router.admin import RouterAdmin, TargetView
@@ -106,7 +106,6 @@ def _named(target: str) -> str:
 
 def _to_wire(view: TargetView) -> pb.RoutedTarget:
     now = view.now
-    nanos = round(now.ewma_s * 1_000_000_000)
     return pb.RoutedTarget(
         model=view.model,
         name=now.name,
@@ -120,5 +119,5 @@ def _to_wire(view: TargetView) -> pb.RoutedTarget:
         in_flight=now.in_flight + view.former_in_flight,
         waiting=view.waiting,
         limit=now.limit,
-        average_time=Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000),
+        average_time=duration_of(now.mean_s),
     )

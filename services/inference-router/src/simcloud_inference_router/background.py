@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from contextvars import Context
 
 from simcloud.concurrency.service import OneOperation
 from simcloud.telemetry.logging import get_logger
@@ -27,9 +28,17 @@ class Background:
         """Tasks that run."""
         return len(self._tasks)
 
-    def start(self, work: Callable[[], Awaitable[None]], *, name: str) -> asyncio.Task[None]:
-        """Starts a task; cancelling it is fine, also before its first step."""
-        task = self._group.create_task(_guarded(work, name), name=name)
+    def start(
+        self, work: Callable[[], Awaitable[None]], *, name: str, context: Context | None = None
+    ) -> asyncio.Task[None]:
+        """Starts a task; cancelling it is fine, also before its first step.
+
+        Args:
+            work: what it does.
+            name: for the log.
+            context: what it runs in, for no other task; None: a copy of the caller's.
+        """
+        task = self._group.create_task(_guarded(work, name), name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

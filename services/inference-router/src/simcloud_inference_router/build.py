@@ -8,6 +8,7 @@ from random import Random
 
 from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.concurrency.budget import ByteBudget
+from simcloud.concurrency.drain import Drain
 from simcloud.concurrency.retry import Backoff
 from simcloud.s3.client import open_client
 from simcloud_inference_router.background import open_background
@@ -16,7 +17,6 @@ from simcloud_inference_router.catalog import Catalog
 from simcloud_inference_router.discovery.merging import merge
 from simcloud_inference_router.dispatch import Dispatcher
 from simcloud_inference_router.metrics import RefCollector, RouterCollector, exported
-from simcloud_inference_router.pipeline import Drain
 from simcloud_inference_router.quotas import Quotas
 from simcloud_inference_router.router import Router
 from simcloud_inference_router.served import Served
@@ -71,7 +71,7 @@ async def open_router(
             ),
             source=source,
             payloads=payloads,
-            allow=settings.allow_lists(),
+            authorizer=settings.authorizer(),
             quotas=Quotas(settings.quotas, clock=clock),
             stream_window=settings.stream_window,
             answer_limit=settings.answer_limit,

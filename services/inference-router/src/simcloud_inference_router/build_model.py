@@ -61,9 +61,9 @@ class ModelBuilder:
     def build(self, entry: ModelEntry, before: RoutedModel | None = None) -> RoutedModel:
         """The model of a catalogue's entry.
 
-        Where the targets are what they were but for their weights, it has the door that it had, and
-        ``Door.adopt`` is still to tell that the weights. Else a new one, in which targets that are
-        what they were have what was learnt about them.
+        Where the targets are what they were but for their weights and prices, it has the door that
+        it had; ``Door.adopt`` and ``Shadow.adopt`` are still to tell it these. Else a new one, in
+        which targets that are what they were have what was learnt about them.
 
         Args:
             entry: the catalogue's.
@@ -73,6 +73,7 @@ class ModelBuilder:
             retry = self._settings.retry
             retries = RetryBudget(self._clock, ratio=retry.ratio, floor_per_s=retry.floor_per_s)
             counts = ModelCounts()
+            counts.count_versions((), entry.versions)
         elif before.entry == entry:
             return before
         else:
@@ -169,6 +170,8 @@ class ModelBuilder:
         place = next(each for each in entry.targets if each.name == options.target)
         return Shadow(
             options,
+            model=entry.name,
+            primaries=(each.name for each in entry.targets),
             roster=Roster([self._target(entry, place, before)], options=entry, draw=self._draw),
             codec=codec,
             background=self._background,

@@ -10,13 +10,14 @@ import grpc.aio
 from simcloud.clock import Clock
 from simcloud.errors import Cancelled
 from simcloud.rpc.auth import caller_of
+from simcloud.rpc.calls import current_call
 from simcloud.rpc.deadline import timeout_from
 from simcloud.telemetry import tracing
 from simcloud_inference_router.router import Call
 
 
 def call_of(context: grpc.aio.ServicerContext[Any, Any], *, clock: Clock, patient: bool) -> Call:
-    """Who calls, until when, and within which trace.
+    """Who calls, until when (the caller's deadline or the server's limit), and in which trace.
 
     Args:
         context: the RPC's.
@@ -26,12 +27,14 @@ def call_of(context: grpc.aio.ServicerContext[Any, Any], *, clock: Clock, patien
     Raises:
         DeadlineExceeded: the caller's time is up already.
     """
-    left_s = timeout_from(context)
+    rpc = current_call()
+    left_s = timeout_from(context, at_most_s=None if rpc is None else rpc.method.limit_s(context))
     return Call(
         caller=caller_of(context),
         deadline=None if left_s is None else clock.monotonic() + left_s,
         traceparent=trace.traceparent if (trace := tracing.current()) is not None else "",
         patient=patient,
+        tell=rpc.tell if rpc is not None and rpc.log.enabled else None,
     )
 
 

@@ -17,6 +17,7 @@ from simcloud_inference_router.codec_rules import problems_of
 from simcloud_inference_router.discovery.options import DiscoveryOptions
 from simcloud_inference_router.model_options import TrafficOptions
 from simcloud_inference_router.target_entry import NAME, TargetEntry
+from simcloud_inference_router.yaml_document import DuplicateKeyError, load_yaml
 
 __all__ = [
     "Catalog",
@@ -199,7 +200,12 @@ def read_catalog(path: Path) -> CatalogReading:
     names: tuple[str, ...] = ()
     problem = ""
     try:
-        catalog = Catalog.model_validate(yaml.safe_load(files.text().decode()))
+        described = load_yaml(files.text().decode())
+        if described is None:
+            return CatalogReading(
+                files.digest, problem=f"catalogue {path} is empty; it needs `models`"
+            )
+        catalog = Catalog.model_validate(described)
         names = tuple(each.labels_file for each in catalog.models if each.labels_file)
         files.read_labels(names)
         models = tuple(_with_labels(model, files.labels) for model in catalog.models)
@@ -209,6 +215,8 @@ def read_catalog(path: Path) -> CatalogReading:
         problem = f"catalogue {path} can't be read: {exc}"
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         problem = f"catalogue {path} is not YAML: {exc}"
+    except DuplicateKeyError as exc:
+        problem = f"catalogue {path} is not valid: {exc}"
     except ValidationError as exc:
         problem = f"catalogue {path} is not valid: {validation_problems(exc)}"
     return CatalogReading(files.digest, names, problem=problem)

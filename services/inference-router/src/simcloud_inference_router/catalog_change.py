@@ -8,14 +8,14 @@ from simcloud_inference_router.target_entry import TargetEntry
 
 
 def is_same_place(before: TargetEntry, after: TargetEntry) -> bool:
-    """Whether two entries differ in their weights at most."""
-    return before.model_copy(update={"weight": after.weight}) == after
+    """Whether two entries differ in their weights and prices at most."""
+    return _priced_as(before, after).model_copy(update={"weight": after.weight}) == after
 
 
 def leads_to_the_same(before: ModelEntry, after: ModelEntry) -> bool:
     """Whether one door can serve both: the same places in the same roles under the same rules.
 
-    Weights, and the canary's share, change nothing about the door.
+    Weights, prices, and the canary's share, change nothing about the door.
     """
     return (
         len(before.targets) == len(after.targets)
@@ -27,7 +27,13 @@ def leads_to_the_same(before: ModelEntry, after: ModelEntry) -> bool:
 
 
 def shadows_the_same(before: ModelEntry, after: ModelEntry) -> bool:
-    """Whether one shadow can serve both: it, its target, its rules and what is compared."""
+    """Whether one shadow can serve both: it, its target, its rules and what is compared.
+
+    What its target costs changes nothing about it.
+    """
+    shadow, changed = _shadow_target(before), _shadow_target(after)
+    if shadow is not None and changed is not None:
+        shadow = _priced_as(shadow, changed)
     traffic = {name: getattr(after, name) for name in TrafficOptions.model_fields}
     same_form = before.model_copy(update={**traffic, "targets": after.targets}) == after
     return (
@@ -35,8 +41,13 @@ def shadows_the_same(before: ModelEntry, after: ModelEntry) -> bool:
         and before.shadow == after.shadow
         and before.outlier == after.outlier
         and before.cold_start == after.cold_start
-        and _shadow_target(before) == _shadow_target(after)
+        and shadow == changed
     )
+
+
+def _priced_as(entry: TargetEntry, other: TargetEntry) -> TargetEntry:
+    prices = {"instance_type": other.instance_type, "usd_per_hour": other.usd_per_hour}
+    return entry.model_copy(update=prices)
 
 
 def _special(entry: ModelEntry) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import TypeAlias
 from simcloud.clock import Clock
 from simcloud.concurrency.retry import Backoff, RetryBudget
 from simcloud.errors import DeadlineExceeded, NotReady, Overloaded
+from simcloud.telemetry import tracing
 from simcloud_inference_router.background import Background
 from simcloud_inference_router.batching.former import BatchFormer
 from simcloud_inference_router.catalog import ModelEntry
@@ -23,7 +24,8 @@ from simcloud_inference_router.routing.routed_target import RoutedTarget, Target
 from simcloud_inference_router.routing.sessions import Sessions
 from simcloud_inference_router.routing.shadow import Shadow
 from simcloud_inference_router.statistics import CallTrace, ModelCounts
-from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
+from simcloud_inference_router.targets.base import Failure, Invocation, Target, TargetAnswer
+from simcloud_inference_router.targets.in_span import InSpan
 
 MAX_ATTEMPTS = 2
 """The first and one retry."""
@@ -250,7 +252,13 @@ class Dispatcher:
             trace.attempts += 1
             trace.request_bytes += len(invocation.body)
             grant.sent = True
-            outcome = await grant.target.target.invoke(invocation, timeout_s=timeout_s)
+            if tracing.recording():
+                asked: Target = InSpan(
+                    grant.target.target, model=model.entry.name, attempt=trace.attempts
+                )
+            else:
+                asked = grant.target.target
+            outcome = await asked.invoke(invocation, timeout_s=timeout_s)
         finally:
             now = self._clock.monotonic()
             if grant.sent:
@@ -383,7 +391,10 @@ def _answered(request: _Request, answer: TargetAnswer) -> None:
         if answer.closed_session:
             model.sessions.end(request.caller, invocation.session)
     elif model.shadow is not None and invocation.on_part is None:
-        model.shadow.offer(invocation, answer)
+        # A variant's name is not the target's, which may have a slash of its own.
+        variant = f"/{answer.variant}" if answer.variant else ""
+        primary = request.trace.target.removesuffix(variant)
+        model.shadow.offer(invocation, answer, primary=primary)
 
 
 def _unsent(target: str) -> DeadlineExceeded:

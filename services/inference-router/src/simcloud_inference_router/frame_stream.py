@@ -13,6 +13,7 @@ from simcloud_inference_router.dispatch import RoutedModel
 from simcloud_inference_router.pipeline import Pipeline
 from simcloud_inference_router.router import Call, Picture, Router
 from simcloud_inference_router.statistics import CallTrace
+from simcloud_inference_router.versions import counted_version
 
 Message = TypeVar("Message")
 
@@ -60,6 +61,7 @@ class FrameStream:
     Args:
         router: whom to ask.
         model: which model.
+        version: that the client asked for; empty: the model's first.
         call: who asks.
         ordered: whether answers go out in the order of the frames.
         write: sends an answer.
@@ -71,6 +73,7 @@ class FrameStream:
         router: Router,
         *,
         model: RoutedModel,
+        version: str,
         call: Call,
         ordered: bool,
         write: Callable[[FrameAnswer], Awaitable[None]],
@@ -78,6 +81,7 @@ class FrameStream:
     ) -> None:
         self._router = router
         self._model = model
+        self._version = counted_version(model, version)
         self._call = call
         self._ordered = ordered
         self._write = write
@@ -160,11 +164,10 @@ class FrameStream:
 
     async def _answer(self, frame: Taken | Refused) -> FrameAnswer:
         if isinstance(frame, Refused):
-            refusal = CallTrace()
-            reason = frame.error.reason
-            self._router.count(self._model, refusal, total_s=0.0, reason=reason)
+            refusal = CallTrace(version=self._version)
+            self._router.recorded(self._model, refusal, self._call, frame.id).end(frame.error)
             return FrameAnswer(id=frame.id, trace=refusal, error=frame.error)
-        trace = CallTrace()
+        trace = CallTrace(version=self._version)
         clock = self._router.clock
         picture = frame.picture
         try:

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from simcloud.dataset.frames import FrameRef
 from simcloud.errors import InvalidRequest, SimcloudError
 from simcloud.rpc.auth import caller_of
+from simcloud.rpc.durations import duration_of
 from simcloud.v1 import infer_pb2, infer_pb2_grpc
 from simcloud_inference_router.calls import call_of, writer_of
 from simcloud_inference_router.codecs.base import (
@@ -23,10 +24,10 @@ from simcloud_inference_router.frame_stream import FrameAnswer, FrameStream, Ref
 from simcloud_inference_router.router import Picture, Router
 from simcloud_inference_router.routing.routed_target import State, TargetSnapshot
 from simcloud_inference_router.routing.shadow import Shadow
+from simcloud_inference_router.targets.base import MAX_ID_BYTES
 
 FULL_NAME = "simcloud.v1.InferenceRouterService"
 
-MAX_ID_BYTES = 256
 MAX_PARAMETERS = 16
 MAX_PARAMETER_BYTES = 256
 MAX_KEY_BYTES = 1024
@@ -82,6 +83,7 @@ class InferenceRouterServicer(infer_pb2_grpc.InferenceRouterServiceServicer):
         stream = FrameStream(
             self._router,
             model=model,
+            version=opened.version,
             call=call_of(context, clock=self._router.clock, patient=True),
             ordered=not opened.unordered,
             write=write,
@@ -257,11 +259,6 @@ def _fill_duration(message: Duration, seconds: float) -> None:
         message.SetInParent()
 
 
-def _duration(seconds: float) -> Duration:
-    nanos = round(seconds * 1_000_000_000)
-    return Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)
-
-
 def _model_to_wire(model: RoutedModel) -> infer_pb2.ModelDescription:
     entry = model.entry
     return infer_pb2.ModelDescription(
@@ -298,8 +295,8 @@ def _counts_to_wire(model: RoutedModel) -> infer_pb2.ModelCounts:
         retries=counts.retries,
         request_bytes=counts.request_bytes,
         response_bytes=counts.response_bytes,
-        target_time=_duration(counts.target.total_s),
-        queue_time=_duration(counts.queue.total_s),
+        target_time=duration_of(counts.target.total_s),
+        queue_time=duration_of(counts.queue.total_s),
         hedges=counts.hedges,
         hedges_won=counts.hedges_won,
         retry_budget_exhausted=counts.budget_exhausted,

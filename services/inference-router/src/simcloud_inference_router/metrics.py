@@ -7,25 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from itertools import accumulate
 from typing import Final
 
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-)
 from prometheus_client.metrics_core import Metric as MetricFamily
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from simcloud.telemetry import metrics
-from simcloud.telemetry.names import DURATION_BUCKETS_S, Kind, Metric, declare
+from simcloud.telemetry.names import Kind, Metric, declare
 from simcloud_inference_router.catalog_status import CatalogStatus
 from simcloud_inference_router.dispatch import RoutedModel
+from simcloud_inference_router.metric_families import Families
 from simcloud_inference_router.refs.reads import RangeReads
-from simcloud_inference_router.routing.routed_target import State
-from simcloud_inference_router.statistics import Histogram
+from simcloud_inference_router.routing.routed_target import State, TargetCounts
 
 
 def _declare(name: str, kind: Kind, text: str, *labels: str) -> Metric:
@@ -68,6 +61,15 @@ HEDGES: Final = _declare("hedges", "counter", "Second attempts while the first w
 HEDGES_WON: Final = _declare(
     "hedges_won", "counter", "Second attempts that answered first.", "model"
 )
+RETRY_BALANCE: Final = _declare(
+    "retry_budget_balance", "gauge", "Retries that the model's retry budget allows now.", "model"
+)
+REQUEST_BYTES: Final = _declare(
+    "request_bytes", "counter", "Bytes of bodies sent to targets, repeated ones again.", "model"
+)
+RESPONSE_BYTES: Final = _declare(
+    "response_bytes", "counter", "Bytes of the bodies that answered requests.", "model"
+)
 TARGET_DURATION: Final = _declare(
     "target_duration_seconds",
     "histogram",
@@ -89,14 +91,16 @@ CANARY: Final = _declare(
 SHADOW: Final = _declare(
     "shadow_copies",
     "counter",
-    "Copies for a shadow, by outcome: agreed, differed, failed, incomparable or dropped.",
-    *("model", "target", "outcome"),
+    "Copies for a shadow, by the target that had answered (primary) and by outcome: agreed, "
+    "differed, failed, incomparable or dropped.",
+    *("model", "target", "primary", "outcome"),
 )
 SHADOW_PARTS: Final = _declare(
     "shadow_compared",
     "counter",
-    "Detections, rows or numbers compared with a shadow's: matched, missing there, or extra there.",
-    *("model", "target", "result"),
+    "Detections, rows or numbers compared with a shadow's, by the target that had answered "
+    "(primary): matched, missing there, or extra there.",
+    *("model", "target", "primary", "result"),
 )
 TARGET_REQUESTS: Final = _declare(
     "target_requests", "counter", "Requests sent to a target and ended.", "model", "target"
@@ -136,10 +140,34 @@ TARGET_IN_FLIGHT: Final = _declare(
 TARGET_WEIGHT: Final = _declare(
     "target_weight", "gauge", "Weight in force; 0: nothing new goes there.", "model", "target"
 )
+TARGET_TIMES: Final = _declare(
+    "target_attempt_seconds",
+    "histogram",
+    "Time of one attempt at a target, whatever became of it.",
+    "model",
+    "target",
+)
+TARGET_BUSY: Final = _declare(
+    "target_busy_seconds",
+    "counter",
+    "Time in which something of this process was at a target.",
+    "model",
+    "target",
+)
+TARGET_COST: Final = _declare(
+    "target_estimated_cost_usd",
+    "counter",
+    "Estimate: a target's busy time at the price that the catalogue gave it then, or its "
+    "instance_type has in the dated table; targets that never had a price have none. Idle time "
+    "that is billed is not in it.",
+    "model",
+    "target",
+)
 TARGET_EWMA: Final = _declare(
     "target_ewma_seconds",
     "gauge",
-    "Peak-sensitive average time of a target's answers, by which it is chosen.",
+    "Peak-sensitive average time of a target's answers, by which it is chosen; it falls while "
+    "nothing is asked, so what a target takes is told by target_attempt_seconds.",
     "model",
     "target",
 )
@@ -194,31 +222,37 @@ class RouterCollector(Collector):
 
     def collect(self) -> Iterable[MetricFamily]:
         """All of them now."""
-        families = _Families()
+        families = Families()
         for name, model in self._models().items():
             _of_model(families, name, model)
             _of_shadow(families, name, model)
-            for snapshot in model.snapshot():
+            for target, snapshot in zip(model.targets, model.snapshot(), strict=True):
                 labels = (name, snapshot.name)
                 families.add(TARGET_LIMIT, labels, snapshot.limit)
                 families.add(TARGET_IN_FLIGHT, labels, snapshot.in_flight)
                 families.add(TARGET_WEIGHT, labels, snapshot.weight)
                 families.add(TARGET_EWMA, labels, snapshot.ewma_s)
+                families.add(TARGET_BUSY, labels, snapshot.busy_s)
                 for state in State:
                     families.add(TARGET_STATE, (*labels, state), float(snapshot.state is state))
-            for target in model.targets:
-                labels, counts = (name, target.name), target.counts
-                families.add(TARGET_REQUESTS, labels, counts.attempts)
-                families.add(TARGET_FAILURES, labels, counts.failures)
-                families.add(TARGET_RETRIES, labels, counts.retries)
-                families.add(TARGET_HEDGES, labels, counts.hedges)
-                families.add(TARGET_PROBES, labels, counts.probes)
-                families.add(EJECTIONS, labels, counts.ejections)
-                families.add(COLD_STARTS, labels, counts.cold_starts)
+                if snapshot.cost_usd is not None:
+                    families.add(TARGET_COST, labels, snapshot.cost_usd)
+                _of_target(families, labels, target.counts)
         return families.all()
 
 
-def _of_model(families: _Families, name: str, model: RoutedModel) -> None:
+def _of_target(families: Families, labels: tuple[str, str], counts: TargetCounts) -> None:
+    families.add(TARGET_REQUESTS, labels, counts.attempts)
+    families.add(TARGET_FAILURES, labels, counts.failures)
+    families.add(TARGET_RETRIES, labels, counts.retries)
+    families.add(TARGET_HEDGES, labels, counts.hedges)
+    families.add(TARGET_PROBES, labels, counts.probes)
+    families.add(EJECTIONS, labels, counts.ejections)
+    families.add(COLD_STARTS, labels, counts.cold_starts)
+    families.add_histogram(TARGET_TIMES, labels, counts.times)
+
+
+def _of_model(families: Families, name: str, model: RoutedModel) -> None:
     counts = model.counts
     families.add(REQUESTS, (name, "OK"), counts.succeeded)
     for reason, number in tuple(counts.failed.items()):
@@ -229,6 +263,9 @@ def _of_model(families: _Families, name: str, model: RoutedModel) -> None:
     families.add(BATCHES_APART, labels, counts.batches_apart)
     families.add(RETRIES, labels, counts.retries)
     families.add(BUDGET_EXHAUSTED, labels, counts.budget_exhausted)
+    families.add(RETRY_BALANCE, labels, model.retries.balance)
+    families.add(REQUEST_BYTES, labels, counts.request_bytes)
+    families.add(RESPONSE_BYTES, labels, counts.response_bytes)
     families.add(HEDGES, labels, counts.hedges)
     families.add(HEDGES_WON, labels, counts.hedges_won)
     families.add(WAITING, labels, model.door.waiting)
@@ -239,52 +276,25 @@ def _of_model(families: _Families, name: str, model: RoutedModel) -> None:
         families.add(CANARY, (name, model.canary.target.name), model.canary.requests)
 
 
-def _of_shadow(families: _Families, name: str, model: RoutedModel) -> None:
+def _of_shadow(families: Families, name: str, model: RoutedModel) -> None:
     if model.shadow is None:
         return
-    counts, target = model.shadow.counts, model.shadow.target.name
-    for outcome, number in (
-        ("agreed", counts.agreed),
-        ("differed", counts.differed),
-        ("failed", counts.failed),
-        ("incomparable", counts.incomparable),
-        ("dropped", counts.dropped),
-    ):
-        families.add(SHADOW, (name, target, outcome), number)
-    for result, number in (
-        ("matched", counts.matched),
-        ("missing", counts.missing),
-        ("extra", counts.extra),
-    ):
-        families.add(SHADOW_PARTS, (name, target, result), number)
-
-
-class _Families:
-    """Families by their declaration."""
-
-    def __init__(self) -> None:
-        self._made: dict[str, MetricFamily] = {}
-
-    def all(self) -> Iterable[MetricFamily]:
-        return self._made.values()
-
-    def add(self, metric: Metric, labels: tuple[str, ...], value: float) -> None:
-        family = self._made.get(metric.name)
-        if family is None:
-            kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-            family = self._made[metric.name] = kind(metric.name, metric.help, labels=metric.labels)
-        assert isinstance(family, CounterMetricFamily | GaugeMetricFamily)
-        family.add_metric(labels, value)
-
-    def add_histogram(self, metric: Metric, labels: tuple[str, ...], times: Histogram) -> None:
-        family = self._made.get(metric.name)
-        if family is None:
-            family = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
-            self._made[metric.name] = family
-        assert isinstance(family, HistogramMetricFamily)
-        bounds = (*map(floatToGoString, DURATION_BUCKETS_S), "+Inf")
-        buckets = list(zip(bounds, accumulate(times.counts), strict=True))
-        family.add_metric(labels, buckets=buckets, sum_value=times.total_s)
+    target = model.shadow.target.name
+    for primary, counts in tuple(model.shadow.by_primary.items()):
+        for outcome, number in (
+            ("agreed", counts.agreed),
+            ("differed", counts.differed),
+            ("failed", counts.failed),
+            ("incomparable", counts.incomparable),
+            ("dropped", counts.dropped),
+        ):
+            families.add(SHADOW, (name, target, primary, outcome), number)
+        for result, number in (
+            ("matched", counts.matched),
+            ("missing", counts.missing),
+            ("extra", counts.extra),
+        ):
+            families.add(SHADOW_PARTS, (name, target, primary, result), number)
 
 
 class CatalogCollector(Collector):
@@ -299,7 +309,7 @@ class CatalogCollector(Collector):
 
     def collect(self) -> Iterable[MetricFamily]:
         """All of it now."""
-        families, status = _Families(), self._status
+        families, status = Families(), self._status
         for outcome, number in tuple(status.reloads.items()):
             families.add(CATALOG_RELOADS, (outcome,), number)
         families.add(CATALOG_INFO, (status.digest,), 1.0)
@@ -320,7 +330,7 @@ class RefCollector(Collector):
 
     def collect(self) -> Iterable[MetricFamily]:
         """All of it now."""
-        families, counts = _Families(), self._reads.counts
+        families, counts = Families(), self._reads.counts
         for source, number in (
             ("s3", counts.read),
             ("shared", counts.shared),

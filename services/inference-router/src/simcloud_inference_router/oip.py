@@ -16,6 +16,7 @@ from simcloud.oip.tensors import new
 from simcloud.rpc.auth import caller_of
 from simcloud.rpc.server import Service
 from simcloud_inference_router.calls import call_of, writer_of
+from simcloud_inference_router.dispatch import RoutedModel
 from simcloud_inference_router.oip_answers import Answers
 from simcloud_inference_router.oip_stream import InferStream
 from simcloud_inference_router.oip_wire import (
@@ -24,6 +25,7 @@ from simcloud_inference_router.oip_wire import (
     statistics_to_wire,
 )
 from simcloud_inference_router.router import Router
+from simcloud_inference_router.versions import counts_of
 
 EXTENSIONS = ("classification", "model_configuration", "parameters", "sequence", "statistics")
 """Extensions that are there; Triton's others (shared memory, model control, trace) are not."""
@@ -56,15 +58,24 @@ class OipServicer:
         return response
 
     async def ModelReady(self, request: OipMessage, context: Context) -> OipMessage:
-        """Whether the catalogue has the model; as Triton, an unknown one is not ready."""
+        """Whether some target of the model takes requests; as Triton, an unknown one is not ready.
+
+        One that is scaled to zero does: a request is what wakes it up.
+        """
         response = new("ModelReadyResponse")
         try:
-            self._router.model_for(caller_of(context), request.name, request.version)
+            model = self._router.model_for(caller_of(context), request.name, request.version)
         except NotFound:
             response.ready = False
         else:
-            response.ready = not self._router.drain.begun
+            response.ready = not self._why_not_ready(model)
         return response
+
+    def _why_not_ready(self, model: RoutedModel) -> str:
+        """Empty: it is ready."""
+        if self._router.drain.begun:
+            return "the router is shutting down"
+        return model.door.out_of_service
 
     async def ServerMetadata(self, request: OipMessage, context: Context) -> OipMessage:
         """Who we are."""
@@ -85,20 +96,21 @@ class OipServicer:
         return config_to_wire(model.entry)
 
     async def ModelStatistics(self, request: OipMessage, context: Context) -> OipMessage:
-        """Counts since this replica began, of one model or of all."""
+        """Counts since this replica began, of one model or of all: a row for each version."""
         response = new("ModelStatisticsResponse")
         if request.name:
             caller = caller_of(context)
             models = [self._router.model_for(caller, request.name, request.version)]
         else:
             models = self._router.models_of(caller_of(context))
-        response.model_stats.extend(
-            statistics_to_wire(model.entry, model.counts) for model in models
-        )
+        for model in models:
+            for each in (request.version,) if request.version else model.entry.versions:
+                counts = counts_of(model, each)
+                response.model_stats.append(statistics_to_wire(model.entry.name, each, counts))
         return response
 
     async def RepositoryIndex(self, request: OipMessage, context: Context) -> OipMessage:
-        """The catalogue; all of it is served.
+        """The catalogue; of a model that takes no requests, why. ``ready`` leaves these out.
 
         Raises:
             Unsupported: a repository is named; as Triton, there are no names.
@@ -107,8 +119,13 @@ class OipServicer:
             raise Unsupported("repository_name: the catalogue has no named repositories")
         response = new("RepositoryIndexResponse")
         for model in self._router.models_of(caller_of(context)):
+            reason = self._why_not_ready(model)
+            if reason and request.ready:
+                continue
+            # Triton's words (TRITONSERVER_ModelReadyState).
+            state = "UNAVAILABLE" if reason else "READY"
             for each in model.entry.versions:
-                response.models.add(name=model.entry.name, version=each, state="READY")
+                response.models.add(name=model.entry.name, version=each, state=state, reason=reason)
         return response
 
     async def ModelInfer(self, request: OipMessage, context: Context) -> OipMessage:

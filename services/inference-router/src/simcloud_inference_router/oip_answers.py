@@ -34,6 +34,7 @@ from simcloud_inference_router.sequences import (
 )
 from simcloud_inference_router.statistics import CallTrace
 from simcloud_inference_router.targets.errors import bad_answer
+from simcloud_inference_router.versions import counted_version
 
 FillResponse: TypeAlias = Callable[[OipMessage], None]
 StreamModels: TypeAlias = dict[tuple[str, str], RoutedModel]
@@ -59,8 +60,8 @@ class Answers:
             SimcloudError: as ``Router.infer_tensors``, and what sequences and models want.
         """
         model = self._model(request, call)
-        trace = CallTrace()
-        with self._router.recorded(model, trace):
+        trace = CallTrace(version=counted_version(model, request.model_version))
+        with self._router.recorded(model, trace, call, request.id):
             self._router.quotas.charge(call.caller)
             if _by_line(model):
                 raise Unsupported(
@@ -107,8 +108,8 @@ class Answers:
         model = models.get(named)
         if model is None:
             model = models[named] = self._model(request, call)
-        trace = CallTrace()
-        with self._router.recorded(model, trace):
+        trace = CallTrace(version=counted_version(model, request.model_version))
+        with self._router.recorded(model, trace, call, request.id):
             self._router.quotas.charge(call.caller)
             wire = request_from_wire(model.entry, request)
             on_answer: TakeAnswer | None = None

@@ -5,6 +5,7 @@ Their classes are made at run time from a private descriptor pool, so they have 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,8 +21,15 @@ from simcloud_inference_router.request_parameters import (
     ReadParameters,
     read_parameters,
 )
+from simcloud_inference_router.sequences import is_stateful
 from simcloud_inference_router.signature import check_outputs
 from simcloud_inference_router.statistics import Duration, ModelCounts
+
+MICROSECONDS = 1_000_000
+"""In a second."""
+
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+"""A version that is the same as a number, of 64 bits with a sign."""
 
 _CLASSIFICATION = "classification"
 _SHARED_MEMORY = "shared_memory_region"
@@ -136,6 +144,15 @@ def config_to_wire(model: ModelEntry) -> OipMessage:
     config.name = model.name
     config.platform = model.targets[0].kind
     config.max_batch_size = model.max_batch_size
+    _fill_versions(config.version_policy, model.versions)
+    batching = model.dynamic_batching
+    if batching is not None:
+        config.dynamic_batching.preferred_batch_size.extend(batching.preferred_batch_size)
+        delay = batching.max_queue_delay_microseconds
+        config.dynamic_batching.max_queue_delay_microseconds = delay
+    elif is_stateful(model):
+        idle = round(model.session.ttl_s * MICROSECONDS)
+        config.sequence_batching.max_sequence_idle_microseconds = idle
     config.model_transaction_policy.decoupled = model.decoupled
     for field, tensors in ((config.input, model.inputs), (config.output, model.outputs)):
         for tensor in tensors:
@@ -147,11 +164,11 @@ def config_to_wire(model: ModelEntry) -> OipMessage:
     return response
 
 
-def statistics_to_wire(model: ModelEntry, counts: ModelCounts) -> OipMessage:
-    """One ModelStatistics."""
+def statistics_to_wire(name: str, version: str, counts: ModelCounts) -> OipMessage:
+    """One ModelStatistics: of one version of a model."""
     statistics = new("ModelStatistics")
-    statistics.name = model.name
-    statistics.version = model.versions[0]
+    statistics.name = name
+    statistics.version = version
     statistics.last_inference = counts.last_inference_ms
     statistics.inference_count = counts.inferences
     statistics.execution_count = counts.executions
@@ -174,12 +191,22 @@ def _set_parameter(message: Any, value: Parameter) -> None:
     match value:
         case bool():
             message.bool_param = value
+        case int() if value >= 2**63:
+            message.uint64_param = value
         case int():
             message.int64_param = value
         case float():
             message.double_param = value
         case str():
             message.string_param = value
+
+
+def _fill_versions(policy: Any, versions: Iterable[str]) -> None:
+    # Versions are names here and numbers there.
+    if all(_NUMBER.fullmatch(each) for each in versions):
+        policy.specific.versions.extend(int(each) for each in versions)
+    else:
+        policy.all.SetInParent()
 
 
 def _data_type(tensor: TensorSignature) -> int:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Generic, TypeAlias, TypeVar
 
+from simcloud.concurrency.drain import Drain
 from simcloud.concurrency.service import OneOperation
 from simcloud.errors import NotReady
 
@@ -38,32 +39,6 @@ class Reorder(Generic[Answer]):
             ready.append(self._early.pop(self._next))
             self._next += 1
         return ready
-
-
-class Drain:
-    """Tells every stream of the process to take no more requests."""
-
-    def __init__(self) -> None:
-        self._begun = False
-        self._readers: set[asyncio.Task[None]] = set()
-
-    @property
-    def begun(self) -> bool:
-        """Whether streams take no more."""
-        return self._begun
-
-    async def begin(self) -> None:
-        """Stops all readers; what they have taken is still answered. Idempotent."""
-        self._begun = True
-        for reader in tuple(self._readers):
-            reader.cancel()
-
-    def watch(self, reader: asyncio.Task[None]) -> None:
-        """Puts a reader under this drain."""
-        self._readers.add(reader)
-        reader.add_done_callback(self._readers.discard)
-        if self._begun:
-            reader.cancel()
 
 
 class Pipeline(Generic[Request, Answer]):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from types import TracebackType
 from typing import TypeAlias
 
 from simcloud.clock import Clock
 from simcloud.concurrency.budget import ByteBudget
+from simcloud.concurrency.drain import Drain
 from simcloud.dataset.frames import FrameRef
-from simcloud.errors import InvalidRequest, SimcloudError, Unsupported
+from simcloud.errors import InvalidRequest, Unsupported
 from simcloud.oip.tensors import Tensor
 from simcloud.records import record
-from simcloud.rpc.auth import AllowLists
+from simcloud.rpc.auth import Authorizer
+from simcloud.rpc.calls import Told
 from simcloud_inference_router.batching.batch import Asked, Batch, Shared
 from simcloud_inference_router.batching.execution import Execution
 from simcloud_inference_router.batching.former import BatchFormer
@@ -30,8 +30,8 @@ from simcloud_inference_router.codecs.picture_tensor import answer_form, picture
 from simcloud_inference_router.codecs.raw_image import encode_picture
 from simcloud_inference_router.dispatch import Dispatcher, RoutedModel
 from simcloud_inference_router.invocations import canary_value, invocation_of, priority_of
-from simcloud_inference_router.pipeline import Drain
 from simcloud_inference_router.quotas import Quotas
+from simcloud_inference_router.recorded import Recorded
 from simcloud_inference_router.served import Served
 from simcloud_inference_router.signature import check_inputs, check_outputs
 from simcloud_inference_router.sources import FrameSource
@@ -54,6 +54,8 @@ class Call:
     """W3C trace context for the target; empty: none."""
     patient: bool = False
     """Whether it waits for a slot when the queue is full: requests of streams do."""
+    tell: Callable[[Told], None] | None = None
+    """Takes what became of each request, for the access log; None: there is none."""
 
 
 @record
@@ -96,41 +98,6 @@ TakeAnswer: TypeAlias = Callable[[TensorAnswer], Awaitable[None]]
 """Takes one answer of a model that answers several times."""
 
 
-class Recorded:
-    """Counts its block as one request.
-
-    A class and not ``@contextmanager``, whose generator costs every request.
-    """
-
-    __slots__ = ("_begun", "_model", "_router", "_trace")
-
-    def __init__(self, router: Router, model: RoutedModel, trace: CallTrace) -> None:
-        self._router = router
-        self._model = model
-        self._trace = trace
-        self._begun = 0.0
-
-    def __enter__(self) -> None:
-        """Begins."""
-        self._begun = self._router.clock.monotonic()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Counts."""
-        reason: str | None = None
-        if exc is not None:
-            if isinstance(exc, SimcloudError):
-                reason = exc.reason
-            else:
-                reason = "CANCELLED" if isinstance(exc, asyncio.CancelledError) else "BUG"
-        total_s = self._router.clock.monotonic() - self._begun
-        self._router.count(self._model, self._trace, total_s=total_s, reason=reason)
-
-
 _MAX_LAYOUTS = 256
 """Layouts of requests that a model remembers; a client has one or a few."""
 
@@ -158,7 +125,7 @@ class Router:
         dispatcher: carries requests to targets.
         source: reads frame refs.
         payloads: bytes of pictures in memory, all streams together.
-        allow: what callers may name.
+        authorizer: what callers may do.
         quotas: how often they may ask.
         stream_window: requests of one stream in flight.
         answer_limit: bytes of an answer that gRPC lets through.
@@ -173,7 +140,7 @@ class Router:
         dispatcher: Dispatcher,
         source: FrameSource,
         payloads: ByteBudget,
-        allow: AllowLists,
+        authorizer: Authorizer,
         quotas: Quotas,
         stream_window: int,
         answer_limit: int,
@@ -189,7 +156,7 @@ class Router:
         self.drain = drain
         self._dispatcher = dispatcher
         self._source = source
-        self._allow = allow
+        self.authorizer = authorizer
 
     @property
     def models(self) -> Mapping[str, RoutedModel]:
@@ -205,7 +172,7 @@ class Router:
             PermissionDenied: it is not for this caller.
         """
         entry = self.served.catalog.model(name, version)
-        self._allow.check_model(caller, name)
+        self.authorizer.check_model(caller, name)
         return self.models[entry.name]
 
     def models_of(self, caller: str) -> list[RoutedModel]:
@@ -213,18 +180,16 @@ class Router:
         return [
             self.models[entry.name]
             for entry in self.served.catalog.models
-            if self._allow.allows_model(caller, entry.name)
+            if self.authorizer.allows_model(caller, entry.name)
         ]
 
-    def recorded(self, model: RoutedModel, trace: CallTrace) -> Recorded:
-        """Counts the block as one request of the model, whatever becomes of it."""
-        return Recorded(self, model, trace)
-
-    def count(
-        self, model: RoutedModel, trace: CallTrace, *, total_s: float, reason: str | None
-    ) -> None:
-        """Counts one finished request; ``reason`` is None when it was answered."""
-        model.counts.record(trace, total_s=total_s, reason=reason, now_s=self.clock.time())
+    def recorded(
+        self, model: RoutedModel, trace: CallTrace, call: Call, request_id: str
+    ) -> Recorded:
+        """Counts the block as one request of the model, whatever becomes of it; the log is told."""
+        return Recorded(
+            model, trace, self.clock, request_id, deadline=call.deadline, tell=call.tell
+        )
 
     async def infer_tensors(
         self,
@@ -266,7 +231,7 @@ class Router:
             )
             if shared is not None:
                 return ModelAnswer(shared.tensors, shared.target)
-            trace.batched = False
+            trace.batched = trace.together = False
             begun = self.clock.monotonic()
         try:
             encoded = codec.encode(request)
@@ -365,7 +330,7 @@ class Router:
             Unsupported: the model takes no pictures.
             SimcloudError: as ``infer_tensors``, and what reading a frame ref raises.
         """
-        with self.recorded(model, trace):
+        with self.recorded(model, trace, call, picture.id):
             if model.entry.picture_codec is None:
                 raise Unsupported(f"model {model.entry.name} takes tensors only: use ModelInfer")
             data = picture.data
@@ -426,10 +391,17 @@ class Router:
         if not 1 <= size <= limit:
             where = "frame.ref.length" if isinstance(data, FrameRef) else "frame.inline.data"
             problem = f"expected 1 to {limit} bytes for model {model.entry.name}, found {size}"
+            if size:
+                problem += f"; {self._what_limits(limit)}"
             raise InvalidRequest(where, problem)
         if isinstance(data, FrameRef):
-            self._allow.check_bucket(caller, data.bucket, data.key)
+            self.authorizer.check_bucket(caller, data.bucket, data.key)
         return size
+
+    def _what_limits(self, limit: int) -> str:
+        if limit == self.payloads.limit:
+            return "the limit is the router's payload_budget_bytes, below what its targets take"
+        return "the limit is max_request_bytes, the largest of the model's targets"
 
     def _dispatch(
         self,

@@ -39,15 +39,20 @@ class Served:
         """Serves another catalogue from now on.
 
         What did not change stays as it is: doors with all that they learnt, counts, and what was
-        set by hand for a target whose entry is the same. Nothing changes when one of the models
-        can't be made.
+        set by hand for a target whose entry's weight is the same. Nothing changes when one of the
+        models can't be made.
         """
         before = self.models
         after = {entry.name: self._build(entry, before.get(entry.name)) for entry in catalog.models}
         doors = {model.door for model in after.values()}
         self._former.update(model.door for model in before.values() if model.door not in doors)
-        for model in after.values():
+        for name, model in after.items():
+            known = before.get(name)
+            if known is not None:
+                model.counts.count_versions(known.entry.versions, model.entry.versions)
             model.door.adopt(model.entry.targets)
+            if model.shadow is not None:
+                model.shadow.adopt(model.entry.targets)
         self.catalog, self.models = catalog, after
         return CatalogChange(
             added=tuple(name for name in after if name not in before),

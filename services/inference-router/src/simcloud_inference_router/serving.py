@@ -45,5 +45,5 @@ async def opened_router(settings: RouterSettings) -> AsyncIterator[OpenedRouter]
             endpoints=aws_endpoints(settings),
         ) as reloader,
     ):
-        admin = RouterAdmin(reloader, admins=settings.admins)
+        admin = RouterAdmin(reloader, authorizer=router.authorizer)
         yield OpenedRouter(router, reloader, services(router, admin=admin))

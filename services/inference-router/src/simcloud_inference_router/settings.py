@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from simcloud.rpc.auth import AllowLists, CallerAllowList
-from simcloud.rpc.settings import MIB, ServerSettings
+from simcloud.rpc.auth import Authorizer, CallerAllowList, OperatorLists
+from simcloud.rpc.settings import MIB, ServerSettings, TransportName
 from simcloud.s3.client import S3Settings
 from simcloud_inference_router.quotas import CallerQuota
 from simcloud_inference_router.refs.settings import RefSettings
@@ -63,9 +62,7 @@ class SageMakerSettings(BaseModel):
 class RouterSettings(ServerSettings):
     """The inference-router: Open Inference Protocol and frame streams in front of endpoints."""
 
-    transport: Literal["grpc", "http2"] = "http2"
-    """What speaks gRPC: `http2`, our own HTTP/2 on the event loop, or `grpc`, the gRPC library, at
-    a third more CPU time a request. Clients see no difference."""
+    transport: TransportName = "http2"
     catalog: Path
     """Catalogue of models and targets, YAML."""
     catalog_poll_s: float = Field(default=5.0, ge=0)
@@ -124,10 +121,11 @@ class RouterSettings(ServerSettings):
         """Bytes of the largest answer that is read: one that could not be sent on is not read."""
         return min(self.max_answer_bytes, self.max_message_bytes - ANSWER_ROOM_BYTES)
 
-    def allow_lists(self) -> AllowLists:
-        """What callers may name."""
-        return AllowLists(
+    def authorizer(self) -> Authorizer:
+        """What callers may do."""
+        return OperatorLists(
             buckets=self.allowed_buckets,
             models=self.allowed_models,
             callers=self.allowed_callers,
+            admins=frozenset(self.admins),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from copy import deepcopy
 from dataclasses import dataclass, field
 
 from simcloud.telemetry.names import DURATION_BUCKETS_S
@@ -74,6 +75,8 @@ class BatchCounts:
 class CallTrace:
     """What happened to one request so far; filled in as it goes, whatever becomes of it."""
 
+    version: str = ""
+    """Version that was asked for; counted by itself as well where the model has several."""
     target: str = ""
     """Target that was asked last; ``<target>/<variant>`` once a variant has answered."""
     attempts: int = 0
@@ -88,7 +91,9 @@ class CallTrace:
     """Whether it would have been sent again, had the retry budget not been spent."""
     batch_size: int = 1
     batched: bool = False
-    """Whether it was sent as part of a batch: what was sent is the batch's, not the request's."""
+    """Whether it was sent as part of a batch: what was sent is counted with the batch."""
+    together: bool = False
+    """Whether others were sent with it: the bytes were theirs too, and are 0 here."""
     request_bytes: int = 0
     response_bytes: int = 0
     fetch_s: float = 0.0
@@ -137,6 +142,26 @@ class ModelCounts:
     """Of all requests that were sent."""
     queue_times: Histogram = field(default_factory=Histogram)
     """Of all requests that were sent or had to wait."""
+    by_version: dict[str, ModelCounts] = field(default_factory=dict)
+    """Of the requests for each version that the model has now. Empty for a model that has one and
+    has had no other: its counts are the version's."""
+
+    def count_versions(self, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+        """Counts other versions by themselves from now on.
+
+        Those that stay go on from what was counted, so that whoever subtracts two readings is
+        right; what is counted of those that are gone is the model's alone.
+
+        Args:
+            before: the model's versions until now; empty: it is new.
+            after: the model's versions from now on.
+        """
+        rows = self.by_version
+        if not rows and len(after) == 1 and before in ((), after):
+            return
+        if not rows and before:
+            rows = {before[0]: deepcopy(self)}
+        self.by_version = {each: rows.get(each) or ModelCounts() for each in after}
 
     def record(self, trace: CallTrace, *, total_s: float, reason: str | None, now_s: float) -> None:
         """Counts one finished request.
@@ -147,6 +172,12 @@ class ModelCounts:
             reason: the error's reason; None when it was answered.
             now_s: seconds since the epoch.
         """
+        self._record(trace, total_s, reason, now_s)
+        version = self._of_version(trace)
+        if version is not None:
+            version._record(trace, total_s, reason, now_s)
+
+    def _record(self, trace: CallTrace, total_s: float, reason: str | None, now_s: float) -> None:
         self.requests += 1
         queue_s, target_s = trace.queue_s, trace.target_s
         if trace.attempts:
@@ -154,7 +185,7 @@ class ModelCounts:
         if trace.attempts or queue_s:
             self.queue_times.add(queue_s)
         if not trace.batched:
-            self.record_execution(trace, answered=reason is None)
+            self._record_execution(trace, reason is None, 1)
         elif trace.retries or trace.budget_exhausted:
             # What it cost to be sent by itself, had it been; the batch's own are counted with it.
             self.retries += trace.retries
@@ -180,6 +211,16 @@ class ModelCounts:
             answered: whether a target answered.
             requests: that were sent as one.
         """
+        self._record_execution(trace, answered, requests)
+        version = self._of_version(trace)
+        if version is not None:
+            version._record_execution(trace, answered, requests)
+
+    def _of_version(self, trace: CallTrace) -> ModelCounts | None:
+        # Looked up as a request ends: the model's versions may be others than when it began.
+        return self.by_version.get(trace.version)
+
+    def _record_execution(self, trace: CallTrace, answered: bool, requests: int) -> None:
         if trace.attempts != 1:
             self.retries += trace.retries
             self.hedges += trace.hedges

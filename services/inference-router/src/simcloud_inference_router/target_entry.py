@@ -8,6 +8,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from simcloud.accounting.prices import prices
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._/@-]{0,127}$"
 _HEADER_VALUE = r"^[\x21-\x7e]*$"
 _RESOURCE = r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$|^$"
@@ -161,6 +163,13 @@ class TargetEntry(BaseModel):
     max_request_bytes: int = Field(default=6_291_456, ge=1, le=1024 * MIB)
     """Largest body. By kind: 6,291,456 is InvokeEndpoint's model; up to 25 MiB where SageMaker's
     newer limit of 25 MB holds; serverless 4 MiB, asynchronous 1 GiB."""
+    instance_type: str = Field(default="", max_length=63)
+    """Instance that serves it, for the estimate of its cost: one of the dated price table, for
+    example `ml.g5.xlarge`; another one needs `usd_per_hour`. Empty: no estimate, unless that is
+    given."""
+    usd_per_hour: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    """What an hour of it costs, US dollars, for the estimate of its cost: where the table's price
+    is not yours, or several instances serve. Unset: the table's price of one `instance_type`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -205,6 +214,24 @@ class TargetEntry(BaseModel):
         if self.poll_min_s > self.poll_max_s:
             raise ValueError(f"target {self.name}: poll_min_s is above poll_max_s")
         return self
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if self.instance_type and self.price_per_hour is None:
+            known = ", ".join(sorted(prices()))
+            raise ValueError(
+                f"target {self.name}: the price of instance_type {self.instance_type} is not known "
+                f"here (those of {known} are); give `usd_per_hour`"
+            )
+        return self
+
+    @property
+    def price_per_hour(self) -> float | None:
+        """US dollars that an hour of it is estimated at; None: not known."""
+        if self.usd_per_hour is not None:
+            return self.usd_per_hour
+        price = prices().get(self.instance_type)
+        return None if price is None else price.usd_per_hour
 
     def _differs(self, field: str) -> bool:
         default: object = type(self).model_fields[field].default

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -90,11 +91,13 @@ class Batch:
     """
 
     __slots__ = (
+        "context",
         "likeness",
         "members",
         "opened_at",
         "rows",
         "sealed_at",
+        "sent",
         "size",
         "starting_at",
         "task",
@@ -103,6 +106,8 @@ class Batch:
     )
 
     def __init__(self, likeness: Likeness, *, now: float) -> None:
+        self.context = copy_context()
+        """Of who began it: who joins last, or whose timer sends it, has a trace of its own."""
         self.likeness = likeness
         self.opened_at = now
         self.members: dict[Member, None] = {}
@@ -111,6 +116,8 @@ class Batch:
         self.size = 0
         """Bytes of their tensors."""
         self.sealed_at: float | None = None
+        self.sent = 0
+        """Requests whose rows it has, once it is sealed."""
         self.starting_at = float("inf")
         """When it goes to the queue at the latest."""
         self.timer: asyncio.TimerHandle | None = None
@@ -145,7 +152,9 @@ class Batch:
     def seal(self, now: float) -> list[Member]:
         """Nobody joins any more; those who want an answer."""
         self.sealed_at = now
-        return [each for each in self.members if not each.future.done()]
+        members = [each for each in self.members if not each.future.done()]
+        self.sent = len(members)
+        return members
 
     def answer(self, members: Sequence[Member], shares: Sequence[Shared]) -> None:
         """Gives each member its share; those that gave up want none."""
@@ -178,6 +187,11 @@ class Batch:
         """Writes into a member's trace what happened to the batch."""
         mine, trace = member.asked.trace, self.trace
         mine.batched = True
+        mine.together = self.sent > 1
+        if self.sent == 1:
+            # For the log: they are counted with the batch.
+            mine.request_bytes = trace.request_bytes
+            mine.response_bytes = trace.response_bytes
         if self.sealed_at is not None:
             mine.queue_s = self.sealed_at - member.joined_at
         elif now is not None:

@@ -118,6 +118,8 @@ class Execution:
             raise self._model.door.too_late(now - batch.opened_at)
         encoded = self._encoded(members)
         first = members[0].asked
+        # What is sent as one counts as one, also where its requests name several versions.
+        batch.trace.version = first.trace.version
         deadlines = [each.asked.deadline for each in members]
         return Sealed(
             invocation_of(

@@ -157,7 +157,7 @@ class BatchFormer:
                 self.forget(batch)
                 batch.fail(exc)
 
-        batch.task = self._background.start(carry, name="batch")
+        batch.task = self._background.start(carry, name="batch", context=batch.context)
         # A callback, since a task that is cancelled before its first step runs no ``finally``.
         batch.task.add_done_callback(lambda _: self._ended(batch))
 

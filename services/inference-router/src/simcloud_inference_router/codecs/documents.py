@@ -64,11 +64,11 @@ def parameters_of(document: Mapping[str, object]) -> dict[str, Parameter]:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether protobuf takes it: no half surrogate pair, no integer beyond 64 bits."""
+    """Whether protobuf takes it: no half surrogate pair, no integer that 64 bits can't hold."""
     match value:
         case str():
             return value.isascii() or value == value.encode(errors="replace").decode()
         case int():
-            return -(2**63) <= value < 2**63
+            return -(2**63) <= value < 2**64
         case _:
             return isinstance(value, float)

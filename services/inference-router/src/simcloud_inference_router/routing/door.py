@@ -17,6 +17,9 @@ from simcloud_inference_router.targets.base import Failure, TargetAnswer
 QUEUE_FULL_RETRY_S = 0.5
 """Pause that refused callers are told."""
 
+DRAINED_RETRY_S = 5.0
+"""Pause that they are told while every target is drained: until an operator gives one back."""
+
 
 class _Waiter(Ticket):
     __slots__ = ("begun", "deadline", "future", "held_since", "timer")
@@ -85,6 +88,11 @@ class Door:
         """The targets as they are now."""
         now = self._clock.monotonic()
         return tuple(each.snapshot(now) for each in self.roster.targets)
+
+    @property
+    def out_of_service(self) -> str:
+        """Why no request is taken; empty: some are, though they may have to wait."""
+        return "" if self.roster.takes(self.roster.ordinary) else "every target is drained"
 
     def enter(self, mask: int, now: float) -> Grant | None:
         """A slot at once, or None."""
@@ -203,19 +211,16 @@ class Door:
         self._changed(target)
 
     def adopt(self, entries: Sequence[TargetEntry]) -> None:
-        """Takes over a new catalogue's entries of the targets, which differ in their weights alone.
+        """Takes over a new catalogue's entries of the targets: their weights and their prices.
 
-        What was set by hand for a target holds as long as its entry stays the same.
+        What was set by hand for a target holds as long as its entry's weight stays the same.
 
         Args:
             entries: those of all the targets, and others.
         """
         new = {each.name: each for each in entries}
-        changed = [each for each in self.roster.targets if new[each.name] != each.entry]
-        for target in changed:
-            target.entry = new[target.name]
-            target.weight = target.entry.weight
-            target.drained = False
+        now = self._clock.monotonic()
+        changed = [each for each in self.roster.targets if each.adopt(new[each.name], now)]
         if changed:
             self._changed(*changed)
 
@@ -335,7 +340,7 @@ class Door:
             f"every target of model {self._model} that takes this request is drained; give one a "
             "weight"
         )
-        return NotReady(message, model=self._model)
+        return NotReady(message, retry_after_s=DRAINED_RETRY_S, model=self._model)
 
     def _still_cold(self, waited_s: float) -> NotReady:
         assert self._cold_start is not None

@@ -187,6 +187,7 @@ class Roster:
     def grant(self, target: RoutedTarget, now: float) -> Grant:
         """Takes a slot of a target that has room."""
         target.in_flight += 1
+        target.counts.begun(now)
         probe = target.state is not State.OPEN
         if probe:
             target.probing = True
@@ -206,7 +207,7 @@ class Roster:
         """
         target = grant.target
         target.in_flight -= 1
-        target.counts.attempts += grant.sent
+        target.counts.ended(now, now - grant.entered_at if grant.sent else None)
         if grant.probe:
             target.probing = False
         if isinstance(outcome, TargetAnswer):
@@ -216,6 +217,7 @@ class Roster:
         elif outcome is not None:
             return self._failed(grant, outcome, now) or grant.probe
         elif grant.sent:
+            target.counts.failures += now - grant.entered_at >= grant.patience_s
             self._slow(grant, now)
         return grant.probe
 

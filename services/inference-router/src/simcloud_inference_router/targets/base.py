@@ -9,6 +9,9 @@ from typing import Protocol, TypeAlias
 from simcloud.errors import SimcloudError
 from simcloud.records import record
 
+MAX_ID_BYTES = 256
+"""Longest id of a frame; of a longer one of OIP, which sets no limit, the log has so much."""
+
 NEW_SESSION = "NEW_SESSION"
 """``Invocation.session_id`` that asks the model for a session (InvokeEndpoint's SessionId)."""
 

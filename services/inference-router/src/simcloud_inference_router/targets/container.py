@@ -7,7 +7,11 @@ from yarl import URL
 from simcloud_inference_router.catalog import TargetEntry
 from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
 from simcloud_inference_router.targets.errors import container_failure, read_error, wire_text
-from simcloud_inference_router.targets.invocation_headers import ACCEPT, custom_attributes
+from simcloud_inference_router.targets.invocation_headers import (
+    ACCEPT,
+    CUSTOM_ATTRIBUTES,
+    custom_attributes,
+)
 from simcloud_inference_router.targets.target_pool import TargetPool
 
 
@@ -35,7 +39,7 @@ class ContainerTarget:
         if invocation.accept:
             headers[ACCEPT] = invocation.accept
         if attributes := custom_attributes(invocation):
-            headers["x-amzn-sagemaker-custom-attributes"] = attributes
+            headers[CUSTOM_ATTRIBUTES] = attributes
         answer = await self._pool.post(
             target=self._name,
             url=self._url,
@@ -46,6 +50,10 @@ class ContainerTarget:
         if isinstance(answer, Failure):
             return answer
         if answer.status == 200:
-            content_type = wire_text(answer.headers.get("content-type", ""))
-            return TargetAnswer(answer.body, content_type)
+            get = answer.headers.get
+            return TargetAnswer(
+                answer.body,
+                wire_text(get("content-type", "")),
+                attributes=wire_text(get(CUSTOM_ATTRIBUTES, "")),
+            )
         return container_failure(read_error(self._name, answer.status, answer.headers, answer.body))

@@ -19,8 +19,8 @@ InternalDependencyException 530          INTERNAL            yes   no
 403 otherwise                            PERMISSION_DENIED   no    no
 408                                      DEADLINE_EXCEEDED   no    no
 no connection                            UNAVAILABLE         yes   yes
-connection lost before the answer began  UNAVAILABLE         yes   no
-connection lost within the answer        UNAVAILABLE         no    no
+idle connection, lost at once            UNAVAILABLE         yes   no
+connection lost otherwise                UNAVAILABLE         no    no
 timeout                                  DEADLINE_EXCEEDED   no    no
 ======================================== =================== ===== ======
 
@@ -36,6 +36,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simcloud.errors import (
+    AnswerLost,
     DeadlineExceeded,
     InvalidRequest,
     NotFound,
@@ -57,6 +58,14 @@ MODEL_NOT_READY_RETRY_S = 1.0
 NO_CAPACITY_RETRY_S = 30.0
 """Pause that callers are told while an endpoint scales up from zero: that takes minutes."""
 
+STALE_IDLE_S = 1.0
+"""A server closes a kept-alive connection for having been idle, which is seconds at the least: one
+that has just carried a request breaks by what the next did to the server."""
+
+STALE_BREAK_S = 0.1
+"""When a server's end of an idle connection and our request cross, we hear of it within a way there
+and back. What breaks later may have been worked on."""
+
 _MAX_TEXT = 2048
 """Characters of a target's own words that are passed on."""
 
@@ -77,6 +86,18 @@ _BAD_CREDENTIALS = frozenset(
     }
 )
 """Codes of 403 that say "who are you?", where new credentials may help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """How a connection broke."""
+
+    answering: bool
+    """Whether anything of the answer had come."""
+    idle_s: float | None
+    """Seconds that the connection had been idle before the request; None: it was a new one."""
+    after_s: float
+    """Seconds since the request was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,19 +199,26 @@ def no_connection(target: str, problem: str) -> Failure:
     return Failure(NotReady(message, target=target), retry=True, shrink=True)
 
 
-def connection_lost(target: str, problem: str, *, answering: bool) -> Failure:
+def connection_lost(target: str, problem: str, lost: Lost) -> Failure:
     """The connection broke before the answer's last byte.
+
+    A connection that had been idle for ``STALE_IDLE_S`` and breaks within ``STALE_BREAK_S``, before
+    any byte of an answer, had been closed by the other side while the request was on its way:
+    nothing was read, and it is asked again. Anything else may have been worked on, and what has
+    just ended one container is not handed to the next.
 
     Args:
         target: its name.
         problem: what the connection said.
-        answering: whether the answer had begun. Then the model has done its work and is not asked
-            again; before that it is most often a kept-alive connection which the other side had
-            closed, so nothing was lost.
+        lost: how it broke.
     """
-    when = "within its answer" if answering else "before it answered"
+    when = "within its answer" if lost.answering else "before it answered"
     message = f"target {target} closed the connection {when}: {problem}"
-    return Failure(NotReady(message, target=target), retry=not answering)
+    idle = lost.idle_s is not None and lost.idle_s >= STALE_IDLE_S
+    if idle and not lost.answering and lost.after_s <= STALE_BREAK_S:
+        return Failure(NotReady(message, target=target), retry=True)
+    message += "; not asked again, since it may have worked on the request"
+    return Failure(AnswerLost(message, target=target))
 
 
 def timed_out(target: str, timeout_s: float) -> Failure:

@@ -14,6 +14,9 @@ INFERENCE_ID: Final = re.compile(r"[\x21-\x7e]{1,64}")
 """What InferenceId may be; the runtime also takes blanks, which a log can't show."""
 
 ACCEPT: Final = "accept"
+CUSTOM_ATTRIBUTES: Final = "x-amzn-sagemaker-custom-attributes"
+"""Of requests; of answers where the container set it."""
+
 SAGEMAKER_ACCEPT: Final = "x-amzn-sagemaker-accept"
 """The name of Accept where the answer's own media type is another: streams, and S3's objects."""
 
@@ -32,7 +35,7 @@ def add_invocation_headers(headers: dict[str, str], invocation: Invocation, *, a
     if request_id and INFERENCE_ID.fullmatch(request_id):
         headers["x-amzn-sagemaker-inference-id"] = request_id
     if invocation.attributes and (attributes := custom_attributes(invocation)):
-        headers["x-amzn-sagemaker-custom-attributes"] = attributes
+        headers[CUSTOM_ATTRIBUTES] = attributes
 
 
 def custom_attributes(invocation: Invocation) -> str:

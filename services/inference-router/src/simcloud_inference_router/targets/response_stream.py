@@ -27,6 +27,7 @@ from simcloud_inference_router.targets.event_stream import (
     MalformedStream,
 )
 from simcloud_inference_router.targets.invocation_headers import (
+    CUSTOM_ATTRIBUTES,
     SAGEMAKER_ACCEPT,
     add_invocation_headers,
 )
@@ -202,7 +203,7 @@ def _head_of(response: aiohttp.ClientResponse) -> TargetAnswer:
         body=b"",
         content_type=wire_text(headers.get("x-amzn-sagemaker-content-type", "")),
         variant=wire_text(headers.get("x-amzn-invoked-production-variant", "")),
-        attributes=wire_text(headers.get("x-amzn-sagemaker-custom-attributes", "")),
+        attributes=wire_text(headers.get(CUSTOM_ATTRIBUTES, "")),
     )
 
 

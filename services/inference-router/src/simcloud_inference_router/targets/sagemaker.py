@@ -19,7 +19,11 @@ from simcloud_inference_router.targets.addressing import (
 )
 from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
 from simcloud_inference_router.targets.errors import read_error, sagemaker_failure, wire_text
-from simcloud_inference_router.targets.invocation_headers import ACCEPT, add_invocation_headers
+from simcloud_inference_router.targets.invocation_headers import (
+    ACCEPT,
+    CUSTOM_ATTRIBUTES,
+    add_invocation_headers,
+)
 from simcloud_inference_router.targets.signing import RequestSigner
 from simcloud_inference_router.targets.target_pool import TargetPool
 
@@ -120,7 +124,7 @@ def read_answer(answer: HttpAnswer) -> TargetAnswer:
         # The id, then when it expires: "<id>; Expires=<ISO 8601>".
         session = wire_text(session.partition(";")[0].strip())
     closed_session = get("x-amzn-sagemaker-closed-session-id", "")
-    attributes = get("x-amzn-sagemaker-custom-attributes", "")
+    attributes = get(CUSTOM_ATTRIBUTES, "")
     return TargetAnswer(
         answer.body,
         wire_text(get("content-type", "")),

@@ -19,6 +19,7 @@ from simcloud.http.errors import (
 from simcloud.http.pool import HttpAnswer, HttpPool, Place, open_pool
 from simcloud_inference_router.targets.base import Failure
 from simcloud_inference_router.targets.errors import (
+    Lost,
     bad_answer,
     connection_lost,
     no_connection,
@@ -110,8 +111,9 @@ class TargetPool:
                 return no_connection(target, str(failure))
             case TimeIsUp():
                 return timed_out(target, timeout_s)
-            case ConnectionBroken(answering=answering):
-                return connection_lost(target, str(failure), answering=answering)
+            case ConnectionBroken(answering=answering, idle_s=idle_s, after_s=after_s):
+                lost = Lost(answering=answering, idle_s=idle_s, after_s=after_s)
+                return connection_lost(target, str(failure), lost)
             case AnswerTooLarge():
                 return Failure(oversized_answer(target, self._pool.max_answer_bytes))
             case _:
