@@ -13,6 +13,7 @@ from simcloud.client._wire import CommittedShard
 from simcloud.client.uploader import UploaderClient
 from simcloud.concurrency import ChannelError, OneOperation, ReceiveEnd, SendEnd, open_channel
 from simcloud.concurrency.beside import run_beside
+from simcloud.concurrency.drain import Drain
 from simcloud.errors import NotReady, SimcloudError
 from simcloud.spec.plan import ShardFrames
 from simcloud_generator.metrics import SHARDS
@@ -30,6 +31,7 @@ class GenerateCall:
         pool: the workers.
         uploader: where the shards go.
         concurrent_shards: how many are open at once.
+        drain: stops rendering; the stream then ends with an error that says so.
     """
 
     def __init__(
@@ -40,27 +42,21 @@ class GenerateCall:
         pool: WorkerPool,
         uploader: UploaderClient,
         concurrent_shards: int,
+        drain: Drain,
     ) -> None:
         self._context = context
         self._shards = deque(shards)
         self._pool = pool
         self._uploader = uploader
         self._concurrent_shards = concurrent_shards
+        self._drain = drain
         ends: tuple[SendEnd[GenerateEvent], ReceiveEnd[GenerateEvent]] = open_channel(
             16, name="generate_events"
         )
         self._send, self._receive = ends
-        self._stopped = False
-        self._task: asyncio.Task[None] | None = None
         self._rendered = self._failed = 0
         self._quarantined: Counter[str] = Counter()
         self._cpu_s = 0.0
-
-    def stop(self) -> None:
-        """Stops rendering; the stream then ends with an error that says so."""
-        self._stopped = True
-        if self._task is not None:
-            self._task.cancel()
 
     async def _report(self, event: GenerateEvent) -> None:
         """Counts an event and hands it on; waits for a slow reader."""
@@ -85,7 +81,7 @@ class GenerateCall:
         async with contextlib.aclosing(run_beside(self._run_all, self._receive)) as events:
             async for event in events:
                 yield event
-        if self._stopped:
+        if self._drain.begun:
             raise NotReady(
                 "the generator is stopping; what is durable stays: repeat the call on another one"
             )
@@ -103,7 +99,9 @@ class GenerateCall:
         )
 
     async def _run_all(self) -> None:
-        self._task = asyncio.current_task()
+        task = asyncio.current_task()
+        assert task is not None
+        self._drain.watch(task)
         with contextlib.closing(self._send), contextlib.suppress(ChannelError):
             async with OneOperation() as group:
                 for _ in range(self._concurrent_shards):
@@ -111,7 +109,7 @@ class GenerateCall:
 
     async def _run_some(self) -> None:
         # A shard that fails as it is stopped may have lost the cancel: no other one begins then.
-        while self._shards and not self._stopped:
+        while self._shards and not self._drain.begun:
             shard = self._shards.popleft()
             run = ShardRun(
                 context=self._context,

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
 from simcloud.client.uploader import UploaderClient
-from simcloud.concurrency.ahead import run_ahead
+from simcloud.concurrency.drain import Drain
 from simcloud.errors import InvalidRequest, NotReady, Overloaded, PreconditionFailed
 from simcloud.spec.plan import Plan
 from simcloud_generator.call import GenerateCall
@@ -27,6 +27,7 @@ from simcloud_generator.requests import (
 from simcloud_generator.scenes import Scenes
 from simcloud_generator.settings import GeneratorSettings
 from simcloud_generator.shard_run import RunContext, lookahead, make_frame
+from simcloud_generator.stream_call import stream_results
 from simcloud_generator.uploaders import Uploaders
 
 _RETRY_BUSY_S = 5.0
@@ -46,8 +47,7 @@ class Generator:
         self._scenes = scenes
         self._uploaders = uploaders
         self._calls = 0
-        self._draining = False
-        self._generating: set[GenerateCall] = set()
+        self._drain = Drain()
         self._fitting: OrderedDict[tuple[Path, str], None] = OrderedDict()
 
     @property
@@ -76,19 +76,23 @@ class Generator:
         return await make_frame(self.pool, _job(stage, ask, _DEFAULT_PLAN, frame))
 
     async def stream(self, ask: StreamRequest, caller: str) -> AsyncGenerator[FrameResult]:
-        """Frames in order; the consumer's pace is the renderer's."""
+        """Frames in order; the consumer's pace is the renderer's.
+
+        Raises:
+            InvalidRequest: the spec or the frames are wrong.
+            PreconditionFailed: this worker can't honour the renderer or a plug-in.
+            Overloaded: every place for a call is taken.
+            NotReady: the generator drains; the frames that were given are whole.
+        """
         self._check(ask.ask, caller, resolved=False)
         self._check_count(len(ask.frames))
         with self._admitted():
             stage = await self._open(ask.ask)
-            # And the one that the consumer has.
-            ahead = lookahead(self.pool) + 1
-            results = run_ahead(
+            results = stream_results(
                 ask.frames,
                 lambda frame: make_frame(self.pool, _job(stage, ask.ask, _DEFAULT_PLAN, frame)),
-                cost=lambda _: 1,
-                budget=ahead,
-                limit=ahead,
+                ahead=lookahead(self.pool),
+                drain=self._drain,
             )
             async with contextlib.aclosing(results):
                 async for result in results:
@@ -119,20 +123,15 @@ class Generator:
                 pool=self.pool,
                 uploader=uploader,
                 concurrent_shards=self.settings.concurrent_shards,
+                drain=self._drain,
             )
-            self._generating.add(call)
-            try:
-                async with contextlib.aclosing(call.events()) as events:
-                    async for event in events:
-                        yield event
-            finally:
-                self._generating.discard(call)
+            async with contextlib.aclosing(call.events()) as events:
+                async for event in events:
+                    yield event
 
     async def drain(self) -> None:
         """Takes no more calls and stops those that render at their next frame boundary."""
-        self._draining = True
-        for call in self._generating:
-            call.stop()
+        await self._drain.begin()
 
     def _check(self, ask: SpecRequest, caller: str, *, resolved: bool) -> None:
         self.settings.allow.check_bucket(caller, ask.bucket, ask.prefix)
@@ -168,7 +167,7 @@ class Generator:
             raise InvalidRequest("shards", f"{frames} frames asked for; 1 to {limit} a call")
 
     def _check_draining(self) -> None:
-        if self._draining:
+        if self._drain.begun:
             raise NotReady("the generator is stopping: repeat the call on another one")
 
     @contextlib.contextmanager

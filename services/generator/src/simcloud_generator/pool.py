@@ -116,7 +116,7 @@ async def open_pool(
 ) -> AsyncIterator[WorkerPool]:
     """Starts the workers; when entered, the first one has said who it is, the others start.
 
-    Leaving it closes the pipes: idle workers end at once, a rendering one within five seconds; who
+    Leaving it ends the pipes: idle workers end at once, a rendering one within five seconds; who
     still waits for its frame gets NotReady.
 
     Args:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from google.protobuf.duration_pb2 import Duration
-
 import simcloud_generator
 from simcloud.annotators import ANNOTATORS
 from simcloud.client._wire import (
@@ -21,6 +19,7 @@ from simcloud.client._wire import (
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import check_bucket, check_prefix
 from simcloud.errors import InvalidRequest
+from simcloud.rpc.durations import duration_of
 from simcloud.spec.plan import ShardFrames
 from simcloud.v1 import frame_pb2, spec_pb2
 from simcloud.v1 import generator_pb2 as pb
@@ -165,9 +164,9 @@ def event(happened: GenerateEvent) -> pb.GenerateResponse:
 def _progress(happened: Progress) -> pb.ShardProgress:
     result = happened.result
     seconds = {**result.timings_s, "send": happened.send_s}
-    timings = pb.StageTimings(cpu=_duration(result.cpu_s))
+    timings = pb.StageTimings(cpu=duration_of(result.cpu_s))
     for stage in _STAGES:
-        getattr(timings, stage).CopyFrom(_duration(seconds.get(stage, 0.0)))
+        getattr(timings, stage).CopyFrom(duration_of(seconds.get(stage, 0.0)))
     return pb.ShardProgress(
         shard=happened.shard.shard,
         rendered_frames=happened.rendered,
@@ -194,16 +193,10 @@ def _summary(happened: Summary) -> pb.GenerateSummary:
     return pb.GenerateSummary(
         rendered_frames=happened.rendered,
         quarantined_frames=happened.quarantined,
-        wall=_duration(happened.wall_s),
-        cpu=_duration(happened.cpu_s),
-        idle=_duration(happened.idle_s),
+        wall=duration_of(happened.wall_s),
+        cpu=duration_of(happened.cpu_s),
+        idle=duration_of(happened.idle_s),
         fingerprint=happened.fingerprint,
         failed_shards=happened.failed,
         quarantined_by_rule=dict(happened.quarantined_by_rule),
     )
-
-
-def _duration(seconds: float) -> Duration:
-    result = Duration()
-    result.FromNanoseconds(round(seconds * 1e9))
-    return result

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from typing import TypeVar
 
 from simcloud.errors import Bug, NotReady
 from simcloud_generator.jobs import Job, WorkerConfiguration, WorkerIdentity
 from simcloud_generator.worker import run_worker
 
 _STOP_S = 5.0
-"""A worker that is idle ends at once when its pipe closes; one that renders is killed after this:
+"""A worker that is idle ends at once when its pipe ends; one that renders is killed after this:
 its frame is not needed any more."""
 _SPAWN = multiprocessing.get_context("spawn")
-
-T = TypeVar("T")
 
 
 class WorkerProcess:
@@ -35,6 +33,8 @@ class WorkerProcess:
         self._process = process
         self._connection = connection
         self._threads = threads
+        self._exchange: Future[object] | None = None
+        """The last; it may go on when nobody waits for it any more."""
         self.frames = 0
         """Rendered so far; the pool counts."""
         self.hung = False
@@ -67,33 +67,48 @@ class WorkerProcess:
         """Its first message: who it is, or why it can't render; raises as :meth:`ask`."""
         return await self._watched(self._connection.recv, timeout_s)
 
-    async def _watched(self, exchange: Callable[[], T], timeout_s: float) -> T:
+    async def _watched(self, exchange: Callable[[], object], timeout_s: float) -> object:
         """Runs a blocking exchange in a thread.
 
-        A worker that takes too long is killed, which closes its pipe: a hang ends as a death does.
+        A worker that takes too long is killed, and its pipe ended: a hang ends as a death does.
         """
         loop = asyncio.get_running_loop()
         watchdog = loop.call_later(timeout_s, self._end_hang) if timeout_s else None
         try:
-            return await loop.run_in_executor(self._threads, exchange)
+            self._exchange = self._threads.submit(exchange)
+            return await asyncio.wrap_future(self._exchange)
         finally:
             if watchdog is not None:
                 watchdog.cancel()
 
     def _end_hang(self) -> None:
         self.hung = True
+        self.kill()
+
+    def kill(self) -> None:
+        """Ends it now, and its pipe: a thread that reads or writes there meets the end as well."""
         self._process.kill()  # SIGKILL ends a stopped process as well
+        _shut(self._connection, socket.SHUT_RDWR)
 
     async def stop(self) -> None:
-        """Ends it, within five seconds."""
-        self._connection.close()
+        """Ends it, within five seconds; called once. A cancel ends the waiting alone."""
         await asyncio.to_thread(self._reap)
 
     def _reap(self) -> None:
+        """Tells it to end, sees to it, and closes the pipe when nobody reads it any more.
+
+        Closed while a thread is between two reads of one answer, the descriptor's number may be
+        another file's at the second one.
+        """
+        _shut(self._connection, socket.SHUT_WR)
         self._process.join(_STOP_S)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+        _shut(self._connection, socket.SHUT_RD)
+        if self._exchange is not None:
+            wait([self._exchange])
+        self._connection.close()
 
 
 async def start_worker(
@@ -121,7 +136,8 @@ async def start_worker(
     try:
         identity = await worker.identity(timeout_s)
     except asyncio.CancelledError:
-        process.kill()  # nobody waits for it any more; the thread at its pipe ends with it
+        worker.kill()  # nobody waits for it any more
+        await worker.stop()
         raise
     except (EOFError, OSError) as error:
         await worker.stop()
@@ -153,3 +169,21 @@ def _spawned(configuration: WorkerConfiguration) -> tuple[SpawnProcess, Connecti
     finally:
         theirs.close()
     return process, ours
+
+
+def _shut(connection: Connection, how: int) -> None:
+    """Ends one direction of a pipe: who reads there reads its end.
+
+    A worker's death alone does not always do that: its end of the pipe is open in the processes
+    that its renderer has started, too, as ``multiprocessing`` passes it on to be inherited.
+
+    Args:
+        connection: our end. What has come already can still be read.
+        how: ``SHUT_WR``: the worker gets no more jobs; ``SHUT_RD``: nothing more is read here;
+            ``SHUT_RDWR``: both.
+    """
+    pipe = socket.socket(fileno=connection.fileno())
+    try:
+        pipe.shutdown(how)
+    finally:
+        pipe.detach()

@@ -11,11 +11,10 @@ from simcloud.dataset.index import (
     INDEX_TYPE,
     ShardRecord,
     TarObject,
-    build_index,
     load_shard_record,
-    rebuild_index,
     shard_record,
 )
+from simcloud.dataset.index_build import build_index, rebuild_index
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.rundoc import RunDocuments, is_still_there
 from simcloud.dataset.runs import RunIsAborted

@@ -23,13 +23,14 @@ from simcloud_uploader.facts import Facts
 from simcloud_uploader.live import LiveStreams, ShardKey
 from simcloud_uploader.messages import OpenRequest, Request
 from simcloud_uploader.multipart import Completer, PartUploader
+from simcloud_uploader.periodic_sweep import PeriodicSweep
 from simcloud_uploader.runs import Runs
 from simcloud_uploader.session import Means, Send, ShardSession
 from simcloud_uploader.settings import UploaderSettings
 from simcloud_uploader.shard_open import ShardOpener
 from simcloud_uploader.slots import AdaptiveSlots
 from simcloud_uploader.summaries import Summaries
-from simcloud_uploader.sweeper import PeriodicSweep, Stopped, Sweeper
+from simcloud_uploader.sweeper import Stopped, Sweeper
 
 MAX_REASON_BYTES = 256
 

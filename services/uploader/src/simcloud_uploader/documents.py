@@ -16,7 +16,8 @@ from simcloud.dataset.rundoc import (
     plan_of,
     spec_of,
 )
-from simcloud.s3.objects import ObjectInfo, ObjectStore
+from simcloud.s3.answers import ObjectInfo
+from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_json
 from simcloud.spec.plan import Plan
 from simcloud_uploader.facts import Fact, Facts

@@ -15,6 +15,7 @@ from simcloud.dataset.index import TarObject
 from simcloud.dataset.layout import RunLocation
 from simcloud.errors import Corruption, SimcloudError, StorageError
 from simcloud.s3 import checksums
+from simcloud.s3.answers import ObjectInfo
 from simcloud.s3.errors import (
     BadDigest,
     ConditionalConflict,
@@ -24,7 +25,7 @@ from simcloud.s3.errors import (
     SlowDown,
 )
 from simcloud.s3.multipart import Part as ListedPart
-from simcloud.s3.objects import ObjectInfo, ObjectStore
+from simcloud.s3.objects import ObjectStore
 from simcloud.telemetry import metrics
 from simcloud_uploader.metrics import (
     BYTES_STORED,

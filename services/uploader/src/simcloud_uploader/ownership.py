@@ -1,4 +1,4 @@
-"""Owning a shard: epoch objects in S3, made, kept fresh, fenced and let go."""
+"""Owning a shard: an epoch object in S3, kept fresh, fenced and let go."""
 
 from __future__ import annotations
 
@@ -9,30 +9,20 @@ from simcloud.dataset.layout import KeyKind, RunLocation
 from simcloud.dataset.runs import RunIsAborted
 from simcloud.errors import Conflict, NotReady, PreconditionFailed
 from simcloud.failpoints import Failpoint
-from simcloud.s3.errors import NoSuchKey, NoSuchUpload, ObjectChanged
+from simcloud.s3.errors import NoSuchKey, ObjectChanged
 from simcloud.s3.objects import ObjectStore
-from simcloud.telemetry import metrics
-from simcloud.telemetry.logging import get_logger
 from simcloud_uploader.epochs import (
-    Claim,
     Epoch,
     EpochState,
-    Owned,
-    RunAborted,
     SeenEpoch,
-    WaitForOwnStream,
-    continues_upload,
-    decide,
     epoch_from_json,
     released,
     writer_metadata,
 )
-from simcloud_uploader.metrics import TAKEOVERS
 from simcloud_uploader.multipart import TAR_TYPE, WRITER_METADATA, Upload
 from simcloud_uploader.parts import StoredPart
 
-_CLAIM_TRIES = 8
-_log = get_logger(__name__)
+_READ_TRIES = 8
 
 
 class ShardTaken(Conflict):
@@ -58,7 +48,7 @@ class Applicant:
 
 
 class Ownership:
-    """An epoch of ours. Made by ``claim`` alone; writes are for one task at a time."""
+    """An epoch of ours. Made by ``claiming.claim`` alone; writes are for one task at a time."""
 
     def __init__(
         self, store: ObjectStore, applicant: Applicant, document: Epoch, *, etag: str
@@ -93,7 +83,7 @@ class Ownership:
         if await self._store.find(location.bucket, key) is None:
             return
         newest = await newest_epoch(self._store, location, shard)
-        raise _taken(location, shard, newest.document if newest else None)
+        raise taken(location, shard, newest.document if newest else None)
 
     async def write(self, document: Epoch) -> None:
         """Writes the epoch again; returns when it was still ours afterwards.
@@ -117,7 +107,7 @@ class Ownership:
             await self.fence()
             found = await self._store.find(location.bucket, key)
             if found is None:
-                raise _taken(location, self._applicant.shard, None) from None
+                raise taken(location, self._applicant.shard, None) from None
             etag = await self._store.put(location.bucket, key, data, if_match=found.etag)
         self._etag = etag
         self.document = document
@@ -147,7 +137,7 @@ class Ownership:
         """A new upload in place of a lost one, in the same epoch; returns the lost one's id."""
         lost = self.document.upload_id
         epoch = self.document.epoch
-        upload_id = await _create_upload(self._store, self._applicant, epoch)
+        upload_id = await create_upload(self._store, self._applicant, epoch)
         try:
             await self.write(
                 replace(self.document, upload_id=upload_id, upload_epoch=epoch, parts=())
@@ -178,7 +168,7 @@ class Ownership:
 
 async def newest_epoch(store: ObjectStore, location: RunLocation, shard: int) -> SeenEpoch | None:
     """The newest epoch of a shard with S3's times; None when there is none."""
-    for _ in range(_CLAIM_TRIES):
+    for _ in range(_READ_TRIES):
         newest = 0
         async for row in store.list_keys(location.bucket, location.epochs_prefix(shard)):
             key = location.parse(row.key)
@@ -199,106 +189,8 @@ async def newest_epoch(store: ObjectStore, location: RunLocation, shard: int) ->
     raise NotReady(f"the epochs of shard {shard} of {location} change faster than they are read")
 
 
-async def claim(store: ObjectStore, applicant: Applicant, *, stale_after_s: float) -> Ownership:
-    """Makes the shard's next epoch, and goes on with the upload before it where that is possible.
-
-    Raises:
-        ShardTaken: another writer is at work.
-        NotReady: this writer's former stream may be; wait as it says.
-        RunIsAborted: the run was aborted.
-    """
-    location, shard = applicant.location, applicant.shard
-    for _ in range(_CLAIM_TRIES):
-        newest = await newest_epoch(store, location, shard)
-        decision = decide(
-            newest,
-            instance=applicant.instance,
-            writer=applicant.writer,
-            stale_after_s=stale_after_s,
-        )
-        match decision:
-            case RunAborted():
-                raise RunIsAborted(f"{location} was aborted")
-            case Owned(document, stale_in_s):
-                raise _taken(location, shard, document, stale_in_s=stale_in_s)
-            case WaitForOwnStream(document, stale_in_s):
-                raise NotReady(
-                    f"shard {shard} of {location} was open at another uploader, which may still "
-                    f"be at work; open it again",
-                    retry_after_s=stale_in_s,
-                    epoch=document.epoch,
-                )
-            case Claim():
-                ownership = await _try_claim(store, applicant, decision)
-                if ownership is not None:
-                    return ownership
-    raise NotReady(f"shard {shard} of {location} is contended; open it again", retry_after_s=1.0)
-
-
-async def _try_claim(store: ObjectStore, applicant: Applicant, decision: Claim) -> Ownership | None:
-    former = decision.continues
-    location, shard = applicant.location, applicant.shard
-    goes_on = continues_upload(
-        former,
-        spec_digest=applicant.spec_digest,
-        fingerprint=applicant.fingerprint,
-        mixed=applicant.allow_mixed_fingerprints,
-    ) and await _is_whole(store, location, shard, former)
-    document = await _next_document(store, applicant, decision.epoch, former if goes_on else None)
-    outcome = await store.put_if_absent(
-        location.bucket, location.epoch_key(shard, decision.epoch), document.to_json()
-    )
-    unused = former.upload_id if former is not None and not goes_on else ""
-    if not outcome.created:
-        unused = "" if goes_on else document.upload_id
-    if unused:
-        await store.abort_multipart(location.bucket, location.shard_key(shard), upload_id=unused)
-    if not outcome.created:
-        return None
-    ownership = Ownership(store, applicant, document, etag=outcome.etag)
-    if former is not None and goes_on and former.state is EpochState.OPEN:
-        # It counted as dead and may not be. One that had let go writes nothing any more.
-        await ownership.catch_up(former)
-    if former is not None:
-        metrics.counter(TAKEOVERS).labels("continued" if goes_on else "new").inc()
-        _log.info(
-            "shard taken over",
-            run=str(location),
-            shard=shard,
-            epoch=document.epoch,
-            continued=goes_on,
-            resume_frame=ownership.document.next_frame,
-        )
-    return ownership
-
-
-async def _next_document(
-    store: ObjectStore, applicant: Applicant, epoch: int, former: Epoch | None
-) -> Epoch:
-    if former is not None:
-        return replace(
-            former,
-            epoch=epoch,
-            state=EpochState.OPEN,
-            instance=applicant.instance,
-            writer=applicant.writer,
-            fingerprint=applicant.fingerprint,
-        )
-    return Epoch(
-        epoch=epoch,
-        state=EpochState.OPEN,
-        instance=applicant.instance,
-        writer=applicant.writer,
-        upload_id=await _create_upload(store, applicant, epoch),
-        upload_epoch=epoch,
-        spec_digest=applicant.spec_digest,
-        fingerprint=applicant.fingerprint,
-        part_size_bytes=applicant.part_size_bytes,
-        first_frame=applicant.first_frame,
-    )
-
-
-async def _create_upload(store: ObjectStore, applicant: Applicant, epoch: int) -> str:
+async def create_upload(store: ObjectStore, applicant: Applicant, epoch: int) -> str:
+    """Begins the upload of an epoch and returns its id; it carries the epoch as its writer."""
     location, shard = applicant.location, applicant.shard
     upload_id = await store.create_multipart(
         location.bucket,
@@ -310,25 +202,17 @@ async def _create_upload(store: ObjectStore, applicant: Applicant, epoch: int) -
     return upload_id
 
 
-async def _is_whole(
-    store: ObjectStore, location: RunLocation, shard: int, former: Epoch | None
-) -> bool:
-    """Whether S3 still has every part that an epoch lists, as it lists it."""
-    if former is None:
-        return False
-    try:
-        listed = await store.list_parts(
-            location.bucket, location.shard_key(shard), upload_id=former.upload_id
-        )
-    except NoSuchUpload:
-        return False
-    there = {(part.number, part.size_bytes, part.etag) for part in listed}
-    return all((part.number, part.size_bytes, part.etag) in there for part in former.parts)
-
-
-def _taken(
+def taken(
     location: RunLocation, shard: int, document: Epoch | None, *, stale_in_s: float | None = None
 ) -> Conflict | PreconditionFailed:
+    """The error of one who does not own the shard, or not any more.
+
+    Args:
+        location: the run.
+        shard: number of the shard.
+        document: the newest epoch, when it is known.
+        stale_in_s: when it may be taken over, seconds, when it is known.
+    """
     if document is not None and document.state is EpochState.ABORTED:
         return RunIsAborted(f"{location} was aborted")
     owner = document.writer if document is not None else "another writer"

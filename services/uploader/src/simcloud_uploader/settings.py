@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from simcloud.rpc.auth import AllowLists
-from simcloud.rpc.settings import MIB, ServerSettings
+from simcloud.rpc.settings import MIB, ServerSettings, TransportName
 from simcloud.s3.client import S3Settings
 from simcloud.s3.multipart import MAX_PARTS, MIN_PART_BYTES
 
@@ -15,9 +15,7 @@ from simcloud.s3.multipart import MAX_PARTS, MIN_PART_BYTES
 class UploaderSettings(ServerSettings):
     """Takes frames as a stream and writes them to S3 as shards."""
 
-    transport: Literal["grpc", "http2"] = "http2"
-    """What speaks gRPC: `http2`, our own HTTP/2 on the event loop, or `grpc`, the gRPC library, at
-    more CPU time a byte. Clients see no difference."""
+    transport: TransportName = "http2"
     s3: S3Settings = S3Settings()
     """Where S3 is and who we are there."""
     allow: AllowLists = AllowLists()

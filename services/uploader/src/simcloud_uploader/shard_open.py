@@ -23,10 +23,11 @@ from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_bytes
 from simcloud.telemetry.logging import get_logger
+from simcloud_uploader.claiming import claim
 from simcloud_uploader.commit import Committer
 from simcloud_uploader.documents import Documents
 from simcloud_uploader.messages import OpenRequest
-from simcloud_uploader.ownership import Applicant, Ownership, claim
+from simcloud_uploader.ownership import Applicant, Ownership
 from simcloud_uploader.parts import PartLimits, choose_part_size
 from simcloud_uploader.receive import ExpectedFrames
 from simcloud_uploader.settings import UploaderSettings

@@ -11,16 +11,14 @@ from collections import Counter
 from dataclasses import dataclass
 
 from simcloud.client._wire import RunState, RunSummary
+from simcloud.dataset.committed import collect_shards
 from simcloud.dataset.index import ShardRecord, read_shard_record
 from simcloud.dataset.layout import KeyKind, RunLocation
-from simcloud.dataset.manifest import (
-    by_rule,
-    collect_shards,
-    manifest_of,
-    quarantined_rows,
-)
+from simcloud.dataset.manifest import manifest_of
+from simcloud.dataset.quarantine import by_rule, quarantined_rows
 from simcloud.dataset.rundoc import RunDocuments, is_aborted, no_such_run
-from simcloud.s3.objects import Body, ObjectInfo, ObjectStore
+from simcloud.s3.answers import Body, ObjectInfo
+from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import for_each
 from simcloud.spec.plan import ShardFrames
 from simcloud_uploader.documents import SMALL, Documents
