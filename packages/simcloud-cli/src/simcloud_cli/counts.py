@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simcloud.accounting.report import Missing, Report
-from simcloud.dataset.manifest import by_rule
+from simcloud.dataset.quarantine import by_rule
 from simcloud_cli.output import console
 
 _NAMED = 20

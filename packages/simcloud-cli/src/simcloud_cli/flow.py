@@ -14,21 +14,16 @@ from simcloud.client.cost import GenerationCost
 from simcloud.client.events import FirstPicture, RunStored
 from simcloud.client.run import RunDriver, RunRequest
 from simcloud.dataset.layout import ModelKey, RunLocation
-from simcloud.dataset.manifest import by_rule
+from simcloud.dataset.quarantine import by_rule
 from simcloud.dataset.reader import Dataset
 from simcloud.dataset.rundoc import newest_plan
 from simcloud.errors import NotFound
 from simcloud.report.page import Accounting
 from simcloud.report.write import WrittenReport, cost_of, performance_of, write_report
 from simcloud.s3.objects import ObjectStore
-from simcloud.scoring.job import (
-    FrameUnscored,
-    ScoreEnded,
-    ScoreEvent,
-    ScoreJob,
-    find_model,
-    load_scored,
-)
+from simcloud.scoring.events import FrameUnscored, ScoreEnded, ScoreEvent
+from simcloud.scoring.job import ScoreJob, find_model
+from simcloud.scoring.stored_predictions import load_scored
 from simcloud.spec.plan import CountingRule
 from simcloud_cli.firstpicture import write_first_picture
 from simcloud_cli.progress import RunProgress

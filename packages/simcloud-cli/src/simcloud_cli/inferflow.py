@@ -19,7 +19,7 @@ from simcloud.scoring.job import find_model
 from simcloud_cli.embedded import Part
 from simcloud_cli.exit_codes import ExitCode, code_of
 from simcloud_cli.inferinputs import Input, Place, Problem, each_input, places_of
-from simcloud_cli.inferoutput import InferOutput, Seen
+from simcloud_cli.inferoutput import InferOutput, Seen, writing_to
 from simcloud_cli.interrupt import run_async
 from simcloud_cli.output import print_error
 from simcloud_cli.session import Session, in_session
@@ -207,7 +207,8 @@ def _draw(data: bytes, seen: Seen, path: Path) -> None:
         if seen.classifications
         else draw_detections(picture, seen.detections)
     )
-    path.write_bytes(jpeg(drawn))
+    with writing_to(path.parent):
+        path.write_bytes(jpeg(drawn))
 
 
 def _unseen(name: str, error: SimcloudError) -> Seen:

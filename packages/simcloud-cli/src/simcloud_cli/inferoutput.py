@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+from simcloud.errors import InvalidRequest
 from simcloud.scoring.types import Classification, Detection
 from simcloud_cli.output import console, print_table
 
@@ -40,6 +41,23 @@ class Seen:
     """From a video's first frame."""
 
 
+@contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Says of what can't be written which option names another place.
+
+    Raises:
+        InvalidRequest: for an OSError of the block.
+    """
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError) as error:
+        problem = f"{error.filename or folder} is a file; name a folder"
+        raise InvalidRequest("--output", problem) from error
+    except OSError as error:
+        problem = f"can't write to {folder}: {error.strerror or error}; name another folder"
+        raise InvalidRequest("--output", problem) from error
+
+
 class InferOutput:
     """Writes rows as they come; memory doesn't grow with their number.
 
@@ -58,8 +76,9 @@ class InferOutput:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        file = self._stack.enter_context((self._folder / "detections.json").open("w"))
+        with writing_to(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file = self._stack.enter_context((self._folder / "detections.json").open("w"))
         self._documents.append(_Array(file))
         if self._json:
             self._documents.append(_Array(sys.stdout))
@@ -74,8 +93,10 @@ class InferOutput:
         for document in self._documents:
             # An error that ends all before the first row is the one document on standard output.
             if self.told or error is None or document is self._documents[0]:
-                document.close()
-        self._stack.close()
+                with self._told_of(document):
+                    document.close()
+        with writing_to(self._folder):
+            self._stack.close()
         if self.told and not self._json:
             self._print_table()
 
@@ -84,10 +105,15 @@ class InferOutput:
         self.told += 1
         self.failed += bool(seen.code)
         for document in self._documents:
-            document.add(_document(seen))
+            with self._told_of(document):
+                document.add(_document(seen))
         if not self._json and len(self._rows) < _TABLE_ROWS:
             at = "" if seen.time_s is None else f"{seen.time_s:.2f}"
             self._rows.append((_shown(seen, at), _words(seen), f"{1000 * seen.total_s:.0f}"))
+
+    def _told_of(self, document: _Array) -> AbstractContextManager[None]:
+        # Standard output that is closed is nothing that another folder would mend.
+        return writing_to(self._folder) if document is self._documents[0] else nullcontext()
 
     def _print_table(self) -> None:
         print_table(self._title, ["picture", "seen", "ms"], self._rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simcloud.annotators import ANNOTATORS
-from simcloud.client.run import resolve_renderer
+from simcloud.client.renderer import resolve_renderer
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.errors import InvalidRequest
 from simcloud.scene.store import put_bundle

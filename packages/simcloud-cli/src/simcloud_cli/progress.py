@@ -21,7 +21,7 @@ from simcloud.client.events import (
     ShardStored,
     Waiting,
 )
-from simcloud.scoring.job import FrameScored, FrameUnscored, ScoreEvent, ScoreOpened
+from simcloud.scoring.events import FrameScored, FrameUnscored, ScoreEvent, ScoreOpened
 from simcloud_cli.bars import Bars
 from simcloud_cli.output import human_bytes
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from simcloud.accounting.report import Report
-from simcloud.dataset.index import INDEX_TYPE, rebuild_index
+from simcloud.dataset.committed import committed_shards
+from simcloud.dataset.index import INDEX_TYPE
+from simcloud.dataset.index_build import rebuild_index
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.manifest import committed_shards
 from simcloud.dataset.rundoc import is_aborted, load_run
 from simcloud.errors import PreconditionFailed
 from simcloud.s3.objects import ObjectStore

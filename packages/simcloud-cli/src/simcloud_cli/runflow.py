@@ -9,7 +9,8 @@ from pathlib import Path
 from simcloud.accounting.plan import select_shards
 from simcloud.accounting.reconcile import reconcile
 from simcloud.client.events import RunStored
-from simcloud.client.run import RunRequest, resolve_renderer
+from simcloud.client.renderer import resolve_renderer
+from simcloud.client.run import RunRequest
 from simcloud.client.uploader import Run, RunState
 from simcloud.dataset.layout import RunLocation
 from simcloud.errors import InvalidRequest, NotFound, SimcloudError

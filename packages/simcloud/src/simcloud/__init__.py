@@ -22,10 +22,11 @@ _HOMES = {
     "simcloud.dataset.encode": ("decode", "encode"),
     "simcloud.dataset.frames": ("EncodedFrame", "FrameRef", "Layer"),
     "simcloud.dataset.layout": ("ModelKey", "RunLocation"),
-    "simcloud.dataset.loading": ("FrameDataset", "FrameStream", "Sample", "Source"),
+    "simcloud.dataset.loading": ("FrameDataset", "FrameStream"),
     "simcloud.dataset.reader": ("Dataset",),
     "simcloud.dataset.record": ("FrameRecord", "ObjectRecord", "record_from_json"),
     "simcloud.dataset.selection": ("Filter",),
+    "simcloud.dataset.source": ("Sample", "Source"),
     "simcloud.errors": (
         "AlreadyExists",
         "Conflict",
@@ -62,10 +63,11 @@ if TYPE_CHECKING:
     from simcloud.dataset.encode import decode, encode
     from simcloud.dataset.frames import EncodedFrame, FrameRef, Layer
     from simcloud.dataset.layout import ModelKey, RunLocation
-    from simcloud.dataset.loading import FrameDataset, FrameStream, Sample, Source
+    from simcloud.dataset.loading import FrameDataset, FrameStream
     from simcloud.dataset.reader import Dataset
     from simcloud.dataset.record import FrameRecord, ObjectRecord, record_from_json
     from simcloud.dataset.selection import Filter
+    from simcloud.dataset.source import Sample, Source
     from simcloud.errors import (
         AlreadyExists,
         Conflict,

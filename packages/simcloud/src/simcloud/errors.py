@@ -229,6 +229,13 @@ class NotReady(Transient):
     reason = "NOT_READY"
 
 
+class AnswerLost(NotReady):
+    """The other side went away with a request that it may have worked on: not asked again by us."""
+
+    reason = "ANSWER_LOST"
+    retryable = False
+
+
 class Overloaded(Transient):
     """A limit of ours is reached; nothing was done."""
 

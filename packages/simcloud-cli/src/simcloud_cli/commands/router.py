@@ -71,13 +71,22 @@ def undrain(
     change_target(router, lambda admin: admin.undrain(target), as_json=json)
 
 
-@app.command("weight")
+def _share(value: float) -> float:
+    if not 0 <= value < float("inf"):
+        raise typer.BadParameter(f"must be 0 or more, found {value:g}")
+    return value
+
+
+# A negative number is not an option that nobody knows.
+@app.command("weight", context_settings={"ignore_unknown_options": True})
 def weight(
     target: TargetArgument,
     weight: Annotated[
         float,
         typer.Argument(
-            metavar="WEIGHT", help="Share among the model's targets of the same tier, 0 or more."
+            metavar="WEIGHT",
+            callback=_share,
+            help="Share among the model's targets of the same tier, 0 or more.",
         ),
     ],
     *,

@@ -138,7 +138,8 @@ def run(
     spec_file = read_spec_file(spec)
     if on is Where.HERE:
         raise typer.Exit(run_spec(spec_file, options))
-    from simcloud_cli.kubernetes.run import ClusterOptions, run_on_kubernetes
+    from simcloud_cli.kubernetes.options import ClusterOptions
+    from simcloud_cli.kubernetes.run import run_on_kubernetes
 
     cluster = ClusterOptions(
         overlay=overlay,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from simcloud.report.costs import prices
+from simcloud.accounting.prices import prices
 from simcloud_cli.endpoints.deployment import Deployment
 
 HOURS_A_MONTH: Final = 730

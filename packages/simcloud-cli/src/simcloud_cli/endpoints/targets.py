@@ -21,7 +21,10 @@ _KINDS = {
 }
 
 
-_BY_HAND = ("weight", "tier", "timeout_s", "max_request_bytes")
+_BY_HAND = (
+    *("weight", "tier", "timeout_s", "max_request_bytes"),
+    *("instance_type", "usd_per_hour"),
+)
 """What somebody sets on a target, and a deployment leaves alone."""
 
 

@@ -17,18 +17,16 @@ from simcloud.dataset.frames import FrameRef
 from simcloud.dataset.manifest import ManifestShard
 from simcloud.dataset.reader import Dataset
 from simcloud.s3.objects import ObjectStore
-from simcloud.scoring.job import (
+from simcloud.scoring.events import (
     FrameScored,
     FrameUnscored,
     ScoreEnded,
     ScoreEvent,
     ScoreOpened,
     ShardScored,
-    key_of,
-    scored_shards,
-    write_predictions,
 )
 from simcloud.scoring.labels import read_labels
+from simcloud.scoring.stored_predictions import key_of, scored_shards, write_predictions
 from simcloud.scoring.types import Answer, FrameKey
 from simcloud_cli.endpoints.aws import Aws, Request
 from simcloud_cli.endpoints.transform_answers import read_answers

@@ -9,7 +9,7 @@ from simcloud.errors import Corruption
 from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.retrying import for_each
 from simcloud.scoring.decode import decode_detections
-from simcloud.scoring.job import FrameUnscored
+from simcloud.scoring.events import FrameUnscored
 from simcloud.scoring.types import Answer, Detection, FrameKey
 from simcloud_cli.endpoints.transform_files import (
     Answers,

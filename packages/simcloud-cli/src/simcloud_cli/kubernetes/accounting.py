@@ -11,8 +11,8 @@ from simcloud.accounting.report import Report
 from simcloud.client.cost import CostCount
 from simcloud.client.events import RunStored
 from simcloud.client.uploader import RunState, RunSummary
+from simcloud.dataset.committed import committed_shards
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.manifest import committed_shards
 from simcloud.dataset.rundoc import RunDocuments
 from simcloud.dataset.runs import publish_run
 from simcloud.s3.objects import ObjectStore

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from simcloud.clock import SYSTEM_CLOCK, Clock
+from simcloud.dataset.committed import Collected, collect_shards
 from simcloud.dataset.index import ShardRecord, load_shard_record
-from simcloud.dataset.manifest import Collected, collect_shards
 from simcloud.dataset.rundoc import RunDocuments
 from simcloud.errors import Transient
 from simcloud.s3.objects import ObjectStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from simcloud.dataset.manifest import Collected
+from simcloud.dataset.committed import Collected
 from simcloud.dataset.rundoc import RunDocuments
 from simcloud_cli.bars import Bars
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from simcloud.accounting.report import Report
-from simcloud.client.run import RunRequest, resolve_renderer
-from simcloud.clock import SYSTEM_CLOCK
+from simcloud.client.renderer import resolve_renderer
+from simcloud.client.run import RunRequest
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.rundoc import RunDocuments, load_run, newest_plan
+from simcloud.dataset.rundoc import load_run, newest_plan
 from simcloud.dataset.runs import create_run
 from simcloud.errors import InvalidRequest, PreconditionFailed, SimcloudError, Violation
 from simcloud.scene.store import put_bundle
@@ -24,29 +22,21 @@ from simcloud_cli.exit_codes import ExitCode
 from simcloud_cli.interrupt import Interrupted, run_async
 from simcloud_cli.kubernetes.accounting import (
     counted,
-    missing_shards,
     provenance_json,
     stored_by_others,
 )
 from simcloud_cli.kubernetes.checks import examine_cluster
-from simcloud_cli.kubernetes.follow import Follower
+from simcloud_cli.kubernetes.job_of_run import JobOfRun
 from simcloud_cli.kubernetes.jobstate import JobState, Phase
 from simcloud_cli.kubernetes.kubectl import Kubectl
 from simcloud_cli.kubernetes.liveline import LiveLine
 from simcloud_cli.kubernetes.manifests import (
     Overlay,
-    RunJob,
-    as_yaml,
     check_region,
-    nameable,
     read_overlay,
-    render_run,
-    run_label,
 )
-from simcloud_cli.kubernetes.standstill import Standstill
-from simcloud_cli.kubernetes.submit import Attach, Nothing, Submit, apply, decide, find_job
+from simcloud_cli.kubernetes.options import ClusterOptions
 from simcloud_cli.naming import default_run_name
-from simcloud_cli.output import console
 from simcloud_cli.progress import RunProgress
 from simcloud_cli.runflow import RunOptions, plan_asked_for, scored
 from simcloud_cli.session import (
@@ -58,26 +48,6 @@ from simcloud_cli.session import (
 )
 from simcloud_cli.specfile import SpecFile
 from simcloud_cli.summary import Outcome, print_outcome
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterOptions:
-    """Where the Job goes and how it is cut, as on the command line."""
-
-    overlay: Path | None
-    namespace: str | None
-    """None: the overlay's."""
-    kube_context: str | None
-    """None: the kubeconfig's current one."""
-    pods: int | None
-    """At once; None: as the overlay has it."""
-    shards_per_task: int | None
-    """None: as the overlay has it."""
-    resume: bool
-    dry_run: bool
-    every_s: float
-    stuck_minutes: float
-    """Longest time in which none of its pods can start."""
 
 
 def run_on_kubernetes(
@@ -116,7 +86,7 @@ def run_on_kubernetes(
     try:
         outcome = run_async(in_session(needs, flow.work))
     except (Interrupted, SimcloudError):
-        flow.say_how_to_go_on()
+        flow.job.say_how_to_go_on()
         raise
     if outcome is None:
         return ExitCode.COMPLETE
@@ -124,7 +94,7 @@ def run_on_kubernetes(
 
 
 class _Flow:
-    """One command's way; its state is the Job it is at, for what is printed when it breaks off."""
+    """One command's way."""
 
     def __init__(
         self, spec_file: SpecFile, options: RunOptions, cluster: ClusterOptions, *, folder: Path
@@ -135,16 +105,12 @@ class _Flow:
         self._folder = folder
         self._kubectl = Kubectl(context=cluster.kube_context)
         self._line = LiveLine()
-        self._job = ""
-        self._unsure = False
-        """Whether the cluster was asked for that Job and has not answered."""
-        self._namespace = ""
+        self.job = JobOfRun(self._kubectl, self._line, options=options, cluster=cluster)
 
     async def work(self, session: Session) -> Outcome | None:
         """The whole way; None after a dry run."""
         with self._line:
             overlay = await read_overlay(self._kubectl, self._folder, self._cluster.namespace)
-            self._namespace = overlay.namespace
             check_region(overlay, session.context.s3.region)
             if not self._cluster.dry_run:
                 await self._refuse_what_cannot_work(overlay)
@@ -158,7 +124,7 @@ class _Flow:
             counting = self._spec_file.counting
             plan = plan_asked_for(self._options, counting, found[1] if found else None, run=name)
             if self._cluster.dry_run:
-                await self._print_job(session, overlay, location, plan)
+                await self.job.show(session.store, overlay, location, plan)
                 return None
             return await self._make(session, overlay, location, spec, plan)
 
@@ -171,7 +137,7 @@ class _Flow:
         await self._create(session, location, spec, plan)
         self._line.say(f"run {location.run} ({location.uri})")
         documents = await load_run(session.store, location)
-        ended = await self._job_ended(session, overlay, documents)
+        ended = await self.job.ended(session.store, overlay, documents)
         counts = await counted(session.store, location)
         request = RunRequest(location=location, spec=documents.spec, plan=documents.plan)
         stored = stored_by_others(documents, counts)
@@ -246,96 +212,6 @@ class _Flow:
             provenance=provenance_json(),
         )
 
-    async def _job_ended(
-        self, session: Session, overlay: Overlay, documents: RunDocuments
-    ) -> JobState | None:
-        """Makes or joins the Job and follows it; None when none was needed."""
-        location = documents.location
-        missing = await missing_shards(session.store, documents.location, documents.plan)
-        there = await find_job(self._kubectl, self._namespace, run_label(location))
-        match decide(there, missing=len(missing), resume=self._cluster.resume):
-            case Nothing():
-                self._line.say("every shard is stored: no Job is needed")
-                return None
-            case Attach(job=name):
-                self._line.say(f"joined Job {name}, which is at work")
-            case Submit(attempt=attempt):
-                job = self._run_job(overlay, location, documents.plan, missing, attempt)
-                name = job.name
-                items = await render_run(self._kubectl, overlay, job, self._namespace)
-                # Before it is asked for: broken off here, it may be there, and bill.
-                self._job, self._unsure = name, True
-                await apply(self._kubectl, items)
-                self._unsure = False
-                self._line.say(
-                    f"Job {name} in namespace {self._namespace}: {len(missing)} shards, "
-                    f"{job.completions} pods, {min(job.parallelism, job.completions)} at once"
-                )
-        self._job = name
-        follower = Follower(
-            kubectl=self._kubectl,
-            namespace=self._namespace,
-            name=name,
-            store=session.store,
-            documents=documents,
-            line=self._line,
-            every_s=self._cluster.every_s,
-            standstill=Standstill(patience_s=self._cluster.stuck_minutes * 60, clock=SYSTEM_CLOCK),
-        )
-        ended = await follower.follow()
-        self._job = ""
-        if ended is None:
-            raise PreconditionFailed(
-                f"Job {name} was deleted: what is stored stays; the same command makes a new Job "
-                "for what is missing"
-            )
-        return ended
-
-    def _run_job(
-        self,
-        overlay: Overlay,
-        location: RunLocation,
-        plan: Plan,
-        missing: tuple[int, ...],
-        attempt: int,
-    ) -> RunJob:
-        return RunJob(
-            location=location,
-            plan=plan,
-            shards=nameable(missing),
-            shards_per_task=self._cluster.shards_per_task or overlay.shards_per_task,
-            parallelism=self._cluster.pods or overlay.parallelism,
-            attempt=attempt,
-            allow_mixed_fingerprints=self._options.allow_mixed_fingerprints,
-            allow_quarantine=self._options.allow_quarantine,
-        )
-
-    async def _print_job(
-        self, session: Session, overlay: Overlay, location: RunLocation, plan: Plan
-    ) -> None:
-        missing = await missing_shards(session.store, location, plan)
-        there = await self._job_there(location)
-        match decide(there, missing=len(missing), resume=self._cluster.resume):
-            case Nothing():
-                self._line.say("every shard is stored: no Job is needed")
-            case Attach(job=name):
-                self._line.say(f"Job {name} is at work: it would be joined, and none made")
-            case Submit(attempt=attempt):
-                job = self._run_job(overlay, location, plan, missing, attempt)
-                items = await render_run(self._kubectl, overlay, job, self._namespace)
-                sys.stdout.write(as_yaml(items))
-
-    async def _job_there(self, location: RunLocation) -> JobState | None:
-        """The run's Job for a dry run, which needs no cluster."""
-        try:
-            return await find_job(self._kubectl, self._namespace, run_label(location))
-        except SimcloudError as error:
-            self._line.say(
-                f"whether there is a Job of this run is not known ({error.message}): what follows "
-                "is for a cluster without one"
-            )
-            return None
-
     def _say_end(self, job: JobState | None, counts: Report) -> None:
         if job is not None and job.phase is Phase.FAILED:
             self._line.say(f"Job {job.name} failed: {job.reason}: {job.message}")
@@ -344,21 +220,3 @@ class _Flow:
             self._line.say(f"indexes given up: {named}")
         if counts.missing:
             self._line.say("the same command with --resume makes a Job for what is missing")
-
-    def say_how_to_go_on(self) -> None:
-        """What is printed when following breaks off."""
-        if not self._job:
-            return
-        where = f"--namespace {self._namespace}"
-        if self._cluster.kube_context:
-            where += f" --context {self._cluster.kube_context}"
-        out = console(stderr=True)
-        if self._unsure:
-            out.print(
-                f"Job {self._job} may have been made, and goes on then; the same command joins it, "
-                f"kubectl {where} get job {self._job} shows it",
-                markup=False,
-            )
-        else:
-            out.print(f"Job {self._job} goes on without us; the same command joins it again")
-        out.print(f"cancel it with: kubectl {where} delete job {self._job}", markup=False)

@@ -10,13 +10,12 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from simcloud.accounting.manifest_checks import manifest_problems
 from simcloud.accounting.report import DanglingUpload, Missing, Problem, Report
 from simcloud.accounting.shard_checks import ShardChecker, ShardFinding, choose_sample
 from simcloud.dataset.layout import KeyKind, ModelKey, RunLocation
-from simcloud.dataset.manifest import Manifest, load_manifest
 from simcloud.dataset.rundoc import RunDocuments, load_run
 from simcloud.errors import Corruption
-from simcloud.s3 import checksums
 from simcloud.s3.errors import NoSuchKey
 from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import for_each
@@ -82,16 +81,17 @@ async def reconcile(
             [item for item in findings if item.shard.shard in chosen], look, limit=_CONCURRENCY
         )
     scored, unscored, answers_problems = await _score(store, documents, listing, findings, model)
+    published = documents.generation in listing.manifests
     problems = [
         *(_foreign(location, key) for key in listing.foreign),
         *(problem for finding in findings for problem in finding.problems),
         *answers_problems,
-        *await _manifest_problems(store, documents, listing, findings),
+        *await manifest_problems(store, documents, findings, published=published),
     ]
     return Report(
         location=location,
         generation=documents.generation,
-        published=documents.generation in listing.manifests,
+        published=published,
         aborted=listing.aborted,
         planned=documents.planned_frames,
         stored=sum(len(finding.stored) for finding in findings),
@@ -181,68 +181,6 @@ def _foreign(location: RunLocation, key: str) -> Problem:
         detail="no object of this run and plan is called so",
         mend=f"look at it, then delete it; readers of {location} don't see it",
     )
-
-
-async def _manifest_problems(
-    store: ObjectStore,
-    documents: RunDocuments,
-    listing: _Listing,
-    findings: list[ShardFinding],
-) -> list[Problem]:
-    location = documents.location
-    key = location.manifest_key(documents.generation)
-    if documents.generation not in listing.manifests:
-        return [
-            Problem(
-                where=key,
-                detail=f"plan {documents.generation} has no manifest: it is not published",
-                mend=f"simcloud resume {location}",
-            )
-        ]
-    try:
-        manifest = await load_manifest(store, location, generation=documents.generation)
-    except Corruption as error:
-        return [Problem(where=key, detail=str(error), mend=_REPUBLISH.format(location=location))]
-    if detail := _manifest_difference(manifest, documents, findings):
-        return [Problem(where=key, detail=detail, mend=_REPUBLISH.format(location=location))]
-    return []
-
-
-_REPUBLISH = "mend the shards first; then delete the manifest and simcloud resume {location}"
-
-
-def _manifest_difference(
-    manifest: Manifest, documents: RunDocuments, findings: list[ShardFinding]
-) -> str:
-    if (manifest.spec_digest, manifest.frames) != (documents.spec_digest, documents.plan.frames):
-        return "it is of another spec or plan"
-    named = {item.shard: (item.size_bytes, item.crc64nvme) for item in manifest.shards}
-    if sorted(named) != list(range(documents.plan.shard_count)):
-        return f"it names {len(named)} shards of {documents.plan.shard_count}"
-    for finding in findings:
-        record = finding.record
-        if record is None:
-            continue
-        found = (record.tar.size_bytes, checksums.to_hex(record.tar.crc64nvme))
-        if named[finding.shard.shard] != found:
-            return f"it names another object for shard {finding.shard.shard} than the index"
-    return _count_difference(manifest, findings)
-
-
-def _count_difference(manifest: Manifest, findings: list[ShardFinding]) -> str:
-    """Where the manifest's own numbers are not those of the indexes that it stands for."""
-    records = [finding.record for finding in findings if finding.record is not None]
-    if len(records) != len(manifest.shards):
-        return ""  # said of the shard already
-    for name, counted in (
-        ("stored_frames", sum(record.stored_frames for record in records)),
-        ("quarantined_frames", sum(record.quarantined_frames for record in records)),
-        ("stored_bytes", sum(record.tar.size_bytes for record in records)),
-    ):
-        said = getattr(manifest, name)
-        if said != counted:
-            return f"its {name} is {said}, the indexes have {counted}"
-    return ""
 
 
 async def _score(

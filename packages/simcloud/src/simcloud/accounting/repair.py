@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from simcloud.dataset.index import INDEX_TYPE, rebuild_index, shard_record
+from simcloud.dataset.committed import check_record, committed_shards
+from simcloud.dataset.index import INDEX_TYPE, shard_record
+from simcloud.dataset.index_build import rebuild_index
 from simcloud.dataset.layout import KeyKind, RunLocation
-from simcloud.dataset.manifest import check_record, committed_shards
 from simcloud.dataset.rundoc import load_run
 from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import for_each

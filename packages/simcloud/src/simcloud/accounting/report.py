@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from simcloud.dataset.layout import ModelKey, RunLocation
-from simcloud.dataset.manifest import QuarantinedFrame
+from simcloud.dataset.quarantine import QuarantinedFrame
 from simcloud.spec.plan import ShardFrames
 
 

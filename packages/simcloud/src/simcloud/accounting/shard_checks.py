@@ -9,22 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simcloud.accounting.report import Problem
-from simcloud.dataset.index import (
-    ShardRecord,
-    build_index,
-    fetch_shard_frames,
-    load_index,
-    read_rows,
-    shard_record,
-)
+from simcloud.dataset.committed import check_record, tar_problem
+from simcloud.dataset.index import ShardRecord, load_index, read_rows, shard_record
+from simcloud.dataset.index_build import build_index, fetch_shard_frames
 from simcloud.dataset.index_compare import rows_agree
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.manifest import (
-    QuarantinedFrame,
-    check_record,
-    quarantined_rows,
-    tar_problem,
-)
+from simcloud.dataset.quarantine import QuarantinedFrame, quarantined_rows
 from simcloud.dataset.rundoc import RunDocuments
 from simcloud.dataset.tar import StoredFrame
 from simcloud.errors import Corruption, NotFound

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from simcloud.client.generator import GenerateTotals, StageSeconds
+from simcloud.client.generation import GenerateTotals, StageSeconds
 
 STAGES = tuple(item.name for item in fields(StageSeconds) if item.name != "cpu")
 """Stages of a frame, in the order in which it passes them."""

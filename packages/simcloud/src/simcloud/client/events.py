@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from simcloud.client._wire import CommittedShard, RunSummary
 from simcloud.client.cost import GenerationCost
-from simcloud.client.generator import StageSeconds
+from simcloud.client.generation import StageSeconds
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.spec.plan import ShardFrames
 

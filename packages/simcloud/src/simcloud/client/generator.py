@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 
-from simcloud.client._wire import (
-    CommittedShard,
-    committed_from_wire,
-    frames_from_wire,
-    frames_to_wire,
-    location_to_wire,
-    spec_to_wire,
-)
-from simcloud.dataset.frames import EncodedFrame, Layer
+from simcloud.client._frame_assembly import FrameAssembly
+from simcloud.client._wire import frames_to_wire, location_to_wire, spec_to_wire
+from simcloud.client.generation import GenerateEvent, event_from_wire
+from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
-from simcloud.errors import Corruption
 from simcloud.rpc.channel import connect
 from simcloud.rpc.settings import TlsSettings
 from simcloud.rpc.status import client_errors
@@ -75,80 +68,6 @@ class SpecCheck:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StageSeconds:
-    """Wall-clock seconds of one frame by stage; stages of different frames overlap."""
-
-    sample: float
-    settle: float
-    """Physics of what is dropped; 0 where nothing is, and from a generator that doesn't tell."""
-    build: float
-    render: float
-    annotate: float
-    check: float
-    encode: float
-    send: float
-    cpu: float
-    """CPU seconds of the worker, all threads; not a stage."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShardOpened:
-    """A shard is being rendered."""
-
-    frames: ShardFrames
-    resume_frame: int
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class ShardMoved:
-    """A frame was made, or became durable."""
-
-    shard: int
-    rendered_frames: int
-    durable_before: int
-    frame: int
-    timings: StageSeconds | None
-    quarantine_reason: str
-    quarantine_rule: str = ""
-    """Rule that the frame broke; empty when it was not quarantined."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShardGivenUp:
-    """A shard that this call did not store."""
-
-    frames: ShardFrames
-    code: int
-    reason: str
-    message: str
-    retryable: bool
-
-    @property
-    def owned_by_another(self) -> bool:
-        """Whether another driver is at it: wait for its index."""
-        aborted: int = grpc.StatusCode.ABORTED.value[0]
-        return self.code == aborted
-
-
-@dataclass(frozen=True, slots=True)
-class GenerateTotals:
-    """Totals of one Generate call; cost figures, not accounting."""
-
-    rendered_frames: int
-    quarantined_frames: int
-    wall_s: float
-    cpu_s: float
-    idle_s: float
-    fingerprint: str
-    failed_shards: int
-    quarantined_by_rule: Mapping[str, int] = field(default_factory=dict)
-
-
-GenerateEvent = ShardOpened | ShardMoved | CommittedShard | ShardGivenUp | GenerateTotals
-
-
 class GeneratorClient:
     """Calls one generator.
 
@@ -195,7 +114,7 @@ class GeneratorClient:
         request = generator_pb2.PreviewRequest(
             spec=spec_to_wire(spec), scenes=_scenes(bucket, prefix), frame=frame
         )
-        assembly = _FrameAssembly()
+        assembly = FrameAssembly()
         frames = []
         with client_errors():
             async for answer in self._stub.Preview(request, timeout=_PREVIEW_TIMEOUT_S):
@@ -209,9 +128,13 @@ class GeneratorClient:
     ) -> AsyncGenerator[EncodedFrame]:
         """Frames straight from the renderer, in order, nothing stored: live training.
 
-        A slow consumer slows the renderer down. Closing the iterator cancels the call.
+        A slow consumer slows the renderer down. Closing the iterator cancels the call. Nothing is
+        repeated here: what was given is whole, and any generator makes the rest alike.
 
         Raises:
+            NotReady: the generator drains, and has given all cameras of its last frame; or the
+                connection to it was lost, maybe between two cameras. Ask for the indexes that are
+                left, of another generator.
             Corruption: the stream ended in the middle of a frame.
         """
         call = self._stub.StreamFrames(
@@ -223,7 +146,7 @@ class GeneratorClient:
                 stride=frames.step,
             )
         )
-        assembly = _FrameAssembly()
+        assembly = FrameAssembly()
         try:
             with client_errors():
                 async for answer in call:
@@ -258,7 +181,7 @@ class GeneratorClient:
         try:
             with client_errors():
                 async for answer in call:
-                    yield _event(answer)
+                    yield event_from_wire(answer)
         finally:
             call.cancel()
 
@@ -289,123 +212,3 @@ def _backend(message: generator_pb2.BackendDescription) -> Backend:
             for item in message.preflight
         ),
     )
-
-
-def _event(message: generator_pb2.GenerateResponse) -> GenerateEvent:
-    match message.WhichOneof("event"):
-        case "shard_started":
-            started = message.shard_started
-            return ShardOpened(
-                frames=frames_from_wire(started.range),
-                resume_frame=started.resume_frame,
-                epoch=started.epoch,
-            )
-        case "progress":
-            return _moved(message.progress)
-        case "shard_committed":
-            return committed_from_wire(message.shard_committed)
-        case "shard_failed":
-            failed = message.shard_failed
-            return ShardGivenUp(
-                frames=frames_from_wire(failed.range),
-                code=failed.code,
-                reason=failed.reason,
-                message=failed.message,
-                retryable=failed.retryable,
-            )
-        case "summary":
-            return _totals(message.summary)
-        case other:
-            raise Corruption(f"the generator sent an event that this version doesn't know: {other}")
-
-
-def _moved(message: generator_pb2.ShardProgress) -> ShardMoved:
-    timings = message.timings
-    return ShardMoved(
-        shard=message.shard,
-        rendered_frames=message.rendered_frames,
-        durable_before=message.durable_before,
-        frame=message.frame,
-        timings=StageSeconds(
-            sample=_seconds(timings.sample),
-            settle=_seconds(timings.settle),
-            build=_seconds(timings.build),
-            render=_seconds(timings.render),
-            annotate=_seconds(timings.annotate),
-            check=_seconds(timings.check),
-            encode=_seconds(timings.encode),
-            send=_seconds(timings.send),
-            cpu=_seconds(timings.cpu),
-        )
-        if message.HasField("timings")
-        else None,
-        quarantine_reason=message.quarantine_reason,
-        quarantine_rule=message.quarantine_rule,
-    )
-
-
-def _totals(message: generator_pb2.GenerateSummary) -> GenerateTotals:
-    return GenerateTotals(
-        rendered_frames=message.rendered_frames,
-        quarantined_frames=message.quarantined_frames,
-        wall_s=_seconds(message.wall),
-        cpu_s=_seconds(message.cpu),
-        idle_s=_seconds(message.idle),
-        fingerprint=message.fingerprint,
-        failed_shards=message.failed_shards,
-        quarantined_by_rule=dict(sorted(message.quarantined_by_rule.items())),
-    )
-
-
-def _seconds(duration: Duration) -> float:
-    return duration.seconds + duration.nanos / 1e9
-
-
-@dataclass(slots=True)
-class _FrameAssembly:
-    """Pieces of frames to frames; the two fields are its only state."""
-
-    _header: frame_pb2.FrameHeader | None = None
-    _layers: list[bytearray] = field(default_factory=list)
-
-    def take(self, piece: frame_pb2.FramePiece) -> EncodedFrame | None:
-        """The frame that this piece completes, if it does."""
-        if piece.HasField("header"):
-            self.close()
-            self._header = piece.header
-            self._layers = [bytearray() for _ in piece.header.layers]
-        else:
-            if self._header is None or piece.chunk.layer >= len(self._layers):
-                raise Corruption("a layer's chunk came before its frame's header")
-            self._layers[piece.chunk.layer] += piece.chunk.data
-        return self._completed()
-
-    def close(self) -> None:
-        """Returns when no frame is begun and unfinished."""
-        if self._header is not None:
-            raise Corruption(
-                f"frame {self._header.frame} of camera {self._header.camera} ended early"
-            )
-
-    def _completed(self) -> EncodedFrame | None:
-        header = self._header
-        assert header is not None
-        layers = list(zip(header.layers, self._layers, strict=True))
-        if any(len(data) < info.size_bytes for info, data in layers):
-            return None
-        self._header = None
-        return EncodedFrame(
-            frame=header.frame,
-            camera=header.camera,
-            record=header.record,
-            layers=tuple(
-                Layer(
-                    annotator=info.annotator,
-                    extension=info.extension,
-                    media_type=info.media_type,
-                    data=bytes(data),
-                    crc64nvme=info.crc64nvme,
-                )
-                for info, data in layers
-            ),
-        )

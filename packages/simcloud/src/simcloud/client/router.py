@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import asynccontextmanager
 
 import grpc.aio
-from google.protobuf.duration_pb2 import Duration
 
 from simcloud.client._router_types import (
     Frame,
@@ -20,6 +19,7 @@ from simcloud.client._router_types import (
 )
 from simcloud.concurrency import ChannelClosed, CreditWindow
 from simcloud.rpc.channel import MAX_MESSAGE_BYTES, connect
+from simcloud.rpc.durations import seconds_of
 from simcloud.rpc.settings import TlsSettings
 from simcloud.rpc.status import client_errors
 from simcloud.v1 import frame_pb2, infer_pb2, infer_pb2_grpc
@@ -197,10 +197,10 @@ def _answer(message: infer_pb2.InferAnswer) -> FrameAnswer:
         body=message.body,
         target=message.target,
         attempts=message.attempts,
-        queue_s=_seconds(timings.queue),
-        fetch_s=_seconds(timings.fetch),
-        target_s=_seconds(timings.target),
-        total_s=_seconds(timings.total),
+        queue_s=seconds_of(timings.queue),
+        fetch_s=seconds_of(timings.fetch),
+        target_s=seconds_of(timings.target),
+        total_s=seconds_of(timings.total),
     )
 
 
@@ -236,8 +236,8 @@ def _counts(message: infer_pb2.ModelCounts) -> ModelCounts:
         retries=message.retries,
         request_bytes=message.request_bytes,
         response_bytes=message.response_bytes,
-        target_s=_seconds(message.target_time),
-        queue_s=_seconds(message.queue_time),
+        target_s=seconds_of(message.target_time),
+        queue_s=seconds_of(message.queue_time),
         failed=dict(message.failed),
         hedges=message.hedges,
         hedges_won=message.hedges_won,
@@ -263,7 +263,3 @@ def _shadow(message: infer_pb2.ShadowCounts) -> ShadowCounts:
         missing=message.missing,
         extra=message.extra,
     )
-
-
-def _seconds(duration: Duration) -> float:
-    return duration.seconds + duration.nanos / 1_000_000_000

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import grpc.aio
 
 from simcloud.rpc.channel import connect
+from simcloud.rpc.durations import seconds_of
 from simcloud.rpc.settings import TlsSettings
 from simcloud.rpc.status import client_errors
 from simcloud.v1 import router_admin_pb2, router_admin_pb2_grpc
@@ -38,7 +39,7 @@ class RoutedTarget:
     """For a slot of any target of its model."""
     limit: int
     average_s: float
-    """Peak-sensitive average time of its answers, seconds; 0: not known."""
+    """Average time of its latest answers, however long ago, seconds; 0: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,5 +166,5 @@ def _target(message: router_admin_pb2.RoutedTarget) -> RoutedTarget:
         in_flight=message.in_flight,
         waiting=message.waiting,
         limit=message.limit,
-        average_s=average.seconds + average.nanos / 1_000_000_000,
+        average_s=seconds_of(average),
     )

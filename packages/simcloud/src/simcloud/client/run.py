@@ -12,27 +12,12 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from simcloud.client._wire import CommittedShard, RunSummary
-from simcloud.client.cost import CostCount, as_json
-from simcloud.client.events import (
-    FirstPicture,
-    FrameMade,
-    RunEvent,
-    RunOpened,
-    RunStored,
-    ShardBegun,
-    ShardLost,
-    ShardStored,
-    Waiting,
-)
-from simcloud.client.generator import (
-    GenerateTotals,
-    GeneratorClient,
-    GeneratorDescription,
-    ShardGivenUp,
-    ShardMoved,
-    ShardOpened,
-)
+from simcloud.client._wire import RunSummary
+from simcloud.client.cost import as_json
+from simcloud.client.events import FirstPicture, RunEvent, RunOpened, RunStored, Waiting
+from simcloud.client.generation import ShardGivenUp
+from simcloud.client.generator import GeneratorClient
+from simcloud.client.run_ledger import RunLedger
 from simcloud.client.uploader import UploaderClient
 from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.dataset.layout import RunLocation
@@ -77,36 +62,6 @@ class RunPatience:
     """How long shards of others may take without any of them being stored."""
 
 
-def resolve_renderer(spec: Spec, description: GeneratorDescription) -> Spec:
-    """The spec with ``auto`` replaced by what the generator would use.
-
-    Raises:
-        PreconditionFailed: the generator doesn't have the backend, or not the variant.
-    """
-    wanted = spec.renderer.backend
-    for backend in description.backends:
-        if wanted not in {"auto", backend.name}:
-            continue
-        variant = spec.renderer.variant
-        if variant not in {"auto", *backend.variants}:
-            raise PreconditionFailed(
-                f"renderer.variant is {variant!r}; the generator renders {backend.name} with "
-                f"{', '.join(backend.variants)}: use one that has it, or take that or auto"
-            )
-        renderer = spec.renderer.model_copy(
-            update={
-                "backend": backend.name,
-                "variant": backend.variants[0] if variant == "auto" else variant,
-            }
-        )
-        return spec.model_copy(update={"renderer": renderer})
-    offered = ", ".join(backend.name for backend in description.backends)
-    raise PreconditionFailed(
-        f"renderer.backend is {wanted!r}; the generator has {offered or 'none'}: "
-        "use another context or another backend"
-    )
-
-
 class RunDriver:
     """Drives one run; one call of ``generate`` a driver.
 
@@ -135,12 +90,9 @@ class RunDriver:
         self._uploader_target = uploader_target
         self._patience = patience or RunPatience()
         self._clock = clock
-        # What follows is the driver's state: what is still to be stored, what was given up, cost.
-        self._open: dict[int, ShardFrames] = {}
-        self._foreign: set[int] = set()
-        self._lost: dict[int, ShardLost] = {}
+        # What follows is the driver's state.
+        self._ledger = RunLedger()
         self._failures = 0
-        self._cost = CostCount()
 
     async def generate(self) -> AsyncGenerator[RunEvent]:
         """Creates or resumes the run, stores its shards, publishes it; ``RunStored`` is last.
@@ -154,17 +106,18 @@ class RunDriver:
                 generator can't honour the renderer.
             NotReady: a service was out of reach for longer than the patience.
         """
+        ledger = self._ledger
         opened = await self._create()
         yield opened
         description = await self._generator.describe()
-        self._cost.workers = description.workers
-        if self._open and self._request.preview and not opened.committed:
-            first = min(shard.first for shard in self._open.values())
+        ledger.cost.workers = description.workers
+        if ledger.open and self._request.preview and not opened.committed:
+            first = min(shard.first for shard in ledger.open.values())
             yield await self._first_picture(first)
         begun = self._clock.monotonic()
         async for event in self._store_all(description.max_frames_per_call):
             yield event
-        self._cost.wall_s = self._clock.monotonic() - begun if self._cost.rendered else 0.0
+        ledger.cost.wall_s = self._clock.monotonic() - begun if ledger.cost.rendered else 0.0
         yield await self._publish()
 
     async def _create(self) -> RunOpened:
@@ -185,9 +138,11 @@ class RunDriver:
                 f"{sorted(numbers - {item.shard for item in mine})[:5]} too",
             )
         cameras = len(request.spec.cameras)
-        self._open = {item.shard: item for item in mine if item.shard not in created.committed}
+        self._ledger.open = {
+            item.shard: item for item in mine if item.shard not in created.committed
+        }
         planned = sum(len(item) for item in mine)
-        remaining = sum(len(item) for item in self._open.values())
+        remaining = sum(len(item) for item in self._ledger.open.values())
         return RunOpened(
             spec_digest=digest(canonical_json(request.spec)),
             created=created.created,
@@ -207,25 +162,26 @@ class RunDriver:
 
     async def _store_all(self, max_frames: int) -> AsyncGenerator[RunEvent]:
         """Calls Generate until every shard is stored, lost, or out of patience."""
+        ledger = self._ledger
         others_until = self._clock.monotonic() + self._patience.others_for_s
-        while self._open:
-            mine = [item for number, item in self._open.items() if number not in self._foreign]
-            batch = list(_batch(mine or list(self._open.values()), max_frames))
-            stored_before = len(self._open)
+        while ledger.open:
+            mine = [item for number, item in ledger.open.items() if number not in ledger.foreign]
+            batch = list(_batch(mine or list(ledger.open.values()), max_frames))
+            stored_before = len(ledger.open)
             pause = 0.0
             try:
                 async with aclosing(self._call(batch)) as events:
                     async for event in events:
                         yield event
             except SimcloudError as error:
-                if len(self._open) < stored_before:
+                if len(ledger.open) < stored_before:
                     self._failures = 0
                 pause = self._after_failure(error)
                 yield Waiting(reason=error.message, seconds=pause)
-            if len(self._open) < stored_before:
+            if len(ledger.open) < stored_before:
                 self._failures = 0
                 others_until = self._clock.monotonic() + self._patience.others_for_s
-            if self._open and self._foreign >= self._open.keys():
+            if ledger.open and ledger.foreign >= ledger.open.keys():
                 async for event in self._wait_for_others(others_until):
                     yield event
             elif pause:
@@ -235,7 +191,7 @@ class RunDriver:
         """One Generate call."""
         request = self._request
         retry: ShardGivenUp | None = None
-        self._cost.begin_call()
+        self._ledger.cost.begin_call()
         events = self._generator.generate(
             request.spec,
             request.location,
@@ -246,60 +202,20 @@ class RunDriver:
         async with aclosing(events):
             async for event in events:
                 if isinstance(event, ShardGivenUp):
-                    outcome = self._given_up(event)
+                    outcome = self._ledger.given_up(event)
                     if outcome is not None:
                         yield outcome
                     elif event.retryable and not event.owned_by_another:
                         retry = event
-                elif (told := self._told(event)) is not None:
+                elif (told := self._ledger.told(event)) is not None:
                     yield told
         if retry is not None:
             raise _Again(f"shard {retry.frames.shard}: {retry.message}")
 
-    def _told(
-        self, event: ShardOpened | ShardMoved | CommittedShard | GenerateTotals
-    ) -> RunEvent | None:
-        match event:
-            case ShardOpened():
-                self._foreign.discard(event.frames.shard)
-                return ShardBegun(frames=event.frames, resume_frame=event.resume_frame)
-            case CommittedShard():
-                self._open.pop(event.frames.shard, None)
-                self._foreign.discard(event.frames.shard)
-                self._cost.bytes_stored += 0 if event.already_committed else event.size_bytes
-                return ShardStored(shard=event)
-            case GenerateTotals():
-                self._cost.add_call(event)
-                return None
-            case ShardMoved(timings=None):
-                return None
-            case ShardMoved():
-                assert event.timings is not None
-                self._cost.add_frame(event.timings)
-                return FrameMade(
-                    shard=event.shard,
-                    frame=event.frame,
-                    timings=event.timings,
-                    quarantine_reason=event.quarantine_reason,
-                )
-
-    def _given_up(self, event: ShardGivenUp) -> ShardLost | None:
-        """What becomes of a shard that the call did not store; None when it is tried again."""
-        number = event.frames.shard
-        if event.owned_by_another:
-            self._foreign.add(number)
-            return None
-        if event.retryable:
-            return None
-        self._open.pop(number, None)
-        lost = ShardLost(frames=event.frames, reason=event.reason, message=event.message)
-        self._lost[number] = lost
-        return lost
-
     def _after_failure(self, error: SimcloudError) -> float:
         """Seconds to wait before the next call, or the error again when it is no use."""
         if isinstance(error, Conflict):
-            self._foreign.update(self._open)
+            self._ledger.foreign.update(self._ledger.open)
             return 0.0
         self._failures += 1
         if not error.retryable or self._failures >= self._patience.attempts:
@@ -310,32 +226,25 @@ class RunDriver:
 
     async def _wait_for_others(self, until: float) -> AsyncGenerator[RunEvent]:
         """Waits for a while, then looks which shards of other drivers are stored by now."""
-        numbers = sorted(self._foreign)
+        ledger = self._ledger
         if self._clock.monotonic() >= until:
-            for number in numbers:
-                frames = self._open.pop(number)
-                self._lost[number] = ShardLost(
-                    frames=frames,
-                    reason="CONFLICT",
-                    message="another driver owns the shard and doesn't get on with it",
-                )
-                yield self._lost[number]
+            for lost in ledger.give_up_foreign():
+                yield lost
             return
+        numbers = sorted(ledger.foreign)
         reason = f"another driver is at shards {', '.join(map(str, numbers[:8]))}"
         yield Waiting(reason=reason, seconds=self._patience.others_poll_s)
         await asyncio.sleep(self._patience.others_poll_s)
         run = await self._uploader.get_run(self._request.location, timeout_s=_RPC_TIMEOUT_S)
         missing = {item.shard for item in run.summary.missing}
         if len(missing) < 1000:  # the answer lists at most 1000 of them
-            for number in numbers:
-                if number not in missing:
-                    self._open.pop(number, None)
-                    self._foreign.discard(number)
+            ledger.foreign_stored(number for number in numbers if number not in missing)
 
     async def _publish(self) -> RunStored:
+        ledger = self._ledger
         location = self._request.location
-        lost = tuple(self._lost[number] for number in sorted(self._lost))
-        cost = self._cost.total()
+        lost = tuple(ledger.lost[number] for number in sorted(ledger.lost))
+        cost = ledger.cost.total()
         summary: RunSummary
         try:
             published = await self._uploader.publish_run(

@@ -13,14 +13,10 @@ from dataclasses import dataclass
 
 import grpc.aio
 
-from simcloud.client._shard_upload import (
-    DEFAULT_UNACKED_BYTES,
-    RestartShard,
-    ResumeMismatch,
-    ShardUpload,
-    UploadTarget,
-    upload_stream,
-)
+from simcloud.client._shard_upload import DEFAULT_UNACKED_BYTES, ShardUpload
+from simcloud.client._upload_calls import upload_stream
+from simcloud.client._upload_requests import UploadTarget
+from simcloud.client._upload_state import RestartShard, ResumeMismatch
 from simcloud.client._wire import (
     CommittedShard,
     RunState,

@@ -8,147 +8,20 @@ and forked: every process opens S3 for itself, when it first reads.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
-import sys
-import threading
 import types
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from simcloud.annotators import ANNOTATORS
-from simcloud.dataset.encode import decode
-from simcloud.dataset.fetch import ReadAhead
-from simcloud.dataset.frames import EncodedFrame
-from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.reader import Dataset
-from simcloud.dataset.record import FrameRecord, record_from_json
-from simcloud.dataset.selection import Filter, Key, Shuffle
+from simcloud.dataset import torch_loader
+from simcloud.dataset.run_reader import RunReader
+from simcloud.dataset.selection import Key, Shuffle
+from simcloud.dataset.source import Sample, Source, to_sample
 from simcloud.errors import InvalidRequest, PreconditionFailed
-from simcloud.s3.client import S3Settings
-from simcloud.s3.objects import open_store
 from simcloud.spec.model import Spec
 
-ResultT = TypeVar("ResultT")
-
-_CLOSE_S = 10.0
 _STATE_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One frame of one camera, decoded."""
-
-    frame: int
-    camera: str
-    record: FrameRecord
-    """Parameters, labels, camera."""
-    arrays: dict[str, Any]
-    """NumPy array by annotator, dtype and shape as the annotator table says."""
-
-
-def to_sample(frame: EncodedFrame, spec: Spec) -> Sample:
-    """Decodes a frame's layers."""
-    return Sample(
-        frame=frame.frame,
-        camera=frame.camera,
-        record=record_from_json(frame.record),
-        arrays={
-            layer.annotator: decode(layer.data, spec.encodings[layer.annotator])
-            for layer in frame.layers
-        },
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Which frames of which run, and where it is."""
-
-    location: RunLocation
-    """The run."""
-    s3: S3Settings = field(default_factory=S3Settings)
-    """Where S3 is and who we are there."""
-    generation: int | None = None
-    """Of the plan; None: the highest that is published when it is first read."""
-    filter: Filter = field(default_factory=Filter)
-    """Which frames."""
-    annotators: tuple[str, ...] = ()
-    """Layers to read; empty: all."""
-    ahead: ReadAhead = field(default_factory=ReadAhead)
-    """How much is read before it is asked for."""
-
-    def __post_init__(self) -> None:
-        """Refuses what no run could have, before anything is read.
-
-        Raises:
-            InvalidRequest: an annotator that there is not.
-        """
-        for name in self.annotators:
-            if name not in ANNOTATORS or not ANNOTATORS[name].is_layer:
-                raise InvalidRequest("annotators", f"{name!r} is no layer of a frame")
-
-
-class _Reader:
-    """An event loop in a thread, with the run opened in it; one a process."""
-
-    def __init__(self, source: Source) -> None:
-        self.pid = os.getpid()
-        self._source = source
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="simcloud dataset", daemon=True
-        )
-        self._thread.start()
-        self._stack = AsyncExitStack()
-        self._iterations: dict[AsyncGenerator[EncodedFrame, None], Future[EncodedFrame | None]] = {}
-        try:
-            self.dataset, self.keys = self.run(self._open())
-        except BaseException:
-            self.close()
-            raise
-
-    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """What a coroutine returns, from any thread."""
-        return self.start(work).result()
-
-    def start(self, work: Coroutine[Any, Any, ResultT]) -> Future[ResultT]:
-        """Starts a coroutine."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def next(self, frames: AsyncGenerator[EncodedFrame, None]) -> Future[EncodedFrame | None]:
-        """Begins to read an iteration's next frame; None when there is none."""
-        waiting = self._iterations[frames] = self.start(_following(frames))
-        return waiting
-
-    def end(self, frames: AsyncGenerator[EncodedFrame, None]) -> None:
-        """Ends an iteration; nothing when it was ended, or in a process that doesn't have it."""
-        if self.open and (waiting := self._iterations.pop(frames, None)) is not None:
-            self.start(_ended(frames, waiting)).result(_CLOSE_S)
-
-    @property
-    def open(self) -> bool:
-        """Whether it reads, here in this process."""
-        return self.pid == os.getpid() and self._thread.is_alive()
-
-    def close(self) -> None:
-        """Ends iterations that were left in the middle, closes S3 and ends the thread."""
-        if self.open:
-            for frames in list(self._iterations):
-                self.end(frames)
-            self.start(self._stack.aclose()).result(_CLOSE_S)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(_CLOSE_S)
-            self._loop.close()
-
-    async def _open(self) -> tuple[Dataset, list[Key]]:
-        source = self._source
-        store = await self._stack.enter_async_context(open_store(source.s3))
-        dataset = await Dataset.open(store, source.location, generation=source.generation)
-        return dataset, await dataset.keys(source.filter)
 
 
 class _Run:
@@ -156,7 +29,7 @@ class _Run:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self._reader_: _Reader | None = None
+        self._reader_: RunReader | None = None
 
     @property
     def spec(self) -> Spec:
@@ -178,9 +51,9 @@ class _Run:
         return {**self.__dict__, "_reader_": None}
 
     @property
-    def _reader(self) -> _Reader:
+    def _reader(self) -> RunReader:
         if self._reader_ is None or self._reader_.pid != os.getpid():
-            self._reader_ = _Reader(self.source)
+            self._reader_ = RunReader(self.source)
         return self._reader_
 
 
@@ -255,8 +128,7 @@ class FrameStream(_Run):
         A ``DataLoader`` iterates nothing but instances of its own ``IterableDataset``, and indexes
         everything else.
         """
-        loaders = sys.modules.get("torch.utils.data")
-        kind = None if loaders is None else getattr(loaders, "IterableDataset", None)
+        kind = torch_loader.iterable_kind()
         return FrameStream if kind is None else _also(kind)
 
     def __reduce__(self) -> tuple[Callable[[], FrameStream], tuple[()], dict[str, Any]]:
@@ -346,7 +218,7 @@ class FrameStream(_Run):
             epoch=self.epoch,
             ahead=self.source.ahead,
         )
-        worker, workers = _worker()
+        worker, workers = torch_loader.worker()
         return blocks[self._part * workers + worker :: self._parts * workers]
 
 
@@ -359,28 +231,3 @@ def _new_stream() -> FrameStream:
 def _also(kind: type) -> type:
     """A class that is both; it has no instances."""
     return types.new_class("FrameStream", (FrameStream, kind))
-
-
-def _worker() -> tuple[int, int]:
-    """Number of this process among a ``DataLoader``'s workers, and how many there are."""
-    loaders = sys.modules.get("torch.utils.data")
-    information = None if loaders is None else loaders.get_worker_info()
-    return (0, 1) if information is None else (information.id, information.num_workers)
-
-
-async def _following(frames: AsyncGenerator[EncodedFrame, None]) -> EncodedFrame | None:
-    return await anext(frames, None)
-
-
-async def _ended(
-    frames: AsyncGenerator[EncodedFrame, None], waiting: Future[EncodedFrame | None]
-) -> None:
-    """Ends an iteration that may be in the middle of a frame."""
-    waiting.cancel()
-    while True:
-        try:
-            await frames.aclose()
-        except RuntimeError:  # the frame that was being read has not noticed its cancel yet
-            await asyncio.sleep(0)
-        else:
-            return

@@ -14,13 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from simcloud.dataset.index import (
-    INDEX_TYPE,
-    load_index,
-    load_shard_record,
-    rebuild_index,
-    shard_record,
-)
+from simcloud.dataset.index import INDEX_TYPE, load_index, load_shard_record, shard_record
+from simcloud.dataset.index_build import rebuild_index
 from simcloud.dataset.index_compare import rows_agree
 from simcloud.dataset.layout import KeyKind, RunKey
 from simcloud.dataset.manifest import Manifest, load_manifest

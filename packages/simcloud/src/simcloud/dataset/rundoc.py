@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from simcloud.dataset.layout import KeyKind, RunLocation
 from simcloud.errors import Corruption, InvalidRequest, NotFound
+from simcloud.s3.answers import Body
 from simcloud.s3.errors import NoSuchKey
-from simcloud.s3.objects import Body, ObjectStore
+from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_bytes, canonical_json, digest, first_problem, parse
 from simcloud.spec.model import Spec
 from simcloud.spec.plan import Plan

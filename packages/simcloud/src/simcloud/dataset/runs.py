@@ -10,13 +10,10 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from simcloud.dataset.committed import committed_shards
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.manifest import (
-    build_manifest,
-    committed_shards,
-    newest_generation,
-    publish_manifest,
-)
+from simcloud.dataset.manifest import newest_generation
+from simcloud.dataset.publishing import build_manifest, publish_manifest
 from simcloud.dataset.rundoc import (
     RunDocuments,
     is_aborted,

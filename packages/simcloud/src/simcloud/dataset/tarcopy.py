@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from simcloud.concurrency import run_cleanup
@@ -9,6 +10,7 @@ from simcloud.dataset.index import TarObject, load_shard_record
 from simcloud.dataset.layout import RunLocation
 from simcloud.errors import Corruption, SimcloudError
 from simcloud.s3 import checksums
+from simcloud.s3.answers import ObjectInfo
 from simcloud.s3.client import S3Settings
 from simcloud.s3.copying import (
     CAN_NOT_COPY,
@@ -19,7 +21,9 @@ from simcloud.s3.copying import (
     same_server,
 )
 from simcloud.s3.errors import NoAnswer, NoSuchKey, ObjectExists, ServerFailed
-from simcloud.s3.objects import ObjectInfo, ObjectStore, Part
+from simcloud.s3.multipart import Part
+from simcloud.s3.new_upload import NewUpload
+from simcloud.s3.objects import ObjectStore
 from simcloud.telemetry.logging import get_logger
 
 PART_BYTES = 16 << 20
@@ -96,30 +100,38 @@ class TarCopier:
             await _check_same(destination, found, record.tar)
             return False
         info = await source.store.head(source.location.bucket, source.location.shard_key(shard))
-        upload_id = await destination.store.create_multipart(
-            bucket, key, metadata=info.metadata, content_type="application/x-tar"
+        upload = NewUpload(
+            destination.store, bucket, key, metadata=info.metadata, content_type="application/x-tar"
         )
         try:
+            upload_id = await upload.id()
             parts = await self._parts(shard, record.tar, upload_id)
             return await _complete(destination, shard, record.tar, upload_id, parts)
         except BaseException:
-            await self._abort(key, upload_id)
+            await self._abort(key, upload)
             raise
 
-    async def _abort(self, key: str, upload_id: str) -> None:
+    async def _abort(self, key: str, upload: NewUpload) -> None:
         """Aborts an upload; where that fails, it is logged: what ended the copy says more."""
-        bucket = self._destination.location.bucket
-        abort = self._destination.store.abort_multipart(bucket, key, upload_id=upload_id)
+        abort = upload.abort(created_within_s=self._abort_within_s / 2)
+        failed: BaseException | None = None
         try:
             await run_cleanup(abort, deadline_s=self._abort_within_s)
+        except asyncio.CancelledError as cancelled:
+            # Another cancel came meanwhile, and hides what failed.
+            failed = cancelled.__cause__
+            raise
         except (SimcloudError, TimeoutError) as error:
-            _log.warning(
-                "an upload stays open",
-                bucket=bucket,
-                key=key,
-                upload=upload_id,
-                problem=repr(error),
-            )
+            failed = error
+        finally:
+            if failed is not None:
+                _log.warning(
+                    "an upload stays open",
+                    bucket=self._destination.location.bucket,
+                    key=key,
+                    upload=upload.known_id,
+                    problem=repr(failed),
+                )
 
     async def _parts(self, shard: int, tar: TarObject, upload_id: str) -> list[Part]:
         if self.by_server:

@@ -53,6 +53,7 @@ class HttpConnection(asyncio.Protocol):
         "_paused",
         "_permit",
         "_rest",
+        "_sent_at",
         "_transport",
         "_waiter",
         "idle_since",
@@ -76,12 +77,13 @@ class HttpConnection(asyncio.Protocol):
         # something moved last. 0: the timer ends the request, whatever moves.
         self._patience_s = 0.0
         self._active_at = 0.0
+        self._sent_at = 0.0
         # What of a body in pieces is still to be sent, and the wait for leave to begin with it.
         self._rest: Iterator[bytes | memoryview] | None = None
         self._permit: asyncio.TimerHandle | None = None
         self._paused = False
         self.idle_since = 0.0
-        """On the loop's clock; for the pool."""
+        """On the loop's clock, 0 until the first answer; for the pool."""
 
     @property
     def usable(self) -> bool:
@@ -120,7 +122,7 @@ class HttpConnection(asyncio.Protocol):
         waiter = self._waiter = self._loop.create_future()
         # The timer of an earlier request does as long as it is early enough: it looks again. Making
         # one for each costs as much as reading an answer's head, asyncio.timeout six times that.
-        now = self._loop.time()
+        now = self._sent_at = self._loop.time()
         self._expires_at = now + timeout_s
         if self._expiry is None or self._expiry_at > self._expires_at:
             self._set_expiry(self._expires_at)
@@ -229,7 +231,14 @@ class HttpConnection(asyncio.Protocol):
         if problem is None and parser.end():
             self._succeed(parser)
         else:
-            self._fail(ConnectionBroken(problem, answering=parser.begun))
+            self._fail(
+                ConnectionBroken(
+                    problem,
+                    answering=parser.begun or parser.interim,
+                    idle_s=self._sent_at - self.idle_since if self.idle_since else None,
+                    after_s=self._loop.time() - self._sent_at,
+                )
+            )
 
     def _set_expiry(self, at: float) -> None:
         if self._expiry is not None:

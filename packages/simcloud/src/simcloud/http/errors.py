@@ -18,10 +18,21 @@ class NotConnected(HttpFailure):
 class ConnectionBroken(HttpFailure):
     """The other side ended the connection, or it broke, before the answer was complete."""
 
-    def __init__(self, problem: OSError | None, *, answering: bool) -> None:
+    def __init__(
+        self,
+        problem: OSError | None,
+        *,
+        answering: bool,
+        idle_s: float | None = None,
+        after_s: float = 0.0,
+    ) -> None:
         super().__init__(words_of(problem))
         self.answering = answering
-        """Whether anything of the answer had come."""
+        """Whether anything of the answer had come, interim answers (1xx) included."""
+        self.idle_s = idle_s
+        """Seconds that the connection, kept alive, had been idle before; None: it was a new one."""
+        self.after_s = after_s
+        """Seconds since this request was written."""
 
 
 class PoolClosed(ConnectionBroken):

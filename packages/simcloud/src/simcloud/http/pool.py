@@ -133,7 +133,7 @@ class HttpPool:
         Raises:
             NotConnected: nothing was sent; as it always is once the pool is closed.
             ConnectionBroken: it broke before the answer was complete.
-            TimeIsUp: so.
+            TimeIsUp: so; or the time was over before anything was sent.
             AnswerTooLarge: the answer is above ``max_answer_bytes``.
             MalformedHttp: the answer is no HTTP/1.1.
             ValueError: a header has a line break in it.
@@ -148,6 +148,11 @@ class HttpPool:
                 connection = await self._connect(place, timeout_s)
                 if not silence:
                     left_s = deadline - self._loop.time()
+            if left_s <= 0:
+                # A loop that was busy hears of both at once. Nothing was sent: the connection may
+                # serve the next request.
+                self._keep(place, connection)
+                raise TimeIsUp
             answer = await connection.send(
                 head,
                 body,

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
+from simcloud.accounting.prices import Price, prices
 from simcloud.errors import NotFound
 
 DEFAULT_INSTANCE = "c7i.xlarge"
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """One row of the dated price table."""
-
-    instance: str
-    usd_per_hour: float
-    vcpus: int
-    read: str
-    """Day on which the price was read, ISO 8601."""
-    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +30,6 @@ class CostEstimate:
             "cpu_s_per_image": self.cpu_s_per_image,
             "usd_per_1k_images": self.usd_per_1k_images,
         }
-
-
-@cache
-def prices() -> dict[str, Price]:
-    """The price table by instance."""
-    content = tomllib.loads((files(__package__) / "prices.toml").read_text(encoding="utf-8"))
-    return {instance: Price(instance=instance, **row) for instance, row in content.items()}
 
 
 def estimate(*, cpu_s: float, images: int, instance: str = DEFAULT_INSTANCE) -> CostEstimate | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simcloud.s3.errors import ObjectChanged, ObjectExists
-from simcloud.s3.objects import JSON_TYPE, ObjectStore, Part, PutOutcome
+from simcloud.s3.multipart import Part
+from simcloud.s3.objects import JSON_TYPE, ObjectStore, PutOutcome
 
 
 class CheckingStore(ObjectStore):

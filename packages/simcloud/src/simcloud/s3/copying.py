@@ -13,7 +13,8 @@ from typing import Any
 from simcloud.s3 import checksums
 from simcloud.s3.client import S3Settings
 from simcloud.s3.errors import AccessDenied, Conditional, Refused, translating
-from simcloud.s3.objects import ObjectStore, Part
+from simcloud.s3.multipart import Part
+from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import Retrier, RetryPolicy
 
 COPY_PART_BYTES = 256 << 20

@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import SplitResult, urlsplit
 
-from botocore.awsrequest import AWSRequest
 from botocore.exceptions import (
     ClientError,
     ConnectionClosedError,
@@ -27,10 +23,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 from botocore.httpsession import get_cert_path
-from botocore.utils import get_environ_proxies
-from yarl import URL
 
-from simcloud import __version__
 from simcloud.aws.credentials import CredentialSource
 from simcloud.aws.sigv4 import UNSIGNED_PAYLOAD, Credentials, SigV4Signer, hash_body
 from simcloud.clock import Clock
@@ -44,8 +37,10 @@ from simcloud.http.errors import (
 )
 from simcloud.http.pool import HttpAnswer, HttpPool, Place, open_pool
 from simcloud.http.tls import client_tls
+from simcloud.s3.addresses import Address, KnownBuckets, is_elsewhere
 from simcloud.s3.requests import added, utc_now
-from simcloud.s3.wire import Operation, WireRequest, is_plain_bucket, path_of
+from simcloud.s3.signing import signed_headers
+from simcloud.s3.wire import Operation, WireRequest
 
 if TYPE_CHECKING:
     from simcloud.s3.client import S3Client, S3Settings
@@ -65,99 +60,12 @@ OPERATIONS: Final = (
 
 ANSWER_BYTES: Final = 8 << 20
 """Largest object, or range of one, that is read without the SDK: it is held whole."""
-_USER_AGENT: Final = f"simcloud/{__version__}"
 _KEEPALIVE_S: Final = 12.0
 """As aiobotocore: S3 closes idle connections after 20 s or so."""
-_MAX_BUCKETS: Final = 256
-_SCOPE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/([a-z0-9-]+)/s3/aws4_request,")
 # An answer without a body has its status for a code: HEAD's of expired credentials.
 _EXPIRED: Final = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "400"}
 )
-# In the context that botocore hands through a call's events.
-_MEANT: Final = "simcloud_meant"
-_SENT: Final = "simcloud_sent"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a bucket's requests go, and for which region they are signed."""
-
-    scheme: str
-    authority: str
-    """Host, and port unless it is the scheme's own."""
-    prefix: str
-    """What stands before a key in the path: a slash, or the bucket too."""
-    region: str
-
-    @property
-    def url(self) -> str:
-        """Scheme and authority."""
-        return f"{self.scheme}://{self.authority}"
-
-    def path(self, key: str) -> str:
-        """Where an object is, encoded; of no key, the bucket."""
-        if key:
-            return self.prefix + path_of(key)
-        return self.prefix.rstrip("/") or "/"
-
-
-def address_of(request: AWSRequest, key: str) -> Address | None:
-    """The address in a request that the SDK has signed; None: none that can be gone to directly.
-
-    Args:
-        request: of an operation on an object.
-        key: the object's.
-    """
-    url = str(request.url)
-    parts = urlsplit(url)
-    scope = _SCOPE.match(str(request.headers.get("Authorization", "")))
-    path = path_of(key)
-    if scope is None or "x-amz-s3session-token" in request.headers or parts.username is not None:
-        return None
-    if not parts.path.endswith(f"/{path}") or get_environ_proxies(url).get(parts.scheme):
-        return None
-    prefix = parts.path[: len(parts.path) - len(path)]
-    return Address(parts.scheme, _authority(parts), prefix, scope[1])
-
-
-def signed_headers(
-    request: WireRequest,
-    *,
-    address: Address,
-    key: str,
-    payload: str,
-    signer: SigV4Signer,
-    credentials: Credentials,
-    now_s: float,
-) -> dict[str, str]:
-    """All headers of a request, the very ones that the SDK would send but for its own telemetry.
-
-    Args:
-        request: what is sent.
-        address: where to.
-        key: the object's.
-        payload: hash of the body in hex, or ``UNSIGNED_PAYLOAD``.
-        signer: of the address' region.
-        credentials: whose request it is.
-        now_s: seconds since the epoch.
-    """
-    headers = {"host": address.authority, "x-amz-content-sha256": payload, **request.headers}
-    # What proxies may change is not signed, by the SDK neither.
-    expect = headers.pop("expect", "")
-    headers |= signer.sign(
-        credentials=credentials,
-        method=request.method,
-        path=address.path(key),
-        query=request.query,
-        headers=headers,
-        body_sha256=payload,
-        now_s=now_s,
-    )
-    headers["user-agent"] = _USER_AGENT
-    if expect:
-        headers["expect"] = expect
-    return headers
 
 
 class DirectClient:
@@ -188,14 +96,10 @@ class DirectClient:
         self._credentials = credentials
         self._clock = clock
         self._room = asyncio.Semaphore(settings.max_connections)
-        self._buckets: dict[str, tuple[Address, Place]] = {}
+        self._buckets = KnownBuckets(sdk, pool).by_name
         self._signers: dict[str, SigV4Signer] = {}
         service = sdk.meta.service_model
         self._operations = {name: Operation(service.operation_model(name)) for name in OPERATIONS}
-        events = sdk.meta.events
-        events.register("provide-client-params.s3.*", _note_meant)
-        events.register_last("request-created.s3", self._note_sent)
-        events.register("after-call.s3.*", self._learn)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sdk, name)
@@ -264,7 +168,7 @@ class DirectClient:
             answer = await self._send(known, key, request, credentials)
         except AnswerTooLarge:
             return await by_sdk(**arguments)
-        if _is_elsewhere(answer, known[0]):
+        if is_elsewhere(answer, known[0]):
             self._buckets.pop(bucket, None)
             return await by_sdk(**arguments)
         try:
@@ -331,27 +235,6 @@ class DirectClient:
             signer = self._signers[region] = SigV4Signer(region=region, service="s3")
         return signer
 
-    def _note_sent(self, request: AWSRequest, **_: object) -> None:
-        bucket, key = request.context.get(_MEANT, ("", ""))
-        if key and bucket not in self._buckets:
-            # Each time: a redirect has the request made anew.
-            request.context[_SENT] = address_of(request, key)
-
-    def _learn(self, http_response: Any, context: dict[str, Any], **_: object) -> None:
-        """Remembers where a bucket is, once an answer has come from there."""
-        bucket, _key = context.get(_MEANT, ("", ""))
-        address = context.get(_SENT)
-        if not isinstance(address, Address) or not is_plain_bucket(bucket):
-            return
-        # 403 too may come from a wrong place; of these two nobody but the bucket's own says one.
-        if http_response.status_code < 300 or http_response.status_code in {404, 412}:
-            if len(self._buckets) >= _MAX_BUCKETS:
-                self._buckets.clear()
-            self._buckets[bucket] = (
-                address,
-                self._pool.place(URL(address.url, encoded=True)),
-            )
-
 
 @asynccontextmanager
 async def open_direct(
@@ -387,29 +270,10 @@ async def open_direct(
         yield DirectClient(sdk, settings=settings, pool=pool, credentials=credentials, clock=clock)
 
 
-def _note_meant(params: dict[str, Any], context: dict[str, Any], **_: object) -> None:
-    if params.get("Key"):
-        context[_MEANT] = (params["Bucket"], params["Key"])
-
-
-def _authority(parts: SplitResult) -> str:
-    host = parts.hostname or ""
-    if ":" in host:
-        host = f"[{host}]"
-    own = {"http": 80, "https": 443}[parts.scheme]
-    return host if parts.port in {None, own} else f"{host}:{parts.port}"
-
-
 def _is_long(span: str) -> bool:
     """Whether a Range asks for more than is held here: the SDK streams it."""
     begin, _, end = span.removeprefix("bytes=").partition("-")
     return begin.isdigit() and end.isdigit() and int(end) - int(begin) >= ANSWER_BYTES
-
-
-def _is_elsewhere(answer: HttpAnswer, address: Address) -> bool:
-    """Whether the bucket is not, or no more, where it was: the SDK follows."""
-    region = answer.headers.get("x-amz-bucket-region", address.region)
-    return 300 <= answer.status < 400 or (answer.status == 400 and region != address.region)
 
 
 def _sdk_error(failure: HttpFailure, url: str) -> Exception:

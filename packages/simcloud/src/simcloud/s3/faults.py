@@ -88,7 +88,7 @@ class Fault:
     held: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server has all of a call that it is to hold."""
     done: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when it has done that call."""
+    """Set when it has done that call, or one whose answer waits."""
     hits: int = 0
     """How often it struck."""
     seen: int = 0
@@ -194,6 +194,7 @@ async def _suffer(fault: Fault, name: str, call: Callable[[], Awaitable[object]]
             return await call()
         case FaultKind.GATE_AFTER:
             answer = await call()
+            fault.done.set()
             await fault.gate.wait()
             return answer
         case _:

@@ -6,20 +6,16 @@ Create on, checks each part, and compares the whole at Complete.
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, TYPE_CHECKING, Any, NotRequired, TypedDict, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
-from simcloud.clock import SYSTEM_CLOCK, Clock
 from simcloud.s3 import checksums
 from simcloud.s3.body import Pieces
-from simcloud.s3.client import S3Client
+from simcloud.s3.calls import Calls
 from simcloud.s3.errors import Conditional, NoSuchUpload, translating
-from simcloud.s3.retrying import Retrier, RetryPolicy, Sleep
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
@@ -28,10 +24,6 @@ MIN_PART_BYTES = 5 << 20
 """S3's least size of a part that is not the last."""
 MAX_PARTS = 10_000
 """S3's highest part number."""
-
-
-class _Owner(TypedDict):
-    ExpectedBucketOwner: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +49,8 @@ class ListedUpload:
     """By S3's clock."""
 
 
-class Multipart:
-    """The calls of multipart uploads.
-
-    Args:
-        client: the raw client.
-        expected_bucket_owner: AWS account that must own every bucket; empty: any.
-        retry: how often and how fast to try again.
-        clock: tells the retry budget's time.
-        sleep: waits, in seconds.
-        rng: source of the jitter.
-    """
-
-    def __init__(
-        self,
-        client: S3Client,
-        *,
-        expected_bucket_owner: str = "",
-        retry: RetryPolicy | None = None,
-        clock: Clock = SYSTEM_CLOCK,
-        sleep: Sleep = asyncio.sleep,
-        rng: random.Random | None = None,
-    ) -> None:
-        self._client = client
-        self._owner: _Owner = {}
-        if expected_bucket_owner:
-            self._owner = {"ExpectedBucketOwner": expected_bucket_owner}
-        self._retrier = Retrier(retry or RetryPolicy(), clock=clock, sleep=sleep, rng=rng)
+class Multipart(Calls):
+    """The calls of multipart uploads."""
 
     async def create_multipart(
         self, bucket: str, key: str, *, metadata: dict[str, str], content_type: str

@@ -4,75 +4,32 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
-from simcloud.errors import Corruption, StorageError
+from simcloud.errors import Corruption
 from simcloud.s3 import checksums
+from simcloud.s3.answers import Body, ObjectInfo, check_body, info_of
+from simcloud.s3.buckets import Buckets
 from simcloud.s3.client import S3Client, S3Settings, open_client
 from simcloud.s3.errors import (
     Conditional,
-    ConditionalConflict,
     NoSuchKey,
     ObjectChanged,
     ObjectExists,
-    Refused,
     translating,
 )
-from simcloud.s3.multipart import ListedUpload, Multipart, Part
+from simcloud.s3.multipart import Multipart
 from simcloud.s3.retrying import RetryPolicy
-
-__all__ = [
-    "JSON_TYPE",
-    "Body",
-    "ListedObject",
-    "ListedUpload",
-    "ObjectInfo",
-    "ObjectStore",
-    "Part",
-    "PutOutcome",
-    "open_store",
-]
 
 READ_BACK_BYTES = 8 << 20
 """Of one GET where an object is read back."""
-DELETE_BATCH = 1000
-"""Keys of one DeleteObjects."""
 _NONCE = "simcloud-put"
 """User metadata that tells our own PUT from another's when the answer was lost."""
 
 JSON_TYPE = "application/json"
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """An object without its bytes."""
-
-    key: str
-    size_bytes: int
-    """Size of the whole object."""
-    etag: str
-    """Quotes included."""
-    last_modified: datetime
-    """By S3's clock, whole seconds."""
-    crc64nvme: int | None
-    """CRC of the whole object, when S3 keeps one."""
-    metadata: dict[str, str]
-    """User metadata, names in lower case without ``x-amz-meta-``."""
-    date: datetime
-    """When S3 answered, by its clock, whole seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """An object's bytes, or a range of them."""
-
-    info: ObjectInfo
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +42,11 @@ class PutOutcome:
     """ETag of the object there is now, quotes included; empty when another's and unread."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListedObject:
-    """One row of a listing."""
-
-    key: str
-    size_bytes: int
-    etag: str
-    last_modified: datetime
-
-
-class ObjectStore(Multipart):
+class ObjectStore(Buckets, Multipart):
     """S3 at one endpoint.
 
     Every method raises the classes of ``simcloud.s3.errors``.
     """
-
-    @property
-    def retries(self) -> int:
-        """Retries made so far."""
-        return self._retrier.retries
-
-    @property
-    def client(self) -> S3Client:
-        """The raw client, for what is not here."""
-        return self._client
 
     async def get(
         self,
@@ -152,10 +89,10 @@ class ObjectStore(Multipart):
                 answer = await self._client.get_object(**arguments)
                 async with answer["Body"] as stream:
                     data = await stream.read()
-            return Body(info=_info(key, cast("dict[str, Any]", answer)), data=data)
+            return Body(info=info_of(key, cast("dict[str, Any]", answer)), data=data)
 
         body = await self._retrier.run(attempt)
-        _check_body(bucket, body, whole=whole, length=length)
+        check_body(bucket, body, whole=whole, length=length)
         return body
 
     async def get_tail(self, bucket: str, key: str, length: int) -> Body:
@@ -173,7 +110,7 @@ class ObjectStore(Multipart):
                 )
                 async with answer["Body"] as stream:
                     data = await stream.read()
-            return Body(info=_info(key, cast("dict[str, Any]", answer)), data=data)
+            return Body(info=info_of(key, cast("dict[str, Any]", answer)), data=data)
 
         return await self._retrier.run(attempt)
 
@@ -308,7 +245,7 @@ class ObjectStore(Multipart):
                 answer = await self._client.head_object(
                     Bucket=bucket, Key=key, ChecksumMode="ENABLED", **self._owner
                 )
-            return _info(key, cast("dict[str, Any]", answer))
+            return info_of(key, cast("dict[str, Any]", answer))
 
         return await self._retrier.run(attempt)
 
@@ -318,117 +255,6 @@ class ObjectStore(Multipart):
             return await self.head(bucket, key)
         except NoSuchKey:
             return None
-
-    async def check_bucket(self, bucket: str) -> None:
-        """Returns when the bucket exists and may be used.
-
-        Raises:
-            NoSuchBucket: it does not exist.
-            AccessDenied: it is not ours to use.
-        """
-
-        async def attempt(_: int) -> None:
-            with translating("HeadBucket", bucket=bucket):
-                await self._client.head_bucket(Bucket=bucket, **self._owner)
-
-        await self._retrier.run(attempt)
-
-    async def ensure_bucket(self, bucket: str) -> None:
-        """Creates the bucket if there is none, with S3's defaults; for servers of our own.
-
-        Raises:
-            Refused: it belongs to someone else, or can't be named so.
-        """
-
-        async def attempt(_: int) -> None:
-            try:
-                with translating("CreateBucket", bucket=bucket):
-                    await self._client.create_bucket(Bucket=bucket)
-            except (ConditionalConflict, Refused) as error:
-                if error.s3_code != "BucketAlreadyOwnedByYou":
-                    raise
-
-        await self._retrier.run(attempt)
-
-    async def list_keys(
-        self, bucket: str, prefix: str, *, start_after: str = ""
-    ) -> AsyncIterator[ListedObject]:
-        """Every object whose key begins with ``prefix``, by key (UTF-8 binary order).
-
-        Args:
-            bucket: S3 bucket.
-            prefix: beginning of the keys.
-            start_after: only keys that come after this one.
-        """
-        async for page in self._pages(bucket, prefix, start_after=start_after, delimiter=""):
-            for row in page.get("Contents", []):
-                yield ListedObject(
-                    key=row["Key"],
-                    size_bytes=row["Size"],
-                    etag=row["ETag"],
-                    last_modified=row["LastModified"],
-                )
-
-    async def list_folders(
-        self, bucket: str, prefix: str, *, start_after: str = ""
-    ) -> AsyncIterator[str]:
-        """The names between ``prefix`` and the next slash, by name; each once.
-
-        Args:
-            bucket: S3 bucket.
-            prefix: empty, or ends with a slash.
-            start_after: only names that come after this one.
-        """
-        # "0" is the byte after "/": keys of the folder itself come before it
-        after = f"{prefix}{start_after}0" if start_after else ""
-        async for page in self._pages(bucket, prefix, start_after=after, delimiter="/"):
-            for row in page.get("CommonPrefixes", []):
-                yield row["Prefix"][len(prefix) : -1]
-
-    async def _pages(
-        self, bucket: str, prefix: str, *, start_after: str, delimiter: str
-    ) -> AsyncIterator[dict[str, Any]]:
-        arguments: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, **self._owner}
-        if start_after:
-            arguments["StartAfter"] = start_after
-        if delimiter:
-            arguments["Delimiter"] = delimiter
-
-        async def attempt(_: int) -> dict[str, Any]:
-            with translating("ListObjectsV2", bucket=bucket, key=prefix):
-                answer = await self._client.list_objects_v2(**arguments)
-            return cast("dict[str, Any]", answer)
-
-        while True:
-            page = await self._retrier.run(attempt)
-            yield page
-            if not page.get("IsTruncated"):
-                return
-            arguments["ContinuationToken"] = page["NextContinuationToken"]
-
-    async def delete_many(self, bucket: str, keys: Iterable[str]) -> int:
-        """Deletes objects, a thousand a request, and returns how many; absent ones count too.
-
-        Raises:
-            StorageError: S3 could not delete one; the first is named.
-        """
-        ordered = list(keys)
-        for begin in range(0, len(ordered), DELETE_BATCH):
-            await self._delete_batch(bucket, ordered[begin : begin + DELETE_BATCH])
-        return len(ordered)
-
-    async def _delete_batch(self, bucket: str, keys: Sequence[str]) -> None:
-        async def attempt(_: int) -> None:
-            with translating("DeleteObjects", bucket=bucket, key=keys[0]):
-                answer = await self._client.delete_objects(
-                    Bucket=bucket,
-                    Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
-                    **self._owner,
-                )
-                if errors := answer.get("Errors"):
-                    raise _delete_error(cast("dict[str, str]", errors[0]))
-
-        await self._retrier.run(attempt)
 
 
 @asynccontextmanager
@@ -451,46 +277,3 @@ async def open_store(
             expected_bucket_owner=settings.expected_bucket_owner,
             retry=retry,
         )
-
-
-def _info(key: str, answer: dict[str, Any]) -> ObjectInfo:
-    headers = answer["ResponseMetadata"]["HTTPHeaders"]
-    size = answer["ContentLength"]
-    if content_range := answer.get("ContentRange"):
-        size = int(content_range.rpartition("/")[2])
-    crc = answer.get("ChecksumCRC64NVME")
-    # COMPOSITE is a checksum of the parts' checksums, not of the object
-    full = answer.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
-    return ObjectInfo(
-        key=key,
-        size_bytes=size,
-        etag=answer["ETag"],
-        last_modified=answer["LastModified"],
-        crc64nvme=checksums.from_base64(crc) if crc and full else None,
-        metadata={name.lower(): value for name, value in answer.get("Metadata", {}).items()},
-        date=parsedate_to_datetime(headers["date"]),
-    )
-
-
-def _check_body(bucket: str, body: Body, *, whole: bool, length: int | None) -> None:
-    where = f"s3://{bucket}/{body.info.key}"
-    found = len(body.data)
-    if whole:
-        if found != body.info.size_bytes:
-            raise Corruption(f"{where}: {found} bytes came of {body.info.size_bytes}")
-        expected = body.info.crc64nvme
-        if expected is not None and (crc := checksums.crc64nvme(body.data)) != expected:
-            raise Corruption(
-                f"{where}: the bytes have CRC {checksums.to_hex(crc)}, S3 says "
-                f"{checksums.to_hex(expected)}"
-            )
-    elif length is not None and found != length:
-        raise Corruption(f"{where}: {found} bytes came of the {length} asked for")
-
-
-def _delete_error(row: dict[str, str]) -> StorageError:
-    return StorageError(
-        f"DeleteObjects: {row.get('Key', '')} could not be deleted: {row.get('Code', '')} "
-        f"{row.get('Message', '')}",
-        s3_code=row.get("Code", ""),
-    )

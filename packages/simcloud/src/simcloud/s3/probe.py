@@ -10,7 +10,9 @@ from simcloud.concurrency.service import run_cleanup
 from simcloud.errors import SimcloudError
 from simcloud.s3 import checksums
 from simcloud.s3.errors import BadDigest, ObjectChanged, ObjectExists, Refused
-from simcloud.s3.objects import ObjectStore, Part
+from simcloud.s3.multipart import Part
+from simcloud.s3.new_upload import NewUpload
+from simcloud.s3.objects import ObjectStore
 from simcloud.s3.requests import PROBE_FOLDER
 
 _DATA = b"Simcloud looks what this server can do; this object may be deleted.\n"
@@ -18,6 +20,8 @@ _CRC = checksums.crc64nvme(_DATA)
 _TYPE = "text/plain"
 _CLEAN_S = 10.0
 """How long a server may take to delete what was tried, seconds."""
+_CREATED_S = 5.0
+"""Of these: how long it may take to answer an upload's creation that nobody waits for any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,25 +141,25 @@ async def probe(store: ObjectStore, bucket: str, prefix: str) -> Capabilities:
     folder = f"{prefix}/{PROBE_FOLDER}" if prefix else PROBE_FOLDER
     small = f"{folder}/{secrets.token_hex(8)}"
     large = f"{small}.parts"
-    opened: set[str] = set()
-    """Uploads of ``large`` that are neither completed nor aborted."""
+    uploads: list[NewUpload] = []
+    """Of ``large``, neither completed nor aborted."""
     try:
         first = await store.put_if_absent(bucket, small, _DATA, content_type=_TYPE)
         again = await store.put_if_absent(bucket, small, _DATA, content_type=_TYPE)
         replaces = await _refuses_replacing(store, bucket, small)
-        upload_id = await _create(store, bucket, large)
-        opened.add(upload_id)
+        uploads.append(_create(store, bucket, large))
+        upload_id = await uploads[0].id()
         lists_uploads = await _lists_uploads(store, bucket, large)
         checks = await _refuses_damage(store, bucket, large, upload_id)
         part = await _send(store, bucket, large, upload_id)
         lists_parts = await _lists_parts(store, bucket, large, upload_id)
         await _complete(store, bucket, large, upload_id, part)
-        opened.discard(upload_id)
+        uploads.clear()
         info = await store.head(bucket, large)
         return Capabilities(
             conditional_put=first.created and not again.created,
             conditional_replace=replaces,
-            conditional_complete=await _refuses_second(store, bucket, large, opened),
+            conditional_complete=await _refuses_second(store, bucket, large, uploads),
             checks_parts=checks,
             keeps_checksums=info.crc64nvme == _CRC,
             lists_parts=lists_parts,
@@ -164,17 +168,17 @@ async def probe(store: ObjectStore, bucket: str, prefix: str) -> Capabilities:
     finally:
         # It may take too long, too: what stays is named for what it is.
         with suppress(TimeoutError):
-            clean = _clean(store, bucket, small=small, large=large, opened=opened)
+            clean = _clean(store, bucket, small=small, large=large, uploads=uploads)
             await run_cleanup(clean, deadline_s=_CLEAN_S)
 
 
 async def _clean(
-    store: ObjectStore, bucket: str, *, small: str, large: str, opened: set[str]
+    store: ObjectStore, bucket: str, *, small: str, large: str, uploads: list[NewUpload]
 ) -> None:
     # A role may lack the right to delete, or to abort.
-    for upload_id in opened:
-        with suppress(SimcloudError):
-            await store.abort_multipart(bucket, large, upload_id=upload_id)
+    for upload in uploads:
+        with suppress(SimcloudError, TimeoutError):
+            await upload.abort(created_within_s=_CREATED_S)
     with suppress(SimcloudError):
         await store.delete_many(bucket, [small, large])
 
@@ -197,9 +201,11 @@ async def _refuses_damage(store: ObjectStore, bucket: str, key: str, upload_id: 
     return False
 
 
-async def _refuses_second(store: ObjectStore, bucket: str, key: str, opened: set[str]) -> bool:
-    upload_id = await _create(store, bucket, key)
-    opened.add(upload_id)
+async def _refuses_second(
+    store: ObjectStore, bucket: str, key: str, uploads: list[NewUpload]
+) -> bool:
+    uploads.append(_create(store, bucket, key))
+    upload_id = await uploads[0].id()
     part = await _send(store, bucket, key, upload_id)
     try:
         await _complete(store, bucket, key, upload_id, part)
@@ -208,7 +214,7 @@ async def _refuses_second(store: ObjectStore, bucket: str, key: str, opened: set
         refused = True
     else:
         refused = False
-    opened.discard(upload_id)
+    uploads.clear()
     return refused
 
 
@@ -228,8 +234,8 @@ async def _lists_uploads(store: ObjectStore, bucket: str, key: str) -> bool:
         return False
 
 
-async def _create(store: ObjectStore, bucket: str, key: str) -> str:
-    return await store.create_multipart(bucket, key, metadata={}, content_type=_TYPE)
+def _create(store: ObjectStore, bucket: str, key: str) -> NewUpload:
+    return NewUpload(store, bucket, key, metadata={}, content_type=_TYPE)
 
 
 async def _send(store: ObjectStore, bucket: str, key: str, upload_id: str) -> Part:

@@ -8,30 +8,32 @@ once don't disturb each other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from simcloud.client.router import Frame, FrameAnswer, ModelInfo, RouterClient
 from simcloud.clock import SYSTEM_CLOCK, Clock
-from simcloud.dataset.index import INDEX_TYPE
-from simcloud.dataset.layout import KeyKind, ModelKey, RunLocation
-from simcloud.dataset.manifest import ManifestShard
+from simcloud.dataset.layout import ModelKey
 from simcloud.dataset.reader import Dataset
-from simcloud.errors import Corruption, InvalidRequest, NotFound, PreconditionFailed, SimcloudError
+from simcloud.errors import InvalidRequest, NotFound, SimcloudError
 from simcloud.s3.objects import ObjectStore
 from simcloud.scoring.decode import decode_detections
-from simcloud.scoring.join import join
+from simcloud.scoring.events import (
+    FrameScored,
+    FrameUnscored,
+    ScoreEnded,
+    ScoreEvent,
+    ScoreOpened,
+    ShardScored,
+)
 from simcloud.scoring.labels import ShardLabels, read_labels
-from simcloud.scoring.predictions import from_parquet, to_parquet
-from simcloud.scoring.types import Answer, FrameKey, ScoredFrame
-from simcloud.spec.plan import CountingRule
+from simcloud.scoring.stored_predictions import key_of, scored_shards, write_predictions
+from simcloud.scoring.types import Answer, FrameKey
 
 TASK = "object_detection"
 NO_ANSWER = "NO_ANSWER"
 """Reason of a frame that was sent and never answered, in all attempts."""
-_KEY_DIGITS = 16
-"""Digits of the model's digest in the name of its predictions: 64 bits tell models apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,57 +46,6 @@ class ScoreSettings:
     """Times a frame is sent, as long as its answer says that another may succeed."""
     pause_s: float = 0.5
     """Before a second attempt; doubled each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreOpened:
-    """What will be looked at."""
-
-    model: ModelKey
-    frames: int
-    """Stored frame keys of the run."""
-    scored: int
-    """Those of them that have been scored before."""
-
-
-@dataclass(frozen=True, slots=True)
-class FrameScored:
-    """A frame was answered."""
-
-    key: FrameKey
-    total_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class FrameUnscored:
-    """A frame that the model or its endpoint didn't answer, and why."""
-
-    key: FrameKey
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShardScored:
-    """A shard's predictions are in S3."""
-
-    shard: int
-    frames: int
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreEnded:
-    """The last event of a score job."""
-
-    model: ModelKey
-    scored_now: int
-    """Frames answered by this call, for the speed; the accounting counts in S3."""
-    wall_s: float
-    unscored: tuple[FrameUnscored, ...]
-    """Frames without an answer; their shards have no predictions yet."""
-
-
-ScoreEvent = ScoreOpened | FrameScored | FrameUnscored | ShardScored | ScoreEnded
 
 
 async def find_model(
@@ -120,51 +71,6 @@ async def find_model(
 def model_key(model: ModelInfo) -> ModelKey:
     """What the model's predictions and reports are called."""
     return key_of(model.name, model.digest)
-
-
-def key_of(name: str, digest: str) -> ModelKey:
-    """What the predictions of a model are called, by its name and whole digest."""
-    return ModelKey(model=name, digest=digest[:_KEY_DIGITS])
-
-
-async def scored_shards(store: ObjectStore, location: RunLocation, model: ModelKey) -> set[int]:
-    """The shards of a run that have predictions of a model."""
-    found = set()
-    prefix = location.predictions_prefix(model)
-    async for row in store.list_keys(location.bucket, prefix):
-        key = location.parse(row.key)
-        if key is not None and key.kind is KeyKind.PREDICTIONS:
-            found.add(key.shard)
-    return found
-
-
-async def write_predictions(
-    store: ObjectStore,
-    location: RunLocation,
-    shard: ManifestShard,
-    answers: Sequence[Answer],
-    *,
-    model: str,
-    model_digest: str,
-) -> None:
-    """Writes a shard's predictions, of all its frames, unless they are there.
-
-    Args:
-        store: S3.
-        location: the run.
-        shard: whose frames they are.
-        answers: one of each stored frame.
-        model: its name.
-        model_digest: the whole of it.
-    """
-    data = to_parquet(answers, model=model, model_digest=model_digest)
-    # Another job may have been faster: then its predictions stand, they are of the same model.
-    await store.put_if_absent(
-        location.bucket,
-        location.prediction_key(key_of(model, model_digest), shard.shard),
-        data,
-        content_type=INDEX_TYPE,
-    )
 
 
 @dataclass(slots=True)
@@ -326,34 +232,3 @@ class ScoreJob:
             target_s=answer.target_s,
             total_s=answer.total_s,
         )
-
-
-async def load_scored(
-    store: ObjectStore, dataset: Dataset, model: ModelKey, rule: CountingRule
-) -> list[ScoredFrame]:
-    """Every stored frame with its ground truth and predictions, from S3.
-
-    Raises:
-        PreconditionFailed: a shard has no predictions of the model yet.
-        Corruption: predictions and labels name different frames.
-    """
-    location = dataset.location
-    result = []
-    for shard in dataset.shards:
-        key = location.prediction_key(model, shard.shard)
-        if await store.find(location.bucket, key) is None:
-            raise PreconditionFailed(
-                f"{location}: shard {shard.shard} has no predictions of {model}: "
-                f"`simcloud score {location.run} --model {model.model}` makes them"
-            )
-        body = await store.get(location.bucket, key)
-        labels = await read_labels(dataset, shard)
-        result.extend(join(labels.frames, _by_key(from_parquet(body.data)), rule))
-    return result
-
-
-def _by_key(answers: Sequence[Answer]) -> Mapping[FrameKey, Answer]:
-    by_key = {answer.key: answer for answer in answers}
-    if len(by_key) != len(answers):
-        raise Corruption("a frame stands twice in its shard's predictions")
-    return by_key

@@ -122,6 +122,14 @@ def current_trace_id() -> str:
     return context.trace_id if context is not None else ""
 
 
+def recording() -> bool:
+    """Whether a span made here would be kept: for code that prepares something for it."""
+    if _Exporting.tracer is None:
+        return False
+    context = _current.get()
+    return context is not None and context.sampled
+
+
 def outgoing_metadata() -> tuple[tuple[str, str], ...]:
     """Metadata that continues this trace in a call; empty outside of any trace."""
     context = _current.get()

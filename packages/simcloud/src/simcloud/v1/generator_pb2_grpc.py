@@ -120,6 +120,9 @@ class GeneratorServiceServicer(object):
         """Renders frames straight to the caller: live training, tests. Frames come in the order of their
         indexes, cameras in the order of the spec; HTTP/2 flow control is the back-pressure and reaches
         the renderer. Nothing is stored. Cancel when enough.
+
+        A server that drains ends the stream between two frames with UNAVAILABLE, once the caller has
+        taken the frame it was at, all cameras of it: ask another server for the indexes that are left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
