@@ -33,6 +33,7 @@ from simcloud_model_container.serving import ServedModel
 from simcloud_model_container.settings import Settings, SigningSettings
 from simcloud_model_container.sigv4 import SignedRequest, verify_signature
 from simcloud_model_container.telemetry import Metrics
+from simcloud_model_container.trace_context import trace_of
 
 _log = structlog.get_logger()
 
@@ -116,7 +117,7 @@ class ModelApp:
             raise TimedOut(message) from error
         except Exception as error:
             status, problem = 500, repr(error)
-            _log.exception("an invocation failed", model=model_name)
+            _log.exception("an invocation failed", model=model_name, **_trace_fields(request))
             message = "the server failed on this request; its log says why"
             raise InferenceFailed(message) from error
         finally:
@@ -133,6 +134,7 @@ class ModelApp:
                 status=status,
                 milliseconds=round(seconds * 1000, 2),
                 **({"problem": problem} if problem else {}),
+                **_trace_fields(request),
             )
 
     async def _admitted(
@@ -162,6 +164,14 @@ class ModelApp:
             limit = self._settings.limits.max_body_bytes
             message = f"the body is larger than {limit} bytes"
             raise BodyTooLarge(message) from error
+
+
+def _trace_fields(request: web.Request) -> dict[str, str]:
+    """What a log line says of the caller's trace; nothing when there is none."""
+    trace = trace_of(request.headers)
+    if trace is None:
+        return {}
+    return {"trace_id": trace.trace_id, "parent_span_id": trace.span_id}
 
 
 def _signed(request: web.Request, body: bytes) -> SignedRequest:
