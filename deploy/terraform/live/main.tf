@@ -57,6 +57,7 @@ module "identity" {
   log_group_prefix    = "/${var.name}"
   transform_log_group = local.transform_log_group
   router_discovery    = var.router_discovery
+  inference_routers   = var.inference_routers
 }
 
 module "storage" {

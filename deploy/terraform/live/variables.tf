@@ -257,6 +257,27 @@ variable "router_discovery" {
   nullable    = false
 }
 
+variable "inference_routers" {
+  description = "AWS inference routers that targets of kind aws_inference_router name: of each, ARNs of all its destinations, endpoints or components, which AWS asks with our router's credentials."
+  type        = map(list(string))
+  default     = {}
+  nullable    = false
+
+  validation {
+    condition = alltrue([
+      for arn in flatten(values(var.inference_routers)) :
+      can(regex("^arn:[a-z-]+:sagemaker:[a-z0-9-]+:[0-9]{12}:(endpoint|inference-component)/[A-Za-z0-9-]+$", arn))
+    ])
+    error_message = "inference_routers has ARNs of endpoints or inference components, none with a wildcard."
+  }
+
+  # A key becomes part of the ARN in a role's policy: "*" would be every router.
+  validation {
+    condition     = alltrue([for router in keys(var.inference_routers) : can(regex("^[A-Za-z0-9-]+$", router))])
+    error_message = "The keys of inference_routers are names: letters, digits, hyphens, no wildcard."
+  }
+}
+
 variable "alert_emails" {
   description = "Who is told of alarms and of the budget; AWS sends each a link to confirm."
   type        = set(string)

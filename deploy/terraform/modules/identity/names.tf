@@ -18,5 +18,8 @@ locals {
     [for key, item in var.endpoints : local.endpoints[key] if item.mode != "async"],
     values(local.components),
   )
-  invoked_async = [for key, item in local.async : local.endpoints[key]]
+  # AWS's own routers, and where they send requests: to other regions and accounts too.
+  inference_routers = [for router in keys(var.inference_routers) : "${local.sagemaker}:inference-router/${router}"]
+  destinations      = distinct(flatten(values(var.inference_routers)))
+  invoked_async     = [for key, item in local.async : local.endpoints[key]]
 }

@@ -43,6 +43,13 @@ locals {
         resources = length(local.async) == 0 ? [] : [local.s3]
         condition = { StringLikeIfExists = { "s3:prefix" = ["${var.prefixes.async_output}/*"] } }
       },
+      # AWS's router asks its destinations with its caller's credentials: both are needed, the second only for that.
+      { actions = ["sagemaker:InvokeInferenceRouter"], resources = local.inference_routers, condition = {} },
+      {
+        actions   = ["sagemaker:InvokeEndpoint"]
+        resources = local.destinations
+        condition = { ArnEquals = { "sagemaker:SourceInferenceRouterArn" = local.inference_routers } }
+      },
       # Both know no resource (iam-exceptions.json): they show names, states and tags, and no data.
       {
         actions   = ["sagemaker:ListEndpoints", "tag:GetResources"]

@@ -127,3 +127,9 @@ variable "router_discovery" {
   type        = bool
   nullable    = false
 }
+
+variable "inference_routers" {
+  description = "AWS inference routers that the router may ask, by name; of each, the ARNs of its destinations."
+  type        = map(list(string))
+  nullable    = false
+}
