@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from simcloud.report.costs import estimate, prices
+from simcloud.accounting.prices import prices
+from simcloud.report.costs import estimate
 from support.manifests import ROOT
 
 PAGE = (ROOT / "docs/deploy/cost.md").read_text(encoding="utf-8")

@@ -310,6 +310,7 @@ def test_what_cannot_work_is_refused_with_a_reason(terraform: Workspace) -> None
             "cluster_enabled": True,
             "cluster_public_cidrs": ["0.0.0.0/0"],
             "endpoints": {"one": {"mode": "real-time", "image": IMAGE, "instances_min": 0}},
+            "inference_routers": {"*": [f"arn:aws:sagemaker:us-west-2:{ACCOUNT}:endpoint/west"]},
         },
     )
     assert done.returncode != 0
@@ -325,6 +326,7 @@ def test_what_cannot_work_is_refused_with_a_reason(terraform: Workspace) -> None
         "cluster_enabled needs network_enabled",
         "the whole internet is none",
         "A real-time endpoint cannot scale to zero",
+        "The keys of inference_routers are names",
     ):
         assert reason in told
 

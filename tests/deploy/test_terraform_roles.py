@@ -80,6 +80,7 @@ def test_each_role_does_what_its_service_does_and_no_more(everything: Plan) -> N
         "generator": {"s3:GetObject", "s3:ListBucket"} | key,
         "inference-router": asking
         | {"s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject"}
+        | {"sagemaker:InvokeInferenceRouter"}
         | DISCOVERY
         | key,
         "sagemaker": pulling
@@ -138,7 +139,7 @@ def test_roles_are_bound_to_their_prefixes_and_endpoints(everything: Plan) -> No
         "sagemaker": {"async/in/*", "async/out/*"},
         "webapp": {"uploads/*", "async/in/*", "async/out/*"},
     }
-    assert endpoints.pop("inference-router") == {"simcloud-steady", "*"}
+    assert endpoints.pop("inference-router") == {"simcloud-steady", "west", "*"}
     assert endpoints == {role: {"simcloud-steady"} for role in ("webapp", "github")}
     for each in statements_of(everything):
         if each.actions == ("s3:ListBucket",):
@@ -169,6 +170,24 @@ def test_the_router_looks_for_endpoints_only_where_that_is_asked_for(
     assert looking.condition == {"StringEquals": {"aws:RequestedRegion": "us-east-1"}}
     assert asking.actions == ("sagemaker:InvokeEndpoint",)
     assert asking.condition == {"Null": {f"aws:ResourceTag/{MODEL_TAG}": "false"}}
+
+
+def test_awss_own_routers_and_their_destinations_are_named(
+    defaults: Plan, everything: Plan
+) -> None:
+    assert "sagemaker:InvokeInferenceRouter" not in actions_of(defaults)["inference-router"]
+    router = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:inference-router/fleet"
+    destination = f"arn:aws:sagemaker:us-west-2:{ACCOUNT}:endpoint/west"
+    found = [
+        (each.role, each.actions, each.condition)
+        for each in statements_of(everything)
+        if {router, destination} & set(each.resources)
+    ]
+    through_it = {"ArnEquals": {"sagemaker:SourceInferenceRouterArn": [router]}}
+    assert found == [
+        ("inference-router", ("sagemaker:InvokeInferenceRouter",), {}),
+        ("inference-router", ("sagemaker:InvokeEndpoint",), through_it),
+    ]
 
 
 def test_logs_of_transform_jobs_have_a_place_and_an_end(defaults: Plan) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from simcloud.client._wire import CommittedShard
-from simcloud.client.generator import GenerateTotals, GeneratorClient, ShardGivenUp, ShardMoved
+from simcloud.client.generation import GenerateTotals, ShardGivenUp, ShardMoved
+from simcloud.client.generator import GeneratorClient
 from simcloud.client.uploader import UploaderClient
 from simcloud.dataset.layout import RunLocation
 from simcloud.rpc.channel import connect

@@ -16,8 +16,9 @@ from simcloud.dataset.layout import RunLocation
 from simcloud.errors import Conflict
 from simcloud.s3.faults import Fault, FaultKind, plan_of, wrapping
 from simcloud.s3.objects import ObjectStore, open_store
+from simcloud_uploader.claiming import claim
 from simcloud_uploader.epochs import Epoch
-from simcloud_uploader.ownership import Applicant, Ownership, ShardTaken, claim, newest_epoch
+from simcloud_uploader.ownership import Applicant, Ownership, ShardTaken, newest_epoch
 from simcloud_uploader.parts import StoredPart
 from support.dataset_frames import FINGERPRINT, SPEC_DIGEST
 from support.eventually import eventually

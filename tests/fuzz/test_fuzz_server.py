@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import os
 import socket
@@ -13,21 +14,25 @@ from pathlib import Path
 import grpc
 import pytest
 
+from simcloud.concurrency import budget_statistics
 from simcloud.oip.pool import OipMessage
 from simcloud.oip.service import METHODS, Stub
 from simcloud.oip.tensors import join_bytes, new
 from simcloud.v1 import infer_pb2
 from support.eventually import eventually
 from support.fuzzing import mutations
+from support.http2_frames import PREFACE, Setting, message, opens, request
+from support.http2_frames import settings as http2_settings
+from support.http2_peer import peer_of, ready_peer
 from support.router import RunningRouter, model, running_router, settings_for, write_catalog
 from support.scripted_endpoint import Invocation, Reply, ScriptedEndpoint, scripted_endpoint
 from support.streaming_endpoint import StreamingEndpoint, part, streaming_endpoint
 
 MIB = 1 << 20
+# Of requests and of answers each; what one turn of the loop receives may come on top.
+MEMORY = 12 * MIB
 REFUSALS = {
     *(grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNIMPLEMENTED),
-    # gRPC's own, of bytes that are no message.
-    grpc.StatusCode.INTERNAL,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 
@@ -66,8 +71,22 @@ async def router(
             outputs=[{"name": "y", **text}],
             targets=[{**target, "url": streaming.url}],
         ),
+        model(
+            "wide",
+            tensor_codec="bytes",
+            max_batch_size=0,
+            inputs=[{"name": "x", **text}],
+            outputs=[{"name": "y", **text}],
+            targets=[{**plain, "name": "wide", "url": endpoint.url}],
+        ),
     )
-    settings = settings_for(catalog, "", max_message_bytes=2 * MIB, payload_budget_bytes=4 * MIB)
+    settings = settings_for(
+        catalog,
+        "",
+        max_message_bytes=2 * MIB,
+        payload_budget_bytes=4 * MIB,
+        transport_memory_bytes=MEMORY,
+    )
     async with running_router(settings) as running:
         yield running
 
@@ -241,6 +260,57 @@ async def test_who_does_not_read_holds_up_only_itself(
     assert resident_bytes() - before < 96 * MIB
     call.cancel()
     await eventually(lambda: streaming.disconnected == 1)
+
+
+def held(name: str) -> int:
+    return sum(each.in_use for each in budget_statistics() if each.name == name)
+
+
+async def test_requests_that_never_end_take_no_more_than_there_is(router: RunningRouter) -> None:
+    path, before = METHODS["ModelInfer"].path.encode(), resident_bytes()
+    short = message(bytes(2 * MIB - 1000))[:-100]
+    async with contextlib.AsyncExitStack() as stack:
+        peers = [await stack.enter_async_context(ready_peer(router.address)) for _ in range(4)]
+        for _ in range(20):
+            for peer in peers:
+                stream = peer.next_stream()
+                await peer.send(opens(stream, path))
+                await peer.pours(stream, short, until_full=True)
+                assert held("http2_received") <= MEMORY + 2 * MIB
+        for peer in peers:
+            for stream in range(1, 40, 2):
+                # Windows that came meanwhile, if the call has not ended.
+                await peer.pours(stream, short[: peer.room(stream)], until_full=True)
+        await is_served(router)
+        assert 0 < held("http2_received") <= MEMORY + 2 * MIB
+        assert resident_bytes() - before < 64 * MIB
+    await eventually(lambda: held("http2_received") == 0)
+    await is_served(router)
+
+
+async def test_answers_that_nobody_takes_take_no_more_than_there_is(
+    router: RunningRouter, endpoint: ScriptedEndpoint
+) -> None:
+    path, before = METHODS["ModelInfer"].path.encode(), resident_bytes()
+    plain, endpoint.default = endpoint.default, Reply(200, bytes(MIB))
+    closed = PREFACE + http2_settings({Setting.INITIAL_WINDOW_SIZE: 0})
+    asked = bytes(asks("wide").SerializeToString())
+    async with contextlib.AsyncExitStack() as stack:
+        peers = [
+            await stack.enter_async_context(peer_of(router.address, greeting=closed))
+            for _ in range(4)
+        ]
+        for number in range(1, 9):
+            for peer in peers:
+                await peer.send(request(peer.next_stream(), asked, path))
+            await eventually(lambda number=number: len(endpoint.seen) == number * len(peers))  # type: ignore[misc]
+            assert held("http2_unsent") <= MEMORY + 4 * MIB
+        await eventually(lambda: MEMORY // 2 < held("http2_unsent") <= MEMORY)
+        endpoint.default = plain
+        await is_served(router)
+        assert resident_bytes() - before < 80 * MIB
+    await eventually(lambda: held("http2_unsent") == 0)
+    await is_served(router)
 
 
 async def test_a_client_that_stops_within_a_request_holds_nothing(router: RunningRouter) -> None:

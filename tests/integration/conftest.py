@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from simcloud.dataset.layout import RunLocation
 from simcloud_inference_router.targets.target_pool import TargetPool, open_target_pool
@@ -13,6 +14,15 @@ from support.scripted_endpoint import ScriptedEndpoint, scripted_endpoint
 
 if TYPE_CHECKING:
     from support.aws_stubs import PaperAws
+
+
+@pytest.fixture(autouse=True)
+def _structlog_is_left_unconfigured() -> Iterator[None]:
+    # What captures logs configures structlog, and leaves it so: lines go to its standard output.
+    configured = structlog.is_configured()
+    yield
+    if not configured:
+        structlog.reset_defaults()
 
 
 @pytest.fixture

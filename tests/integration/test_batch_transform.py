@@ -24,7 +24,8 @@ from simcloud.errors import (
     Transient,
 )
 from simcloud.s3.objects import ObjectStore
-from simcloud.scoring.job import FrameUnscored, ScoreOpened, ShardScored, load_scored
+from simcloud.scoring.events import FrameUnscored, ScoreOpened, ShardScored
+from simcloud.scoring.stored_predictions import load_scored
 from simcloud.spec.plan import CountingRule, Plan
 from simcloud_cli.endpoints.transform_files import JobRecord, TransformFiles
 from simcloud_cli.endpoints.transform_request import TransformSettings

@@ -15,7 +15,7 @@ from simcloud.dataset.layout import ModelKey, RunLocation
 from simcloud.dataset.reader import Dataset
 from simcloud.errors import DeadlineExceeded
 from simcloud.s3.objects import ObjectStore, open_store
-from simcloud.scoring.job import FrameUnscored, ScoreEvent
+from simcloud.scoring.events import FrameUnscored, ScoreEvent
 from simcloud_cli.context import Context
 from simcloud_cli.endpoints.aws import AwsPlace
 from simcloud_cli.endpoints.transform_request import TransformSettings

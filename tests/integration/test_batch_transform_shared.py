@@ -17,7 +17,7 @@ from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.reader import Dataset
 from simcloud.errors import DeadlineExceeded, PreconditionFailed
 from simcloud.s3.objects import ObjectStore
-from simcloud.scoring.job import load_scored
+from simcloud.scoring.stored_predictions import load_scored
 from simcloud.spec.plan import CountingRule, Plan
 from simcloud_cli.endpoints.transform_files import JobRecord, TransformFiles
 from support.aws_stubs import PaperAws

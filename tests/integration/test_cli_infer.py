@@ -263,6 +263,13 @@ def test_no_more_pictures_are_read_than_have_room(
     assert 1 < peak <= IN_FLIGHT
 
 
+def test_an_output_that_is_a_file_is_refused_in_one_line(infer: Infer, tmp_path: Path) -> None:
+    photo = put_picture(tmp_path / "photo.jpg")
+    for output in ("photo.jpg", "photo.jpg/in/it"):
+        with pytest.raises(InvalidRequest, match=r"--output: .*photo\.jpg.* is a file"):
+            infer(str(photo), "-o", output)
+
+
 def test_names_that_mean_nothing_are_refused_before_anything_starts(
     infer: Infer, tmp_path: Path
 ) -> None:

@@ -17,7 +17,8 @@ from simcloud.client.events import (
     ShardLost,
     ShardStored,
 )
-from simcloud.client.run import RunDriver, RunPatience, RunRequest, resolve_renderer
+from simcloud.client.renderer import resolve_renderer
+from simcloud.client.run import RunDriver, RunPatience, RunRequest
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.manifest import load_manifest
 from simcloud.errors import AlreadyExists, InvalidRequest, PreconditionFailed

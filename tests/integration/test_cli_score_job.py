@@ -12,24 +12,15 @@ import pytest
 from simcloud.accounting.reconcile import reconcile
 from simcloud.client.router import RouterClient
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.manifest import build_manifest, publish_manifest
+from simcloud.dataset.publishing import build_manifest, publish_manifest
 from simcloud.dataset.reader import Dataset
 from simcloud.dataset.rundoc import load_run, write_plan, write_spec
 from simcloud.errors import Corruption, InvalidRequest, NotFound, PreconditionFailed
 from simcloud.s3.client import S3Settings
 from simcloud.s3.objects import ObjectStore
-from simcloud.scoring.job import (
-    FrameUnscored,
-    ScoreEnded,
-    ScoreEvent,
-    ScoreJob,
-    ScoreOpened,
-    ScoreSettings,
-    ShardScored,
-    find_model,
-    load_scored,
-    model_key,
-)
+from simcloud.scoring.events import FrameUnscored, ScoreEnded, ScoreEvent, ScoreOpened, ShardScored
+from simcloud.scoring.job import ScoreJob, ScoreSettings, find_model, model_key
+from simcloud.scoring.stored_predictions import load_scored
 from simcloud.spec.plan import CountingRule, Plan
 from simcloud.v1 import infer_pb2, infer_pb2_grpc
 from support.dataset_frames import SPEC, put_shard

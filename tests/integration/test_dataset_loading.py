@@ -20,12 +20,13 @@ from simcloud.dataset.encode import encode
 from simcloud.dataset.fetch import ReadAhead
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.loading import FrameDataset, FrameStream, Sample, Source
-from simcloud.dataset.manifest import build_manifest, publish_manifest
+from simcloud.dataset.loading import FrameDataset, FrameStream
+from simcloud.dataset.publishing import build_manifest, publish_manifest
 from simcloud.dataset.reader import Dataset
 from simcloud.dataset.record import Quarantine
 from simcloud.dataset.rundoc import load_run, write_plan, write_spec
 from simcloud.dataset.selection import Filter
+from simcloud.dataset.source import Sample, Source
 from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.plan import Plan

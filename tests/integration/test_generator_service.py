@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from simcloud.client._wire import CommittedShard
-from simcloud.client.generator import GenerateTotals, ShardMoved, ShardOpened
+from simcloud.client.generation import GenerateTotals, ShardMoved, ShardOpened
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.record import record_from_json
 from simcloud.errors import InvalidRequest, NotFound, PreconditionFailed

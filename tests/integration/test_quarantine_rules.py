@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from simcloud.client.generator import GenerateTotals, ShardMoved
+from simcloud.client.generation import GenerateTotals, ShardMoved
 from simcloud.client.uploader import RunState
 from simcloud.dataset.layout import RunLocation
 from simcloud.dataset.manifest import load_manifest

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import inspect
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ import pytest
 
 import simcloud
 from simcloud.errors import (
+    AnswerLost,
+    DeadlineExceeded,
     ErrorParts,
     InvalidRequest,
     NotFound,
+    NotReady,
+    Overloaded,
     PreconditionFailed,
     SimcloudError,
     StorageError,
@@ -25,6 +30,7 @@ from simcloud.errors import (
 )
 from simcloud.rpc.channel import connect
 from simcloud.rpc.server import RunningServer, ServerSettings, Service, running_server
+from simcloud.rpc.settings import TransportName
 from simcloud.rpc.status import client_errors, error_classes
 
 _SERVICE = "test.Failing"
@@ -173,6 +179,66 @@ async def test_every_error_arrives_as_it_was_raised(
         cause = found.__cause__
         assert isinstance(cause, grpc.aio.AioRpcError)
         assert cause.code() is kind.code
+
+
+_RETRIES = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 3,
+                    # Longer than the test may take: only what the server says is waited for.
+                    "initialBackoff": "600s",
+                    "maxBackoff": "600s",
+                    "backoffMultiplier": 1,
+                    "retryableStatusCodes": [
+                        "UNAVAILABLE",
+                        "RESOURCE_EXHAUSTED",
+                        "DEADLINE_EXCEEDED",
+                    ],
+                },
+            }
+        ]
+    }
+)
+
+
+@pytest.mark.parametrize("transport", ["grpc", "http2"])
+@pytest.mark.parametrize(
+    ("error", "attempts"),
+    [
+        (NotReady("later", retry_after_s=0.01), 3),
+        (Overloaded("later", retry_after_s=0.0004), 3),
+        (DeadlineExceeded("the target may still be at it"), 1),
+        (AnswerLost("it may have been worked on"), 1),
+    ],
+)
+async def test_a_clients_own_retries_wait_as_long_as_they_are_told_and_never_ask_for_some_again(
+    transport: TransportName, error: SimcloudError, attempts: int
+) -> None:
+    asked = 0
+
+    async def fails(request: bytes, context: Any) -> bytes:
+        nonlocal asked
+        asked += 1
+        raise error
+
+    def add(server: grpc.aio.Server) -> None:
+        server.add_registered_method_handlers(
+            "test.One", {"Call": grpc.unary_unary_rpc_method_handler(fails)}
+        )
+
+    settings = ServerSettings(transport=transport)
+    options = [("grpc.enable_retries", 1), ("grpc.service_config", _RETRIES)]
+    async with (
+        running_server(settings, services=[Service("test.One", add)]) as server,
+        grpc.aio.insecure_channel(server.address, options=options) as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async with asyncio.timeout(60):
+                await _unary(channel, "/test.One/Call")
+    assert (caught.value.code(), asked) == (error.code, attempts)
 
 
 async def test_messages_before_an_error_arrive(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from pathlib import Path
 
 import grpc.aio
@@ -11,6 +12,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from simcloud.errors import DeadlineExceeded, Overloaded, Unsupported
+from simcloud.rpc.calls import Call
 from simcloud.rpc.server import AddressInUse, ServerSettings, running_server
 from simcloud.rpc.status import client_errors
 from simcloud.telemetry import metrics, names
@@ -69,6 +71,23 @@ async def test_what_is_left_of_a_deadline_is_given_on() -> None:
         # gRPC converts between clocks, which costs some milliseconds.
         assert 15 < float(given) < float(left) < 30.1
         assert (await call_unary(channel, "Deadline")).decode() == "None 60"
+
+
+async def test_what_a_call_held_goes_with_it_and_waits_for_no_garbage_collector() -> None:
+    def alive() -> int:
+        return sum(isinstance(each, Call) for each in gc.get_objects())
+
+    async with serving_runtime() as (_, _, channel):
+        gc.collect()
+        gc.disable()
+        try:
+            before = alive()
+            for _ in range(20):
+                await call_unary(channel, "Echo")
+                await health_check(channel)(health_pb2.HealthCheckRequest())
+            await eventually(lambda: alive() <= before)
+        finally:
+            gc.enable()
 
 
 async def test_an_unknown_method_is_unimplemented_and_names_no_metric() -> None:

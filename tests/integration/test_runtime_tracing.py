@@ -11,6 +11,7 @@ import pytest
 from simcloud.rpc.channel import connect
 from simcloud.rpc.server import ServerSettings, Service, running_server
 from simcloud.telemetry import tracing
+from support.otlp_collector import Collector, collector
 
 _TRACE = "0af7651916cd43dd8448eb211c80319c"
 _SPAN = "b7ad6b7169203331"
@@ -82,70 +83,31 @@ async def test_a_context_given_by_hand_wins_over_the_current_one() -> None:
     assert answer.decode().startswith(f"00-{_TRACE}")
 
 
-class _Collector:
-    """An OTLP collector that keeps what it gets."""
-
-    def __init__(self) -> None:
-        self.spans: list[Any] = []
-        self.services: set[str] = set()
-
-    async def export(self, request: Any, context: Any) -> Any:
-        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
-
-        for resource in request.resource_spans:
-            self.services |= {
-                attribute.value.string_value
-                for attribute in resource.resource.attributes
-                if attribute.key == "service.name"
-            }
-            for scope in resource.scope_spans:
-                self.spans.extend(scope.spans)
-        return trace_service_pb2.ExportTraceServiceResponse()
-
-    def add(self, server: grpc.aio.Server) -> None:
-        from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
-
-        handler: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
-            self.export,
-            request_deserializer=trace_service_pb2.ExportTraceServiceRequest.FromString,
-            response_serializer=trace_service_pb2.ExportTraceServiceResponse.SerializeToString,
-        )
-        name = "opentelemetry.proto.collector.trace.v1.TraceService"
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(name, {"Export": handler}),)
-        )
-
-
 @asynccontextmanager
-async def _collecting(sampling_ratio: float) -> AsyncIterator[_Collector]:
-    collector = _Collector()
-    server = grpc.aio.server()
-    collector.add(server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    tracing.configure("hop", f"http://127.0.0.1:{port}", sampling_ratio=sampling_ratio)
-    try:
-        yield collector
-        await tracing.shutdown()
-    finally:
-        tracing.configure("hop")
-        await server.stop(None)
+async def _collecting(sampling_ratio: float) -> AsyncIterator[Collector]:
+    with collector() as running:
+        tracing.configure("hop", running.url, sampling_ratio=sampling_ratio)
+        try:
+            yield running
+            await tracing.shutdown()
+        finally:
+            tracing.configure("hop")
 
 
 async def test_spans_are_exported_as_one_tree() -> None:
-    async with _collecting(1.0) as collector, _two_hops() as channel:
+    async with _collecting(1.0) as collected, _two_hops() as channel:
         await _trace(channel)
         await tracing.shutdown()
-        spans = {(span.name, span.kind): span for span in collector.spans}
-    assert collector.services == {"hop"}
-    assert len(collector.spans) == 3
+        spans = {(span.name, span.kind): span for span in collected.spans}
+    assert collected.services == {"hop"}
+    assert len(collected.spans) == 3
     child = next(span for (name, _), span in spans.items() if name == "ask downstream")
-    servers = [span for span in collector.spans if span.name == "test.Hop/Trace"]
+    servers = [span for span in collected.spans if span.name == "test.Hop/Trace"]
     assert len(servers) == 2
     outer = next(span for span in servers if span.span_id == child.parent_span_id)
     inner = next(span for span in servers if span is not outer)
     assert inner.parent_span_id == child.span_id
-    assert {span.trace_id for span in collector.spans} == {outer.trace_id}
+    assert {span.trace_id for span in collected.spans} == {outer.trace_id}
     assert {each.key: each.value.string_value for each in inner.attributes} | {
         "client.address": ""
     } == {
@@ -157,10 +119,10 @@ async def test_spans_are_exported_as_one_tree() -> None:
 
 
 async def test_a_caller_decides_what_is_kept() -> None:
-    async with _collecting(0.0) as collector, _two_hops() as channel:
+    async with _collecting(0.0) as collected, _two_hops() as channel:
         await _trace(channel)
         await _trace(channel, ("traceparent", f"00-{_TRACE}-{_SPAN}-00"))
         await _trace(channel, ("traceparent", f"00-{_TRACE}-{_SPAN}-01"))
         await tracing.shutdown()
-        assert len(collector.spans) == 3
-    assert {span.trace_id.hex() for span in collector.spans} == {_TRACE}
+        assert len(collected.spans) == 3
+    assert {span.trace_id.hex() for span in collected.spans} == {_TRACE}

@@ -29,7 +29,8 @@ from simcloud.s3.errors import (
     ServerFailed,
 )
 from simcloud.s3.faults import Fault, FaultKind, plan_of
-from simcloud.s3.objects import ObjectStore, Part, open_store
+from simcloud.s3.multipart import Part
+from simcloud.s3.objects import ObjectStore, open_store
 from simcloud.s3.retrying import RetryPolicy
 from support.certificates import make_certificates
 from support.http_site import http_site

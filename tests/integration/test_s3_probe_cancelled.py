@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from simcloud.errors import StorageError
-from simcloud.s3.faults import Fault, FaultKind, plan_of
+from simcloud.s3.faults import Fault, FaultKind, plan_of, wrapping
 from simcloud.s3.objects import ObjectStore, open_store
 from simcloud.s3.probe import probe
 from simcloud.s3.retrying import RetryPolicy
@@ -41,6 +41,22 @@ async def test_cancelled_it_aborts_its_uploads_however_often_it_is_cancelled(
         with pytest.raises(asyncio.CancelledError):
             await look
         await assert_nothing_left(store, bucket)
+
+
+@pytest.mark.parametrize("looks_before", [0, 1], ids=["its upload", "its second upload"])
+async def test_cancelled_while_an_upload_is_created_it_aborts_that_too(
+    s3_server: S3Server, store: ObjectStore, bucket: str, looks_before: int
+) -> None:
+    creating = Fault("create_multipart_upload", FaultKind.GATE_AFTER, after=looks_before)
+    async with open_store(s3_server.settings, wrap=wrapping(plan_of(creating))) as faulty:
+        look = asyncio.ensure_future(probe(faulty, bucket, "team"))
+        await creating.done.wait()
+        look.cancel()
+        await asyncio.sleep(0)
+        creating.gate.set()
+        with pytest.raises(asyncio.CancelledError):
+            await look
+    await assert_nothing_left(store, bucket)
 
 
 async def test_failed_it_aborts_its_upload(

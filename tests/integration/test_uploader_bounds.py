@@ -136,8 +136,9 @@ async def test_64_streams_whose_parts_do_not_fit_together_end_within_the_budget_
                     for shard in plan.shards()
                 ]
             assert all(task.result().stored_frames == 4 for task in sent)
-            peak = await asyncio.to_thread(metric_of, port, "simcloud_budget_peak_bytes")
-            in_use = await asyncio.to_thread(metric_of, port, "simcloud_budget_in_use_bytes")
+            own = '{budget="uploader"}'
+            peak = await asyncio.to_thread(metric_of, port, f"simcloud_budget_peak_bytes{own}")
+            in_use = await asyncio.to_thread(metric_of, port, f"simcloud_budget_in_use_bytes{own}")
         assert memory_of(process.pid, "VmHWM") <= idle + budget + 64 * MIB
     assert 24 * MIB < peak <= budget  # it was the budget that held them back
     assert in_use == 0

@@ -192,4 +192,4 @@ async def test_an_epoch_that_could_not_be_released_is_told_though_a_second_cance
         release.gate.set()
         with pytest.raises(asyncio.CancelledError):
             await stream
-    assert "epoch not released" in capsys.readouterr().out
+    assert "epoch not released" in capsys.readouterr().err

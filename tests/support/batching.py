@@ -119,7 +119,7 @@ class Batched:
         call = Call(caller=caller, deadline=deadline, patient=patient)
         trace = CallTrace()
         self.traces.append(trace)
-        with router.recorded(self.model, trace):
+        with router.recorded(self.model, trace, call, ""):
             answer = await router.infer_tensors(self.model, request, call, trace)
         (output,) = answer.tensors.outputs
         assert output.shape == x.shape

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,27 @@ def client_python(folder: Path) -> Path:
     return Path(built.stdout.strip())
 
 
-async def output_of(*command: str | Path, **environment: str) -> str:
-    """What a client prints; it must end well."""
+def client_program(folder: Path, name: str) -> Path:
+    """A program of a client's environment, which is made as by ``client_python``."""
+    return client_python(folder).with_name(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A client that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def printed(self) -> str:
+        """All of it, for a failure's message."""
+        return f"{self.out}\n{self.err}"
+
+
+async def ended(*command: str | Path, **environment: str) -> Ended:
+    """Runs a client to its end, good or bad."""
     process = await asyncio.create_subprocess_exec(
         *map(str, command),
         stdout=asyncio.subprocess.PIPE,
@@ -33,8 +53,15 @@ async def output_of(*command: str | Path, **environment: str) -> str:
         env={**os.environ, **environment},
     )
     out, err = await process.communicate()
-    assert process.returncode == 0, f"{out.decode()}\n{err.decode()}"
-    return out.decode()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+async def output_of(*command: str | Path, **environment: str) -> str:
+    """What a client prints; it must end well."""
+    run = await ended(*command, **environment)
+    assert run.code == 0, run.printed
+    return run.out
 
 
 async def report_of(script: Path, address: str) -> Any:

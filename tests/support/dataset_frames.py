@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from simcloud.annotators import ANNOTATORS, ENCODINGS, Encoding
 from simcloud.dataset.frames import EncodedFrame, Layer
-from simcloud.dataset.index import TarObject, build_index
+from simcloud.dataset.index import TarObject
+from simcloud.dataset.index_build import build_index
 from simcloud.dataset.layout import RunLocation, shard_path
 from simcloud.dataset.record import (
     CameraRecord,
@@ -23,7 +24,8 @@ from simcloud.dataset.tar import (
     pack_frame,
 )
 from simcloud.s3 import checksums
-from simcloud.s3.objects import ObjectStore, Part
+from simcloud.s3.multipart import Part
+from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_json, digest
 from simcloud.spec.model import Spec
 from simcloud.spec.plan import Plan, ShardFrames

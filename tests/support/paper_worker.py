@@ -57,6 +57,13 @@ def run_paper_worker(connection: Connection, configuration: WorkerConfiguration)
         )
 
 
+def run_silent_worker(connection: Connection, configuration: WorkerConfiguration) -> None:
+    """A worker that never says who it is, as one whose renderer hangs at its start."""
+    del connection, configuration
+    while True:
+        signal.pause()
+
+
 def paper_job(frame: int) -> RenderJob:
     """A job for a paper worker."""
     return RenderJob(stage=Path("stage.usda"), spec_json=b"{}", split="train", frame=frame)

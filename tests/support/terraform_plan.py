@@ -57,6 +57,7 @@ EVERYTHING: dict[str, Any] = {
     "cluster_admins": [f"arn:aws:iam::{ACCOUNT}:role/platform"],
     "stop_idle_endpoints": True,
     "router_discovery": True,
+    "inference_routers": {"fleet": [f"arn:aws:sagemaker:us-west-2:{ACCOUNT}:endpoint/west"]},
     "endpoints": {
         "steady": {
             "mode": "real-time",

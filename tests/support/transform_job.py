@@ -15,11 +15,11 @@ from simcloud.client.pictures import picture_of
 from simcloud.client.router import Picture
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.manifest import build_manifest, publish_manifest
+from simcloud.dataset.publishing import build_manifest, publish_manifest
 from simcloud.dataset.reader import Dataset
 from simcloud.dataset.rundoc import load_run, write_plan, write_spec
 from simcloud.s3.objects import ObjectStore, open_store
-from simcloud.scoring.job import ScoreEnded, ScoreEvent
+from simcloud.scoring.events import ScoreEnded, ScoreEvent
 from simcloud.spec.plan import Plan
 from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.transform import TransformJob

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support.conformance import client_python, output_of
+from support.conformance import client_program, output_of
 from support.model_server import ModelServer
 from support.router import LOCAL_CATALOG, running_router, settings_for
 
@@ -36,7 +36,7 @@ class Run:
 @pytest.fixture(scope="module")
 def perf_analyzer() -> Path:
     """The binary, in an environment of its own."""
-    return client_python(Path(__file__).parent).with_name("perf_analyzer")
+    return client_program(Path(__file__).parent, "perf_analyzer")
 
 
 @pytest.fixture(scope="module")

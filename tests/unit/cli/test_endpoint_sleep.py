@@ -6,77 +6,37 @@ import pytest
 
 from simcloud.errors import Conflict, Corruption, NotFound, PreconditionFailed
 from simcloud_cli.endpoints.asleep import Before, parse_before
-from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.capacity import Limits
-from simcloud_cli.endpoints.describe import Endpoint
-from simcloud_cli.endpoints.sleep import sleep
-from simcloud_cli.endpoints.wake import wake
-from support.aws_stubs import ANY, PaperAws, arn
+from support.aws_stubs import PaperAws, arn
 from support.paper_endpoints import (
     CONFIG,
     CREATED,
     NAME,
     OURS,
-    Told,
     has_actions,
     has_limits,
     has_tags,
     lists_configs,
     makes_by_schedule,
     shows_async,
-    shows_component,
     shows_no_endpoint,
     shows_realtime,
     shows_serverless,
 )
-
-VARIANT = f"endpoint/{NAME}/variant/AllTraffic"
-COMPONENT = f"inference-component/{NAME}"
-ENDPOINT_ARN = arn(f"endpoint/{NAME}")
-CONFIG_ARN = arn(f"endpoint-config/{CONFIG}")
-COMPONENT_ARN = arn(COMPONENT)
-SCALING = "application-autoscaling"
-NEWER = "detector-fedcba9876"
-FOUND_BY = {"Key": "simcloud:model", "Value": "nanodet-g"}
-
-
-async def _sleep() -> str:
-    return await sleep(Aws(AwsPlace()), NAME, Told().patience)
-
-
-async def _wake() -> Endpoint:
-    return await wake(Aws(AwsPlace()), NAME, Told().patience)
-
-
-def _remembers(paper: PaperAws, resource_arn: str, value: str, *also: dict[str, str]) -> None:
-    tags = [*also, {"Key": "simcloud:asleep", "Value": value}]
-    paper.answers("sagemaker", "AddTags", {"ResourceArn": resource_arn, "Tags": tags})
-
-
-def _asleep(value: str) -> dict[str, str]:
-    return {"Key": "simcloud:asleep", "Value": value}
-
-
-def _forgets(paper: PaperAws, resource_arn: str) -> None:
-    paper.answers(
-        "sagemaker",
-        "DeleteTags",
-        {"ResourceArn": resource_arn, "TagKeys": ["simcloud:asleep"]},
-    )
-
-
-def _registers(paper: PaperAws, resource: str, least: int, most: int) -> None:
-    paper.answers(
-        SCALING,
-        "RegisterScalableTarget",
-        {
-            "ServiceNamespace": "sagemaker",
-            "ResourceId": resource,
-            "ScalableDimension": ANY,
-            "MinCapacity": least,
-            "MaxCapacity": most,
-        },
-    )
+from support.paper_sleep import (
+    CONFIG_ARN,
+    ENDPOINT_ARN,
+    FOUND_BY,
+    NEWER,
+    SCALING,
+    VARIANT,
+    asleep,
+    forgets,
+    put_to_sleep,
+    registers,
+    remembers,
+    woken,
+)
 
 
 async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembers(
@@ -88,7 +48,7 @@ async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembe
     has_tags(paper, f"endpoint-config/{CONFIG}")
     has_limits(paper, VARIANT, (1, 4), target=8.0)
     lists_configs(paper, {CONFIG: OURS})
-    _remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8", FOUND_BY)
+    remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8", FOUND_BY)
     paper.answers(SCALING, "DeregisterScalableTarget", None)
     paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
     paper.answers(
@@ -104,7 +64,7 @@ async def test_an_endpoint_of_instances_is_deleted_and_its_configuration_remembe
         },
     )
     shows_no_endpoint(paper)
-    assert "nothing bills" in await _sleep()
+    assert "nothing bills" in await put_to_sleep()
     # What it was is written before anything of it goes.
     order = [operation for _, operation, _ in paper.sent]
     assert order.index("AddTags") < order.index("DeleteEndpoint")
@@ -124,7 +84,7 @@ async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
     )
     shows_realtime(paper, status="Creating", instances=0)
     shows_realtime(paper)
-    _registers(paper, VARIANT, 1, 4)
+    registers(paper, VARIANT, 1, 4)
     paper.answers(
         SCALING, "PutScalingPolicy", None, {"PolicyARN": "arn:aws:autoscaling:policy:load"}
     )
@@ -141,8 +101,8 @@ async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
     )
     shows_realtime(paper, status="Updating")
     shows_realtime(paper, instances=2)
-    _forgets(paper, CONFIG_ARN)
-    seen = await _wake()
+    forgets(paper, CONFIG_ARN)
+    seen = await woken()
     assert seen.variants[0].current_instances == 2
     policy = next(item[2] for item in paper.sent if item[1] == "PutScalingPolicy")
     assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 8.0
@@ -151,14 +111,14 @@ async def test_it_wakes_as_it_was(paper: PaperAws) -> None:
 async def test_limits_that_an_interrupted_sleep_took_are_kept_in_the_tag(paper: PaperAws) -> None:
     shows_realtime(paper)
     has_tags(paper, f"endpoint/{NAME}")
-    tags = [*OURS, _asleep("AllTraffic=2:1:4:8")]
+    tags = [*OURS, asleep("AllTraffic=2:1:4:8")]
     has_tags(paper, f"endpoint-config/{CONFIG}", tags)
     has_limits(paper, VARIANT, None)
     lists_configs(paper, {CONFIG: tags})
-    _remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8")
+    remembers(paper, CONFIG_ARN, "AllTraffic=2:1:4:8")
     paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
     shows_no_endpoint(paper)
-    await _sleep()
+    await put_to_sleep()
 
 
 async def test_an_endpoint_that_is_not_deleted_keeps_its_limits_and_is_not_asleep(
@@ -169,13 +129,13 @@ async def test_an_endpoint_that_is_not_deleted_keeps_its_limits_and_is_not_aslee
     has_tags(paper, f"endpoint-config/{CONFIG}")
     has_limits(paper, VARIANT, (1, 4))
     lists_configs(paper, {CONFIG: OURS})
-    _remembers(paper, CONFIG_ARN, "AllTraffic=1:1:4:4")
+    remembers(paper, CONFIG_ARN, "AllTraffic=1:1:4:4")
     paper.refuses(
         "sagemaker", "DeleteEndpoint", "ValidationException", "Cannot update in-progress endpoint"
     )
-    _forgets(paper, CONFIG_ARN)
+    forgets(paper, CONFIG_ARN)
     with pytest.raises(Conflict):
-        await _sleep()
+        await put_to_sleep()
     assert "DeregisterScalableTarget" not in {operation for _, operation, _ in paper.sent}
 
 
@@ -185,7 +145,7 @@ async def test_a_wake_that_was_interrupted_goes_on_with_number_and_limits(
 ) -> None:
     shows_realtime(paper, status="Creating", instances=0)
     shows_realtime(paper)
-    has_tags(paper, f"endpoint-config/{CONFIG}", [*OURS, _asleep("AllTraffic=2:1:4:8")])
+    has_tags(paper, f"endpoint-config/{CONFIG}", [*OURS, asleep("AllTraffic=2:1:4:8")])
     has_tags(paper, f"endpoint/{NAME}")
     # Limits were registered, but nothing that follows the load.
     has_limits(paper, VARIANT, there, target=None)
@@ -193,12 +153,12 @@ async def test_a_wake_that_was_interrupted_goes_on_with_number_and_limits(
         "sagemaker", "UpdateEndpointWeightsAndCapacities", None, {"EndpointArn": ENDPOINT_ARN}
     )
     shows_realtime(paper, instances=2)
-    _registers(paper, VARIANT, 1, 4)
+    registers(paper, VARIANT, 1, 4)
     paper.answers(
         SCALING, "PutScalingPolicy", None, {"PolicyARN": "arn:aws:autoscaling:policy:load"}
     )
-    _forgets(paper, CONFIG_ARN)
-    assert (await _wake()).variants[0].current_instances == 2
+    forgets(paper, CONFIG_ARN)
+    assert (await woken()).variants[0].current_instances == 2
 
 
 async def test_limits_that_were_set_since_are_not_those_of_before_it_slept(
@@ -206,11 +166,11 @@ async def test_limits_that_were_set_since_are_not_those_of_before_it_slept(
 ) -> None:
     for _ in range(2):
         shows_realtime(paper, instances=3)
-    has_tags(paper, f"endpoint-config/{CONFIG}", [*OURS, _asleep("AllTraffic=2:1:4:8")])
+    has_tags(paper, f"endpoint-config/{CONFIG}", [*OURS, asleep("AllTraffic=2:1:4:8")])
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, VARIANT, (3, 6))
-    _forgets(paper, CONFIG_ARN)
-    await _wake()
+    forgets(paper, CONFIG_ARN)
+    await woken()
 
 
 async def test_it_sleeps_with_one_configuration_whichever_slept_before(paper: PaperAws) -> None:
@@ -219,12 +179,12 @@ async def test_it_sleeps_with_one_configuration_whichever_slept_before(paper: Pa
     has_tags(paper, f"endpoint-config/{CONFIG}")
     has_limits(paper, VARIANT, None)
     # The newer one slept too, and its tag stayed when this one was deployed again.
-    lists_configs(paper, {NEWER: [*OURS, _asleep("AllTraffic=1")], CONFIG: OURS})
-    _forgets(paper, arn(f"endpoint-config/{NEWER}"))
-    _remembers(paper, CONFIG_ARN, "AllTraffic=1")
+    lists_configs(paper, {NEWER: [*OURS, asleep("AllTraffic=1")], CONFIG: OURS})
+    forgets(paper, arn(f"endpoint-config/{NEWER}"))
+    remembers(paper, CONFIG_ARN, "AllTraffic=1")
     paper.answers("sagemaker", "DeleteEndpoint", {"EndpointName": NAME})
     shows_no_endpoint(paper)
-    await _sleep()
+    await put_to_sleep()
 
 
 async def test_woken_after_a_scheduled_night_it_is_what_the_schedule_would_have_made(
@@ -241,7 +201,7 @@ async def test_woken_after_a_scheduled_night_it_is_what_the_schedule_would_have_
         {"EndpointArn": ENDPOINT_ARN},
     )
     shows_realtime(paper)
-    await _wake()
+    await woken()
 
 
 @pytest.mark.parametrize("tags", [[], [{"Key": "simcloud:asleep", "Value": "AllTraffic=1"}]])
@@ -253,7 +213,7 @@ async def test_of_which_of_several_configurations_it_is_made_is_not_guessed(
     if not tags:
         makes_by_schedule(paper, "")
     with pytest.raises(PreconditionFailed, match=f"{NEWER}, {CONFIG}, and nothing says which"):
-        await _wake()
+        await woken()
     assert "CreateEndpoint" not in {operation for _, operation, _ in paper.sent}
 
 
@@ -262,114 +222,20 @@ async def test_an_endpoint_that_cannot_be_made_again_is_not_deleted(paper: Paper
     has_tags(paper, f"endpoint/{NAME}")
     has_tags(paper, f"endpoint-config/{CONFIG}", [])
     with pytest.raises(PreconditionFailed, match="was not made by"):
-        await _sleep()
+        await put_to_sleep()
 
 
 async def test_what_changes_is_not_put_to_sleep(paper: PaperAws) -> None:
     shows_realtime(paper, status="Updating")
     with pytest.raises(Conflict, match="is Updating"):
-        await _sleep()
+        await put_to_sleep()
 
 
 async def test_somebody_elses_endpoint_does_not_sleep(paper: PaperAws) -> None:
     shows_realtime(paper)
     has_tags(paper, f"endpoint/{NAME}", [])
     with pytest.raises(PreconditionFailed, match="was not made by"):
-        await _sleep()
-
-
-async def test_copies_go_to_none_by_limits_that_are_remembered(paper: PaperAws) -> None:
-    shows_component(paper, copies=2)
-    has_tags(paper, f"endpoint/{NAME}")
-    has_limits(paper, COMPONENT, (1, 3))
-    _remembers(paper, COMPONENT_ARN, f"{NAME}=2:1:3:4")
-    _registers(paper, COMPONENT, 0, 0)
-    shows_component(paper, copies=1, desired=0)
-    shows_component(paper, copies=0, instances=0)
-    assert await _sleep() == f"{NAME} sleeps: `simcloud endpoint wake {NAME}` wakes it"
-
-
-async def test_copies_without_limits_are_set_to_none(paper: PaperAws) -> None:
-    shows_component(paper)
-    has_tags(paper, f"endpoint/{NAME}")
-    has_limits(paper, COMPONENT, None)
-    _remembers(paper, COMPONENT_ARN, f"{NAME}=1")
-    paper.answers(
-        "sagemaker",
-        "UpdateInferenceComponentRuntimeConfig",
-        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 0}},
-        {"InferenceComponentArn": COMPONENT_ARN},
-    )
-    shows_component(paper, copies=0)
-    await _sleep()
-
-
-async def test_instances_that_stay_without_copies_are_said_to_bill(paper: PaperAws) -> None:
-    shows_component(paper, managed_min=1)
-    has_tags(paper, f"endpoint/{NAME}")
-    has_limits(paper, COMPONENT, (1, 3))
-    _remembers(paper, COMPONENT_ARN, f"{NAME}=1:1:3:4")
-    _registers(paper, COMPONENT, 0, 0)
-    shows_component(paper, copies=0, managed_min=1)
-    assert "keeps 1 ml.g5.xlarge, which bills" in await _sleep()
-
-
-async def test_what_sleeps_is_not_remembered_as_asleep(paper: PaperAws) -> None:
-    shows_component(paper, copies=0)
-    has_tags(paper, f"endpoint/{NAME}")
-    has_limits(paper, COMPONENT, (0, 0))
-    _registers(paper, COMPONENT, 0, 0)
-    shows_component(paper, copies=0)
-    await _sleep()
-
-
-async def test_a_component_wakes_with_its_limits_and_at_least_one_copy(paper: PaperAws) -> None:
-    shows_component(paper, copies=0)
-    has_tags(paper, f"endpoint/{NAME}")
-    has_limits(paper, COMPONENT, (0, 0))
-    has_actions(paper, COMPONENT)
-    has_tags(paper, COMPONENT, [*OURS, {"Key": "simcloud:asleep", "Value": f"{NAME}=0:0:3:4"}])
-    _registers(paper, COMPONENT, 0, 3)
-    paper.answers(
-        "sagemaker",
-        "UpdateInferenceComponentRuntimeConfig",
-        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 1}},
-        {"InferenceComponentArn": COMPONENT_ARN},
-    )
-    _forgets(paper, COMPONENT_ARN)
-    shows_component(paper, copies=0, desired=1)
-    shows_component(paper)
-    assert (await _wake()).components[0].current_copies == 1
-
-
-async def test_limits_that_bring_copies_back_are_left_to_do_so(paper: PaperAws) -> None:
-    shows_component(paper, copies=0)
-    has_tags(paper, f"endpoint/{NAME}")
-    has_limits(paper, COMPONENT, (0, 0))
-    has_actions(paper, COMPONENT)
-    has_tags(paper, COMPONENT, [*OURS, {"Key": "simcloud:asleep", "Value": f"{NAME}=3:2:4:4"}])
-    _registers(paper, COMPONENT, 2, 4)
-    _forgets(paper, COMPONENT_ARN)
-    shows_component(paper, copies=2)
-    await _wake()
-    # What autoscaling changes just now would refuse another change.
-    assert not any(operation.startswith("Update") for _, operation, _ in paper.sent)
-
-
-async def test_one_that_scaled_itself_to_none_wakes_too(paper: PaperAws) -> None:
-    shows_component(paper, copies=0)
-    has_tags(paper, f"endpoint/{NAME}")
-    has_limits(paper, COMPONENT, (0, 3))
-    has_actions(paper, COMPONENT)
-    has_tags(paper, COMPONENT)
-    paper.answers(
-        "sagemaker",
-        "UpdateInferenceComponentRuntimeConfig",
-        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 1}},
-        {"InferenceComponentArn": COMPONENT_ARN},
-    )
-    shows_component(paper)
-    await _wake()
+        await put_to_sleep()
 
 
 async def test_an_asynchronous_endpoint_without_limits_gets_some_to_sleep_and_loses_them_awake(
@@ -378,10 +244,10 @@ async def test_an_asynchronous_endpoint_without_limits_gets_some_to_sleep_and_lo
     shows_async(paper, instances=2)
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, VARIANT, None)
-    _remembers(paper, ENDPOINT_ARN, "AllTraffic=2")
-    _registers(paper, VARIANT, 0, 0)
+    remembers(paper, ENDPOINT_ARN, "AllTraffic=2")
+    registers(paper, VARIANT, 0, 0)
     shows_async(paper, instances=0)
-    await _sleep()
+    await put_to_sleep()
 
     shows_async(paper, instances=0)
     has_tags(paper, f"endpoint/{NAME}")
@@ -397,30 +263,30 @@ async def test_an_asynchronous_endpoint_without_limits_gets_some_to_sleep_and_lo
         None,
         {"EndpointArn": ENDPOINT_ARN},
     )
-    _forgets(paper, ENDPOINT_ARN)
+    forgets(paper, ENDPOINT_ARN)
     shows_async(paper, instances=2)
-    await _wake()
+    await woken()
 
 
 async def test_a_serverless_endpoint_has_nothing_to_put_to_sleep(paper: PaperAws) -> None:
     shows_serverless(paper)
-    assert "nothing of it runs while nobody asks" in await _sleep()
+    assert "nothing of it runs while nobody asks" in await put_to_sleep()
     shows_serverless(paper, provisioned=2)
-    assert "2 provisioned requests bill" in await _sleep()
+    assert "2 provisioned requests bill" in await put_to_sleep()
 
 
 async def test_sleeping_twice_and_waking_twice_change_nothing(paper: PaperAws) -> None:
     shows_no_endpoint(paper)
     lists_configs(paper, {CONFIG: OURS})
-    assert "sleeps already" in await _sleep()
+    assert "sleeps already" in await put_to_sleep()
     shows_realtime(paper)
     shows_realtime(paper)
     has_tags(paper, f"endpoint-config/{CONFIG}")
-    assert (await _wake()).status == "InService"
+    assert (await woken()).status == "InService"
 
 
 async def test_what_was_never_there_neither_sleeps_nor_wakes(paper: PaperAws) -> None:
-    for operation in (_sleep, _wake):
+    for operation in (put_to_sleep, woken):
         shows_no_endpoint(paper)
         lists_configs(paper, {CONFIG: []})
         with pytest.raises(NotFound):
@@ -435,7 +301,7 @@ async def test_an_endpoint_that_fails_to_wake_says_why(paper: PaperAws) -> None:
         paper, status="Failed", instances=0, failure="Unable to provision requested ML compute"
     )
     with pytest.raises(PreconditionFailed, match="another --instance-type"):
-        await _wake()
+        await woken()
 
 
 @pytest.mark.parametrize(

@@ -184,3 +184,48 @@ async def test_a_call_that_is_about_to_render_when_the_drain_comes_opens_no_shar
     assert "stopping" in str(caller.result())
     assert begun == []
     assert generator.calls == 0
+
+
+async def test_a_stream_ends_with_the_frame_that_its_caller_has_when_the_drain_comes() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    given_up: list[int] = []
+
+    async def render(job: RenderJob) -> FrameResult:
+        if job.frame:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                given_up.append(job.frame)
+        return blank_frame(job)
+
+    generator = paper_generator(render=render)
+    frames = generator.stream(stream_request(9), "caller")
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        caller = group.create_task(taken_by_a_slow_caller(frames, begun, go_on))
+        await begun.wait()
+        await generator.drain()
+        go_on.set()
+    *made, error = caller.result()
+    assert [one.frame for one in made if isinstance(one, FrameResult)] == [0]
+    assert isinstance(error, NotReady)
+    assert "8 of 9 frames" in str(error)
+    assert 1 in given_up
+    assert generator.calls == 0
+    assert_nothing_held()
+
+
+async def test_a_stream_whose_last_frame_was_taken_before_the_drain_is_whole() -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def render(job: RenderJob) -> FrameResult:
+        return blank_frame(job)
+
+    generator = paper_generator(render=render)
+    frames = generator.stream(stream_request(1), "caller")
+    async with asyncio.TaskGroup() as group:
+        caller = group.create_task(taken_by_a_slow_caller(frames, begun, go_on))
+        await begun.wait()
+        await generator.drain()
+        go_on.set()
+    (made,) = caller.result()
+    assert isinstance(made, FrameResult)

@@ -87,6 +87,40 @@ async def test_leaving_waits_for_the_work_s_end_whatever_strikes_who_waits() -> 
     assert counting.left
 
 
+async def test_an_error_of_the_work_that_a_cancel_hides_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun, leaving, may_leave = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    ends: tuple[SendEnd[int], ReceiveEnd[int]] = open_channel(0)
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            leaving.set()
+            await may_leave.wait()
+            raise ValueError("of its end")
+
+    async def take() -> None:
+        async with aclosing(run_beside(work, ends[1])) as numbers:
+            await anext(numbers)
+
+    taker = asyncio.create_task(take())
+    await begun.wait()
+    taker.cancel()
+    await leaving.wait()
+    taker.cancel()
+    await asyncio.sleep(0)
+    may_leave.set()
+    with pytest.raises(asyncio.CancelledError):
+        await taker
+    (line,) = caplog.records
+    assert line.message == "a cancel hides what failed"
+    assert line.exc_info is not None
+    assert str(line.exc_info[1]) == "of its end"
+
+
 async def test_what_is_not_begun_is_left_without_a_trace() -> None:
     counting = Counting(9)
     await run_beside(counting.work, counting.receive).aclose()

@@ -9,6 +9,7 @@ from simcloud.concurrency import (
     BackgroundService,
     OneOperation,
     leaves,
+    open_channel,
     run_cleanup,
     single_error,
 )
@@ -167,6 +168,56 @@ async def test_a_cancel_that_comes_while_an_operation_aborts_is_not_lost() -> No
         await _cancelled_while_it_aborts(use(), ending)
     assert caught.value.__cause__ is not None
     assert [str(leaf) for leaf in leaves(caught.value.__cause__)] == ["first"]
+
+
+async def test_what_a_cancel_hides_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    ending = _Ending()
+
+    async def inner() -> None:
+        async with OneOperation() as group:
+            group.create_task(ending.run())
+            await ending.begun.wait()
+            group.create_task(_raise(ValueError("first")))
+
+    async def outer() -> None:
+        async with OneOperation():
+            await inner()
+
+    with pytest.raises(asyncio.CancelledError):
+        await _cancelled_while_it_aborts(outer(), ending)
+    (line,) = caplog.records
+    assert (line.levelname, line.message) == ("WARNING", "a cancel hides what failed")
+    assert line.exc_info is not None
+    assert line.exc_info[1] is not None
+    assert [str(leaf) for leaf in leaves(line.exc_info[1])] == ["first"]
+
+
+async def test_a_cancel_that_hides_nothing_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    begun = asyncio.Event()
+    send, receive = open_channel[int](0)
+
+    async def left_alone() -> None:
+        with receive:
+            begun.set()
+            await _forever()
+
+    async def use() -> None:
+        async with OneOperation() as group:
+            group.create_task(left_alone())
+            try:
+                await _forever()
+            finally:
+                # As when who receives was cancelled first.
+                receive.close()
+                await send.send(0)
+
+    task = asyncio.ensure_future(use())
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert caught.value.__cause__ is not None
+    assert caplog.records == []
 
 
 async def test_a_cancel_that_comes_while_work_on_each_item_aborts_is_not_lost() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from simcloud.client.generator import Backend, GeneratorDescription
-from simcloud.client.run import resolve_renderer
+from simcloud.client.renderer import resolve_renderer
 from simcloud.dataset.layout import RunLocation
 from simcloud.errors import PreconditionFailed
 from simcloud.importing.frame import records

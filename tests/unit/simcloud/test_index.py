@@ -6,13 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from simcloud.dataset.index import (
-    ShardRecord,
-    TarObject,
-    build_index,
-    read_rows,
-    shard_record,
-)
+from simcloud.dataset.index import ShardRecord, TarObject, read_rows, shard_record
+from simcloud.dataset.index_build import build_index
 from simcloud.dataset.index_schema import COLUMNS
 from simcloud.dataset.record import record_from_json
 from simcloud.dataset.tar import StoredFrame

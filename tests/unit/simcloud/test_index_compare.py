@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from simcloud.dataset.index import TarObject, build_index, read_rows
+from simcloud.dataset.index import TarObject, read_rows
+from simcloud.dataset.index_build import build_index
 from simcloud.dataset.index_compare import rows_agree
 from simcloud.dataset.index_schema import DISTRACTOR, OBJECT
 from simcloud.dataset.record import (

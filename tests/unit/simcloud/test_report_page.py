@@ -8,9 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
+from simcloud.accounting.prices import prices
 from simcloud.errors import Corruption, NotFound
 from simcloud.report.choose import best, caption, worst
-from simcloud.report.costs import estimate, prices
+from simcloud.report.costs import estimate
 from simcloud.report.howto import DataLocation, recipes
 from simcloud.report.overlays import data_uri, decode, draw_match, jpeg
 from simcloud.report.page import (

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from simcloud.errors import PermissionDenied
-from simcloud.rpc.auth import AllowLists, CallerAllowList
+from simcloud.rpc.auth import AllowLists, Authorizer, CallerAllowList, OperatorLists
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,14 @@ def test_a_callers_own_lists_replace_those_of_everyone() -> None:
             lists.check_bucket(caller, bucket)
     with pytest.raises(PermissionDenied):
         lists.check_model("spiffe://prod/trainer", "nanodet")
+
+
+def test_operators_are_on_a_list_and_without_one_there_are_none() -> None:
+    lists = OperatorLists(admins=frozenset({"spiffe://prod/operator"}), models=("nanodet",))
+    lists.check_admin("spiffe://prod/operator")
+    nobody: tuple[Authorizer, ...] = (lists, AllowLists(), OperatorLists())
+    for authorizer in nobody:
+        with pytest.raises(PermissionDenied, match="someone may not operate this service"):
+            authorizer.check_admin("someone")
+    with pytest.raises(PermissionDenied, match="may not use the model other"):
+        lists.check_model("spiffe://prod/operator", "other")

@@ -137,6 +137,9 @@ def test_details_that_are_broken_or_of_another_code_are_ignored(trailer: bytes) 
 
 def test_a_cancel_that_is_not_ours_is_a_server_that_went() -> None:
     assert type(error_from_rpc(_rpc_error(grpc.StatusCode.CANCELLED, "CANCELLED"))) is NotReady
+    # What grpc.aio says in place of the status when a write meets the end of its call.
+    met = _rpc_error(grpc.StatusCode.INTERNAL, "Internal error from Core")
+    assert type(error_from_rpc(met)) is NotReady
 
 
 def test_client_errors_keeps_the_cause() -> None:

@@ -13,10 +13,12 @@ import pytest
 from botocore.awsrequest import AWSRequest
 
 from simcloud.aws.sigv4 import Credentials, SigV4Signer
+from simcloud.s3.addresses import Address, address_of
 from simcloud.s3.body import Pieces
 from simcloud.s3.client import S3Client, S3Settings, open_client
-from simcloud.s3.direct import Address, address_of, signed_headers
-from simcloud.s3.objects import ObjectStore, Part
+from simcloud.s3.multipart import Part
+from simcloud.s3.objects import ObjectStore
+from simcloud.s3.signing import signed_headers
 from simcloud.s3.wire import Operation, WireRequest, is_plain_bucket
 
 KEYS = {"access_key_id": "AKIA", "secret_access_key": "secret"}

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from simcloud.dataset.layout import RunLocation
 from simcloud.s3.client import S3Settings, open_client
 from simcloud.s3.copying import CopySource, PartCopier
-from simcloud.s3.objects import ObjectStore, Part
+from simcloud.s3.multipart import Part
+from simcloud.s3.objects import ObjectStore
 from simcloud.s3.requests import is_short_lived
 
 RUN = RunLocation(bucket="renders", prefix="team", run="run")

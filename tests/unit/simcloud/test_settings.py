@@ -14,6 +14,9 @@ from simcloud.settings import (
     settings_of,
     settings_reference,
 )
+from simcloud_generator.settings import GeneratorSettings
+from simcloud_inference_router.settings import RouterSettings
+from simcloud_uploader.settings import UploaderSettings
 
 
 class _Inner(BaseModel):
@@ -164,6 +167,12 @@ def test_docs_of_a_base_class_are_inherited() -> None:
     docs = field_docs(Extended)
     assert docs["more"] == "More of it."
     assert docs["listen"].startswith("Address of the gRPC server")
+
+
+@pytest.mark.parametrize("service", [GeneratorSettings, RouterSettings, UploaderSettings])
+def test_what_every_server_has_is_described_once(service: type[ServerSettings]) -> None:
+    common, own = field_docs(ServerSettings), field_docs(service)
+    assert {name: own[name] for name in common} == common
 
 
 def test_settings_are_frozen() -> None:

@@ -5,6 +5,8 @@ import contextvars
 import io
 import json
 import logging as stdlib_logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from math import inf
 from typing import Any
@@ -115,3 +117,74 @@ def test_a_log_that_cannot_be_written_fails_no_request(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(logging._Output, "stream", Full())
     logging.log_request("info", logging.members({"code": "OK"}))
+
+
+def outputs_of(program: str) -> tuple[str, str]:
+    """Standard output and standard error of a program."""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return ended.stdout, ended.stderr
+
+
+def test_a_program_that_configures_nothing_has_its_standard_output_for_itself() -> None:
+    stdout, stderr = outputs_of("""
+import structlog
+from simcloud.telemetry.logging import get_logger, log_request
+get_logger("p").warning("odd")
+log_request("info", '"code": "OK"')
+assert not structlog.is_configured()
+""")
+    assert stdout == ""
+    odd, request = stderr.splitlines()
+    assert "odd" in odd
+    assert "rpc" in request
+    assert "OK" in request
+
+
+MINE = "processors=[lambda _logger, _method, event: 'mine: ' + event['event']]"
+
+
+def test_a_program_that_configures_structlog_itself_keeps_that() -> None:
+    stdout, stderr = outputs_of(f"""
+import structlog
+structlog.configure({MINE})
+from simcloud.telemetry.logging import get_logger, log_request
+get_logger("p").warning("odd")
+log_request("info", '"code": "OK"')
+""")
+    assert (stdout, stderr) == ("mine: odd\nmine: rpc\n", "")
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_program_may_configure_structlog_after_the_import_and_the_first_line(
+    cached: bool,
+) -> None:
+    stdout, stderr = outputs_of(f"""
+import structlog
+from simcloud.telemetry.logging import get_logger, log_request
+log = get_logger("p")
+log.warning("early")
+if not structlog.is_configured():
+    structlog.configure({MINE}, cache_logger_on_first_use={cached})
+log.warning("odd")
+log.bind(shard=1).warning("odd")
+log_request("info", '"code": "OK"')
+""")
+    assert stdout == "mine: odd\nmine: odd\nmine: rpc\n"
+    assert "early" in stderr
+    assert "mine" not in stderr
+
+
+def test_a_logger_that_spoke_before_ours_was_set_up_follows_it_and_is_kept(
+    capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+) -> None:
+    logger = logging.get_logger("part")
+    logger.warning("early")
+    assert "early" in capsys.readouterr().err
+    lines = request.getfixturevalue("lines")
+    logger.warning("odd")
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    logger.warning("again")
+    assert [line["event"] for line in lines()] == ["odd", "again"]
+    assert capsys.readouterr() == ("", "")

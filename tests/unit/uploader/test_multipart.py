@@ -11,6 +11,7 @@ import pytest
 
 from simcloud.dataset.layout import RunLocation
 from simcloud.errors import SimcloudError
+from simcloud.s3.answers import ObjectInfo
 from simcloud.s3.body import Pieces
 from simcloud.s3.client import S3Client
 from simcloud.s3.errors import (
@@ -25,7 +26,7 @@ from simcloud.s3.errors import (
 )
 from simcloud.s3.faults import Fault, inject, plan_of
 from simcloud.s3.multipart import ListedUpload
-from simcloud.s3.objects import ObjectInfo, ObjectStore
+from simcloud.s3.objects import ObjectStore
 from simcloud.s3.retrying import RetryPolicy
 from simcloud_uploader.multipart import WRITER_METADATA, PartUploader, Upload, Verdict, judge
 from simcloud_uploader.parts import Part

@@ -12,6 +12,7 @@ from simcloud.rpc.http2.control import Control
 from simcloud.rpc.http2.frames import ConnectionFailure, read_settings, settings_frame
 from simcloud.rpc.http2.limits import Allowance, Limits
 from simcloud.rpc.http2.sending import Sender
+from simcloud.rpc.http2.unsent import Unsent
 
 LIMITS = Limits(max_message_bytes=1 << 20, max_streams=8, keepalive_s=30, keepalive_timeout_s=10)
 
@@ -24,7 +25,7 @@ class Loop:
 @pytest.fixture
 def sender() -> Sender:
     loop: Any = Loop()
-    return Sender(loop, lambda _: None)
+    return Sender(loop, lambda _: None, Unsent(loop, LIMITS))
 
 
 @pytest.fixture

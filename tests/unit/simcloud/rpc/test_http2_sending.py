@@ -14,6 +14,7 @@ from simcloud.rpc.http2.frames import ConnectionFailure
 from simcloud.rpc.http2.limits import Limits
 from simcloud.rpc.http2.sending import Sender
 from simcloud.rpc.http2.stream import Stream
+from simcloud.rpc.http2.unsent import Unsent
 from simcloud.rpc.http2.wire import OK_BLOCK, read_head
 
 HEAD = read_head(
@@ -35,6 +36,9 @@ class Turn:
 
     def call_soon(self, callback: Any, *arguments: Any) -> None:
         self.due.append((callback, arguments))
+
+    def time(self) -> float:
+        return 0.0
 
     def run(self) -> None:
         while self.due:
@@ -69,7 +73,8 @@ class Side:
         self.turn, self.wire = Turn(), Wire()
         self.ended: list[int] = []
         loop: Any = self.turn
-        self.sender = Sender(loop, lambda stream: self.ended.append(stream.stream_id))
+        self.unsent = Unsent(loop, LIMITS)
+        self.sender = Sender(loop, lambda stream: self.ended.append(stream.stream_id), self.unsent)
         self.sender.open(self.wire)
         self.limits = LIMITS
 
