@@ -21,9 +21,9 @@ from simcloud.dataset.reader import Dataset
 from simcloud.dataset.rundoc import newest_plan
 from simcloud.errors import NotFound
 from simcloud.report.overlays import Picture, decode, draw_match, jpeg
-from simcloud.scoring.job import load_scored
 from simcloud.scoring.labels import PICTURE
 from simcloud.scoring.matching import match_frame
+from simcloud.scoring.stored_predictions import load_scored
 from simcloud_cli.flow import stored_model
 from simcloud_cli.session import Session, in_session
 from simcloud_cli.state import options

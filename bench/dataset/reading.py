@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests"))
 
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import RunLocation
-from simcloud.dataset.manifest import build_manifest, publish_manifest
+from simcloud.dataset.publishing import build_manifest, publish_manifest
 from simcloud.dataset.reader import Dataset
 from simcloud.dataset.rundoc import load_run, write_plan, write_spec
 from simcloud.s3.client import S3Settings

@@ -58,7 +58,11 @@ class Outcome:
 
     latencies_s: list[float] = field(default_factory=list)
     """Of those answered, from when they were due."""
+    due_at: list[float] = field(default_factory=list)
+    """When each of these was due, by ``time.perf_counter``."""
     failed: int = 0
+    failed_at: list[float] = field(default_factory=list)
+    """When each of the failed was due, but for those of a connection that broke."""
     seconds: float = 0.0
     stalled_s: float = 0.0
     """How long the sender itself stood still; nothing was due then."""
@@ -67,6 +71,11 @@ class Outcome:
     def answered(self) -> int:
         """Calls that came back with a message."""
         return len(self.latencies_s)
+
+    def took(self, due: float) -> None:
+        """Counts a call that has its answer now."""
+        self.latencies_s.append(time.perf_counter() - due)
+        self.due_at.append(due)
 
     def percentile_ms(self, share: float) -> float:
         """Latency that this share of the calls stayed within, milliseconds."""
@@ -209,9 +218,10 @@ class GrpcLoad(asyncio.Protocol):
             return False
         if stream in self._with_message:
             self._with_message.discard(stream)
-            self.outcome.latencies_s.append(time.perf_counter() - due)
+            self.outcome.took(due)
         else:
             self.outcome.failed += 1
+            self.outcome.failed_at.append(due)
         return True
 
     def _on_connection(self, kind: int, flags: int, payload: bytes) -> None:
@@ -332,5 +342,7 @@ class Load:
         merged = Outcome(seconds=seconds)
         for each in outcomes:
             merged.latencies_s += each.latencies_s
+            merged.due_at += each.due_at
             merged.failed += each.failed
+            merged.failed_at += each.failed_at
         return merged

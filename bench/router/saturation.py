@@ -1,9 +1,11 @@
 """How many requests a second one core of router takes, and what it adds to them at 70 % of that.
 
 First as many as it takes, with the proof that it was the bottleneck: of the time that other
-processes left it of its core, it used 95 % or more. Then requests at a steady 70 % of that rate,
+processes left it of its core, it used 95 % or more. Then requests at a steady share of that rate,
 whatever becomes of the earlier ones, straight to the endpoint and through the router in turn: what
-the router adds is the difference. On a machine that does other work latencies are that work's.
+the router adds is the difference. Requests that were due while a hypervisor or another process had
+a core do not count, straight or routed; how many those were is told. Beside it a bare grpc.aio
+server that echoes, at 70 % of what it takes itself: what anything in Python has at such a load.
 
     .venv/bin/python bench/router/saturation.py [--quick]
 """
@@ -16,9 +18,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -26,30 +29,112 @@ import uvloop
 from endpoint import FLOATS, MODEL
 from grpc_load import Load, Outcome, Schedule
 from stand import (
+    HERE,
     INFER_PATH,
     Peer,
     core_idle_s,
-    core_interrupts_s,
+    core_stolen_s,
     endpoint,
     options,
     request,
     router,
+    started,
 )
 from yarl import URL
 
 from simcloud_inference_router.targets.base import Failure
 from simcloud_inference_router.targets.target_pool import open_target_pool
 
-SHARE: Final = 0.7
+SHARES: Final = (0.3, 0.5, 0.7)
+BARRED: Final = 0.7
+"""The share that has a bar."""
 BUSY_BAR: Final = 0.95
 ADDED_BAR_MS: Final = 5.0
-OTHERS_BAR_S: Final = 0.02
-"""What others may have of a core in a round that counts. Who takes it away for 0.1 s makes a tenth
-of a second's requests wait, whatever the router does: of those of a round, more than one in 100."""
-TRIES: Final = 12
-"""Rounds made at most, for each that counts."""
+LOOK_S: Final = 0.05
+"""How often it is looked whether somebody had a core."""
+WAIT_S: Final = 0.001
+"""What the router may wait for its core in such a time."""
+AFTER: Final = 3
+"""Such times that do not count after one in which somebody had: what has piled up is served in
+them, which at 70 % of what a core can do takes several times as long as the stall."""
+TRIES: Final = 8
+"""Rounds made at most, for each that was asked for."""
 CONNECTIONS: Final = 8
 CONCURRENCY: Final = 64
+
+
+class Disturbed:
+    """When others had a core: looked at now and then while the block runs.
+
+    Args:
+        peer: whose core it is.
+        cores: of it, and of client and endpoint.
+    """
+
+    def __init__(self, peer: Peer, cores: tuple[int, ...]) -> None:
+        self._peer, self._cores = peer, cores
+        self._at: list[float] = []
+        self._seen: list[tuple[float, float]] = []
+
+    @asynccontextmanager
+    async def watched(self) -> AsyncIterator[None]:
+        """Looks until the block is left."""
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(self._look_on())
+            try:
+                yield
+            finally:
+                looking.cancel()
+                self._look()
+
+    async def _look_on(self) -> None:
+        while True:
+            self._look()
+            await asyncio.sleep(LOOK_S)
+
+    def _look(self) -> None:
+        self._at.append(time.perf_counter())
+        stolen_s = sum(core_stolen_s(core) for core in self._cores)
+        self._seen.append((stolen_s, self._peer.waited_s()))
+
+    def left(self, outcome: Outcome) -> Outcome:
+        """The calls that were due while nobody else had a core."""
+        pairs = list(zip(self._seen, self._seen[1:], strict=False))
+        # Of a look to the next. Ticks of a stolen core come up to one look late.
+        had = [b[0] > a[0] or b[1] - a[1] > WAIT_S for a, b in pairs]
+        quiet = [not any(had[max(0, i - AFTER) : i + 2]) for i in range(len(had))]
+
+        def counts(due: float) -> bool:
+            index = bisect_right(self._at, due) - 1
+            return 0 <= index < len(quiet) and quiet[index]
+
+        answered = zip(outcome.due_at, outcome.latencies_s, strict=True)
+        kept = Outcome([latency_s for due, latency_s in answered if counts(due)])
+        kept.failed = sum(map(counts, outcome.failed_at))
+        return kept
+
+
+def add(mine: Outcome, more: Outcome) -> None:
+    """Adds what counts of a round."""
+    mine.latencies_s += more.latencies_s
+    mine.failed += more.failed
+
+
+@dataclass(slots=True)
+class AtShare:
+    """The requests at one share of the most that count, all rounds together."""
+
+    straight: Outcome = field(default_factory=Outcome)
+    routed: Outcome = field(default_factory=Outcome)
+    echoed: Outcome = field(default_factory=Outcome)
+    """Of the echo, at this share of its own most."""
+    made: int = 0
+    used: list[float] = field(default_factory=list)
+    """Share of its core that the router used, by round."""
+
+    def added_ms(self, share: float) -> float:
+        """What the router adds to a percentile."""
+        return self.routed.percentile_ms(share) - self.straight.percentile_ms(share)
 
 
 async def saturate(peer: Peer, core: int, calls: int) -> tuple[float, float]:
@@ -65,8 +150,8 @@ async def saturate(peer: Peer, core: int, calls: int) -> tuple[float, float]:
     return outcome.answered / outcome.seconds, used_s / (used_s + idle_s)
 
 
-async def through_router(peer: Peer, rate: float, seconds: float) -> Outcome:
-    """Requests at a steady rate through the router."""
+async def steady(peer: Peer, rate: float, seconds: float) -> Outcome:
+    """Requests at a steady rate to the router, or the echo."""
     message = request().SerializeToString()
     async with Load(peer.port, path=INFER_PATH, message=message, connections=CONNECTIONS) as load:
         await load.closed(concurrency=CONCURRENCY, calls=200)
@@ -85,125 +170,105 @@ async def direct(peer: Peer, rate: float, seconds: float) -> Outcome:
             answer = await pool.post(target=MODEL, url=url, headers={}, body=body, timeout_s=30)
             if isinstance(answer, Failure):
                 raise answer.error
-            outcome.latencies_s.append(time.perf_counter() - due)
+            outcome.took(due)
 
-        schedule = Schedule(rate=rate, seconds=seconds)
         async with asyncio.TaskGroup() as group:
-            async for due in schedule:
+            async for due in Schedule(rate=rate, seconds=seconds):
                 group.create_task(one(due))
-    outcome.stalled_s = schedule.stalled_s
     return outcome
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What requests took at a steady rate, and how much of the two cores others had meanwhile."""
-
-    most: float
-    """Requests a second, just before: a core is faster and slower as its neighbours do less and
-    more."""
-    busy: float
-    straight: Outcome
-    routed: Outcome
-    others_s: float
-
-    @property
-    def counts(self) -> bool:
-        """Whether the router had what it was measured on."""
-        return self.others_s <= OTHERS_BAR_S
-
-    @property
-    def added_ms(self) -> float:
-        """What the router adds to the 99th percentile."""
-        return self.routed.percentile_ms(0.99) - self.straight.percentile_ms(0.99)
+async def one_echo(echo: Peer, arguments: argparse.Namespace, at: AtShare) -> None:
+    """As much as the echo takes, then the barred share of it."""
+    most, _ = await saturate(echo, arguments.core, arguments.calls)
+    disturbed = Disturbed(echo, (arguments.core, arguments.other_core))
+    async with disturbed.watched():
+        echoed = await steady(echo, most * BARRED, arguments.seconds)
+    add(at.echoed, disturbed.left(echoed))
+    p99_ms = echoed.percentile_ms(0.99)
+    sys.stdout.write(f"  echo at {BARRED:.0%} of its {most:.0f}/s: p99 of all {p99_ms:.2f} ms\n")
 
 
-class Others:
-    """Time in which cores were neither idle nor ours: other processes', or the hypervisor's.
-
-    Args:
-        cores: by core, the CPU time of our processes on it so far.
-    """
-
-    def __init__(self, cores: Mapping[int, Callable[[], float]]) -> None:
-        self._cores = cores
-        self._begun = self._now()
-
-    def seconds(self) -> float:
-        """Since it was made, on the core that lost most."""
-        return max(now - then for now, then in zip(self._now(), self._begun, strict=True))
-
-    def _now(self) -> list[float]:
-        return [
-            time.perf_counter() - core_idle_s(core) - core_interrupts_s(core) - own_s()
-            for core, own_s in self._cores.items()
-        ]
-
-
-async def one_round(ours: Peer, served: Peer, arguments: argparse.Namespace) -> Round:
-    """As much as goes, then 70 % of it straight to the endpoint and through the router."""
+async def one_round(
+    ours: Peer, served: Peer, arguments: argparse.Namespace, found: dict[float, AtShare]
+) -> tuple[float, float]:
+    """As much as goes, then shares of it straight to the endpoint and through the router."""
     most, busy = await saturate(ours, arguments.core, arguments.calls)
-    rate = most * SHARE
-    straight = await direct(served, rate, arguments.seconds)
-    others = Others(
-        {
-            arguments.core: ours.cpu_s,
-            arguments.other_core: lambda: served.cpu_s() + time.process_time(),
-        }
-    )
-    used_s, begun = ours.cpu_s(), time.perf_counter()
-    routed = await through_router(ours, rate, arguments.seconds)
-    used = (ours.cpu_s() - used_s) / (time.perf_counter() - begun)
-    found = Round(most, busy, straight, routed, others.seconds())
-    counts = "counts" if found.counts else "does not count"
     sys.stdout.write(f"saturated at {most:.0f}/s, {busy:.1%} of the core used\n")
-    for name, outcome in (("endpoint", straight), ("router", routed)):
-        shares = [f"p{share * 100:g} {outcome.percentile_ms(share):.2f}" for share in (0.5, 0.99)]
+    for share, at in found.items():
+        disturbed = Disturbed(ours, (arguments.core, arguments.other_core))
+        async with disturbed.watched():
+            straight = await direct(served, most * share, arguments.seconds)
+            used_s, begun = ours.cpu_s(), time.perf_counter()
+            routed = await steady(ours, most * share, arguments.seconds)
+            at.used.append((ours.cpu_s() - used_s) / (time.perf_counter() - begun))
+        counted = disturbed.left(routed)
+        add(at.straight, disturbed.left(straight))
+        add(at.routed, counted)
+        at.made += routed.answered + routed.failed
         sys.stdout.write(
-            f"  at {rate:.0f}/s {name:8} {' ms, '.join(shares)} ms, {outcome.failed} refused; the "
-            f"sender stood still for {outcome.stalled_s:.2f} s\n"
+            f"  {share:.0%}: {most * share:.0f}/s, {at.used[-1]:.0%} of the core used, "
+            f"{counted.answered} of {routed.answered} count, {routed.failed} refused; p99 of all "
+            f"{routed.percentile_ms(0.99):.2f} ms, straight {straight.percentile_ms(0.99):.2f}\n"
         )
-    sys.stdout.write(
-        f"  used {used:.1%}; others had a core for {found.others_s:.3f} s meanwhile: {counts}\n"
-    )
-    return found
+    return most, busy
 
 
-async def measure(ours: Peer, served: Peer, arguments: argparse.Namespace) -> bool:
+async def measure(ours: Peer, served: Peer, echo: Peer, arguments: argparse.Namespace) -> bool:
     """Prints the figures; whether all bars are reached."""
-    found: list[Round] = []
-    quiet: list[Round] = []
-    while len(quiet) < arguments.rounds and len(found) < arguments.rounds * TRIES:
-        found.append(await one_round(ours, served, arguments))
-        quiet = [each for each in found if each.counts]
-    most = statistics.median(each.most for each in found)
-    busy = statistics.median(each.busy for each in found)
+    found = {share: AtShare() for share in SHARES}
+    barred = found[BARRED]
+    rounds: list[tuple[float, float]] = []
+    while len(rounds) < arguments.rounds or (
+        barred.routed.answered < arguments.requests and len(rounds) < arguments.rounds * TRIES
+    ):
+        rounds.append(await one_round(ours, served, arguments, found))
+        await one_echo(echo, arguments, barred)
+    most, busy = (statistics.median(column) for column in zip(*rounds, strict=True))
     sys.stdout.write(f"median: saturated at {most:.0f}/s, {busy:.1%} of its core used (bar 95 %)\n")
-    if len(quiet) < arguments.rounds:
+    for share, at in found.items():
+        _tell(share, at)
+    if barred.echoed.answered:
+        echoed_ms = barred.echoed.percentile_ms(0.99)
         sys.stdout.write(
-            f"only {len(quiet)} rounds of {arguments.rounds} had both cores for themselves: "
-            "measure on an idle machine\n"
+            f"echo at {BARRED:.0%} of its own, {barred.echoed.answered} count: p50 "
+            f"{barred.echoed.percentile_ms(0.5):.2f} ms, p99 {echoed_ms:.2f} ms; the router's p99 "
+            f"is {barred.routed.percentile_ms(0.99) / echoed_ms:.2f} of it\n"
         )
+    if barred.routed.answered < arguments.requests:
+        sys.stdout.write("too few requests count: measure on an idle machine\n")
         return False
-    p99_ms = statistics.median(each.added_ms for each in quiet)
-    refused = sum(each.routed.failed for each in quiet)
+    return busy >= BUSY_BAR and barred.added_ms(0.99) < ADDED_BAR_MS and not barred.routed.failed
+
+
+def _tell(share: float, at: AtShare) -> None:
+    counted = at.routed.answered + at.routed.failed
     sys.stdout.write(
-        f"p99 added at {SHARE:.0%}: {p99_ms:.2f} ms (bar {ADDED_BAR_MS:g}), {refused} refused "
-        "(bar 0)\n"
+        f"at {share:.0%}, {statistics.median(at.used):.0%} of the core used, {counted} of "
+        f"{at.made} requests count, {at.routed.failed} of them refused"
     )
-    return busy >= BUSY_BAR and p99_ms < ADDED_BAR_MS and not refused
+    if at.routed.answered and at.straight.answered:
+        for part in (0.5, 0.99):
+            sys.stdout.write(
+                f"; p{part * 100:g} {at.routed.percentile_ms(part):.2f} ms, "
+                f"{at.added_ms(part):.2f} added"
+            )
+        sys.stdout.write(f" (bar {ADDED_BAR_MS:g})" if share == BARRED else "")
+    sys.stdout.write("\n")
 
 
 def main() -> None:
     """Starts everything, measures, prints; the exit code is 1 if a bar is missed."""
-    quick = {"calls": 1000, "seconds": 1.0, "rounds": 2}
-    arguments = options(__doc__, quick=quick, calls=3000, seconds=1.0, rounds=5)
+    quick = {"calls": 1000, "seconds": 1.0, "rounds": 1, "requests": 500}
+    arguments = options(__doc__, quick=quick, calls=3000, seconds=2.0, rounds=5, requests=10_000)
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         served = stack.enter_context(endpoint(arguments.other_core, folder))
         more = ("--limiter-maximum", "256", "--limiter-start", "128")
         ours = stack.enter_context(router(arguments.core, folder, served, *more))
-        reached = uvloop.run(measure(ours, served, arguments))
+        command = [str(HERE / "peers.py"), "echo"]
+        echo = stack.enter_context(started(arguments.core, command, folder / "echo.log"))
+        reached = uvloop.run(measure(ours, served, echo, arguments))
     sys.exit(0 if reached else 1)
 
 

@@ -77,6 +77,10 @@ class Peer:
                 total += int((thread / "schedstat").read_text().split()[0])
         return total / 1e9
 
+    def waited_s(self) -> float:
+        """Time that its main thread has waited for a core that another process had."""
+        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
+
     def memory_mib(self) -> float:
         """Resident memory."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
@@ -89,10 +93,9 @@ def core_idle_s(core: int) -> float:
     return (fields[3] + fields[4]) / TICKS
 
 
-def core_interrupts_s(core: int) -> float:
-    """Time that interrupts took on it, of the loopback network above all: no process's time."""
-    fields = _core_times(core)
-    return (fields[5] + fields[6]) / TICKS
+def core_stolen_s(core: int) -> float:
+    """Time for which a hypervisor gave a core to others, to a tick."""
+    return _core_times(core)[7] / TICKS
 
 
 def _core_times(core: int) -> list[int]:
