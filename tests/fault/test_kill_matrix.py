@@ -126,7 +126,8 @@ async def shaken_run(world: World, location: RunLocation, calm: dict[int, Stored
         assert await stored_shards(store, location) == calm
 
         async def swept() -> bool:
-            return await leftovers(store, location) == []
+            assert await leftovers(store, location) == []
+            return True
 
         await eventually(swept, within_s=60, what="nothing is left of the uploads")
     tally = run_log(world, location)

@@ -12,7 +12,7 @@ from simcloud.accounting.reconcile import reconcile
 from simcloud.client.uploader import RunState
 from simcloud.concurrency import single_error
 from simcloud.dataset.frames import EncodedFrame
-from simcloud.dataset.layout import RunLocation
+from simcloud.dataset.layout import KeyKind, RunLocation
 from simcloud.dataset.manifest import load_manifest
 from simcloud.errors import (
     AlreadyExists,
@@ -221,6 +221,40 @@ async def test_what_a_dead_process_left_below_a_prefix_is_found_by_another(
         async def gone() -> bool:
             await uploader.periodic_sweep.sweep_all([left])
             return [row.key async for row in store.list_uploads(bucket, "")] == ["team/a/Else/x"]
+
+        await until(gone)
+
+
+async def epochs_of(store: ObjectStore, location: RunLocation) -> list[str]:
+    rows = [row.key async for row in store.list_keys(location.bucket, location.uploads_prefix)]
+    keys = {row: location.parse(row) for row in rows}
+    return [row for row, key in keys.items() if key is not None and key.kind is KeyKind.EPOCH]
+
+
+@pytest.mark.parametrize("published_by_the_successor", [True, False])
+async def test_epochs_of_a_dead_process_are_swept_by_one_that_never_had_a_shard_of_the_run(
+    s3_server: S3Server,
+    store: ObjectStore,
+    location: RunLocation,
+    *,
+    published_by_the_successor: bool,
+) -> None:
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        await client.create_run(location, spec=SPEC, plan=PLAN)
+        for shard in PLAN.shards():
+            await send_shard(client, location, shard, make=small)
+    # Nobody has an upload of it open, so no listing of uploads finds it.
+    assert len(await epochs_of(store, location)) == PLAN.shard_count
+    prefixes = [] if published_by_the_successor else [f"{location.bucket}/{location.prefix}"]
+    settings = small_settings(
+        s3_server.settings, stale_after_s=0.5, sweep_interval_s=0.1, sweep_prefixes=prefixes
+    )
+    async with uploader_client(settings) as (client, _):
+        if published_by_the_successor:
+            await client.publish_run(location)
+
+        async def gone() -> bool:
+            return await epochs_of(store, location) == []
 
         await until(gone)
 

@@ -119,6 +119,7 @@ class Uploader:
     ) -> tuple[RunSummary, bool]:
         """Publishes a run and sweeps what its shards left behind."""
         result = await self.runs.publish(location, provenance_json=provenance_json)
+        self.periodic_sweep.remember(location)  # what is too young now goes by the next sweep
         with suppress(SimcloudError):  # the run is published all the same; the next sweep mends it
             await self._sweeper.sweep(location)
         return result

@@ -35,9 +35,11 @@ class PeriodicSweep(BackgroundService):
         # Bounded: the run served longest ago is forgotten first; another replica, the lifecycle
         # rule or its next request remembers it.
         self._runs: OrderedDict[RunLocation, None] = OrderedDict()
+        self._looked_through: set[tuple[str, str]] = set()
+        """Prefixes below which ``look_for_epochs`` has looked at every run."""
 
     def remember(self, location: RunLocation) -> None:
-        """A run was served."""
+        """A run was served, or is to be swept for another reason."""
         self._runs[location] = None
         self._runs.move_to_end(location)
         while len(self._runs) > MAX_RUNS:
@@ -49,12 +51,12 @@ class PeriodicSweep(BackgroundService):
         while True:
             await asyncio.sleep(self._interval_s)
             await self.sweep_all(await self.due())
+            await self.look_for_epochs()
 
     async def due(self) -> list[RunLocation]:
         """The runs served, and those with open uploads below the prefixes: of dead processes."""
         runs = dict(self._runs)
-        prefixes = dict.fromkeys([*self._prefixes, *((run.bucket, run.prefix) for run in runs)])
-        for bucket, prefix in prefixes:
+        for bucket, prefix in self._known_prefixes():
             try:
                 found = await self._sweeper.runs_with_uploads(bucket, prefix)
             except SimcloudError as error:
@@ -62,6 +64,29 @@ class PeriodicSweep(BackgroundService):
                 continue
             runs |= dict.fromkeys(found)
         return list(runs)
+
+    async def look_for_epochs(self) -> None:
+        """Remembers the runs that have epoch objects: their owners may be dead.
+
+        An upload is found by one LIST of a prefix, an epoch object by one of each run. So a process
+        looks once: whoever dies after that has a successor, which looks too.
+        """
+        known = self._known_prefixes()
+        self._looked_through.intersection_update(known)  # no more of them than of what is served
+        for bucket, prefix in known:
+            if (bucket, prefix) in self._looked_through:
+                continue
+            try:
+                async for location in self._sweeper.runs_with_epochs(bucket, prefix):
+                    self.remember(location)
+            except SimcloudError as error:
+                _log.warning("listing of runs failed", bucket=bucket, error=error.message)
+                continue
+            self._looked_through.add((bucket, prefix))
+
+    def _known_prefixes(self) -> list[tuple[str, str]]:
+        served = ((run.bucket, run.prefix) for run in self._runs)
+        return list(dict.fromkeys([*self._prefixes, *served]))
 
     async def sweep_all(self, locations: Iterable[RunLocation]) -> None:
         """Sweeps these runs; a failure of one is logged and the next is tried."""

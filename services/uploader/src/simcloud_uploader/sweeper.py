@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -102,6 +103,23 @@ class Sweeper:
             if len(found) >= MAX_RUNS:
                 break
         return list(found)
+
+    async def runs_with_epochs(self, bucket: str, prefix: str) -> AsyncIterator[RunLocation]:
+        """Runs directly below a prefix that have epoch objects: one LIST for each run."""
+        async for name in self._store.list_folders(bucket, f"{prefix}/" if prefix else ""):
+            try:
+                location = RunLocation(bucket=bucket, prefix=prefix, run=name)
+            except InvalidRequest:
+                continue  # somebody else's
+            if await self._has_epochs(location):
+                yield location
+
+    async def _has_epochs(self, location: RunLocation) -> bool:
+        async for row in self._store.list_keys(location.bucket, location.uploads_prefix):
+            key = location.parse(row.key)
+            if key is not None and key.kind is KeyKind.EPOCH:
+                return True
+        return False
 
     async def _sweep_uploads(
         self, location: RunLocation, committed: set[int], *, aborted: bool
