@@ -20,6 +20,7 @@ from support.eventually import eventually
 from support.gauges import assert_nothing_held
 from support.paper_generator import (
     PaperUploader,
+    Render,
     blank_frame,
     generate_request,
     paper_generator,
@@ -97,8 +98,8 @@ async def test_a_failure_of_a_call_s_own_behind_a_slow_caller_is_told_in_its_tur
     assert isinstance(error, RuntimeError)
 
 
-async def test_a_caller_that_leaves_is_no_error_and_what_was_being_rendered_is_given_up() -> None:
-    given_up: list[int] = []
+def stuck_after_the_first(given_up: list[int]) -> Render:
+    """Renders frame 0; any other until it is cancelled, which is noted."""
 
     async def render(job: RenderJob) -> FrameResult:
         if job.frame:
@@ -108,7 +109,13 @@ async def test_a_caller_that_leaves_is_no_error_and_what_was_being_rendered_is_g
                 given_up.append(job.frame)
         return blank_frame(job)
 
-    generator = paper_generator(render=render)
+    return render
+
+
+async def test_a_caller_that_leaves_is_no_error_and_what_was_being_rendered_is_given_up() -> None:
+    given_up: list[int] = []
+
+    generator = paper_generator(render=stuck_after_the_first(given_up))
     frames = generator.stream(stream_request(9), "caller")
     assert (await anext(frames)).frame == 0
     await asyncio.sleep(0)  # those ahead begin
@@ -190,15 +197,7 @@ async def test_a_stream_ends_with_the_frame_that_its_caller_has_when_the_drain_c
     begun, go_on = asyncio.Event(), asyncio.Event()
     given_up: list[int] = []
 
-    async def render(job: RenderJob) -> FrameResult:
-        if job.frame:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                given_up.append(job.frame)
-        return blank_frame(job)
-
-    generator = paper_generator(render=render)
+    generator = paper_generator(render=stuck_after_the_first(given_up))
     frames = generator.stream(stream_request(9), "caller")
     async with asyncio.timeout(10), asyncio.TaskGroup() as group:
         caller = group.create_task(taken_by_a_slow_caller(frames, begun, go_on))

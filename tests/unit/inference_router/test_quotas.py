@@ -70,8 +70,8 @@ def test_a_rate_below_one_still_lets_one_through() -> None:
 def test_callers_are_remembered_up_to_a_number() -> None:
     quotas = Quotas([quota("*", 1)], clock=ManualClock(), max_callers=2)
     assert [taken(quotas, each, 2) for each in ("a", "b", "c")] == [1, 1, 1]
-    assert len(quotas._full_at) == 2
-    assert taken(quotas, "c", 2) == 0
+    assert [taken(quotas, each, 2) for each in ("c", "b")] == [0, 0]
+    assert taken(quotas, "a", 2) == 1, "the one that had not asked for longest begins anew"
 
 
 @settings(max_examples=50, deadline=None)

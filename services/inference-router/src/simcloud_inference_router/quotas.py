@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from simcloud.clock import Clock
 from simcloud.errors import QuotaExceeded
+from simcloud_inference_router.token_bucket import TokenBucket
 
 EVERYONE = "*"
 """Stands for every caller that has no quota of its own."""
@@ -52,8 +53,7 @@ class Quotas:
         self._quotas = {each.caller: each for each in reversed(quotas)}
         self._clock = clock
         self._max_callers = max_callers
-        # When each one's bucket will be full again: all that a bucket has to remember.
-        self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def charge(self, caller: str) -> None:
         """Takes one request from a caller's bucket.
@@ -66,18 +66,18 @@ class Quotas:
         quota = self._quotas.get(caller) or self._quotas.get(EVERYONE)
         if quota is None:
             return
-        now = self._clock.monotonic()
-        full_at = max(self._full_at.get(caller, now), now)
-        wait_s = full_at - now - (quota.at_once - 1) / quota.requests_per_s
-        # Sums of the same steps differ by a rounding.
-        if wait_s > 1e-9:
+        bucket = self._buckets.get(caller) or TokenBucket()
+        wait_s = bucket.take(
+            self._clock.monotonic(), per_s=quota.requests_per_s, at_once=quota.at_once
+        )
+        if wait_s:
             raise QuotaExceeded(
                 f"{caller} may send {quota.requests_per_s:g} requests a second to this router, "
                 f"{quota.at_once} at once; try again in {wait_s:.3f} s",
                 retry_after_s=wait_s,
                 caller=caller,
             )
-        self._full_at[caller] = full_at + 1.0 / quota.requests_per_s
-        self._full_at.move_to_end(caller)
-        if len(self._full_at) > self._max_callers:
-            self._full_at.popitem(last=False)
+        self._buckets[caller] = bucket
+        self._buckets.move_to_end(caller)
+        if len(self._buckets) > self._max_callers:
+            self._buckets.popitem(last=False)

@@ -16,6 +16,7 @@ from simcloud_inference_router.routing.roster import Roster
 from simcloud_inference_router.routing.routed_target import RoutedTarget, TargetSnapshot
 from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.base import MAX_ID_BYTES, Invocation, TargetAnswer
+from simcloud_inference_router.token_bucket import TokenBucket
 
 _log = get_logger(__name__)
 
@@ -94,8 +95,7 @@ class Shadow:
         self._clock = clock
         self._draw = draw
         self._under_way = 0
-        # When as many lines as may come at once may come again: all that a bucket has to remember.
-        self._lines_at = float("-inf")
+        self._lines = TokenBucket()
         self._left_out = 0
 
     @property
@@ -218,11 +218,9 @@ class Shadow:
 
     def _tell(self, pair: _Pair, compared: Compared) -> None:
         """A line by which a pair that differs can be found again, unless there were many."""
-        now = self._clock.monotonic()
-        if self._lines_at - now > (LOG_AT_ONCE - 1) * LOG_EVERY_S:
+        if self._lines.take(self._clock.monotonic(), per_s=1 / LOG_EVERY_S, at_once=LOG_AT_ONCE):
             self._left_out += 1
             return
-        self._lines_at = max(self._lines_at, now) + LOG_EVERY_S
         left_out, self._left_out = self._left_out, 0
         _log.info(
             "a shadow's answer differs",
