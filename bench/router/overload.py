@@ -6,6 +6,9 @@ overload at least 0.9 of the most, memory flat, and within 10 s of its end 99 % 
 `--service-ms` slows everything down alike, for a machine whose core is too busy with other work to
 refuse 1800 requests a second beside it: then it is the core's overload, not the endpoint's.
 
+Then the router's own overload: an endpoint that answers at once, and more requests than one core of
+router takes. What is told is what is still answered, as a share of the most.
+
     .venv/bin/python bench/router/overload.py [--quick] [--service-ms 20]
 """
 
@@ -21,11 +24,15 @@ from typing import Final
 
 import uvloop
 from grpc_load import Load
+from saturation import saturate
 from stand import INFER_PATH, Peer, endpoint, options, request, router
 
 SLOTS: Final = 4
 GOODPUT_BAR: Final = 0.9
 RECOVERY_BAR_S: Final = 10.0
+OWN: Final = (1.15, 1.5)
+"""How much is offered to a router that is itself the bottleneck, of what it takes."""
+CONNECTIONS: Final = 8
 MEMORY_BAR_MIB: Final = 16.0
 """Growth in the second half of the overload; the first fills caches and pools."""
 
@@ -74,10 +81,28 @@ async def overloaded(
     return got, counts[-1][3] - counts[2][3]
 
 
+async def of_itself(ours: Peer, core: int, seconds: float) -> None:
+    """Prints what a router answers of more than its core takes."""
+    message = request().SerializeToString()
+    most, _ = await saturate(ours, core, 3000)
+    for share in OWN:
+        async with Load(
+            ours.port, path=INFER_PATH, message=message, connections=CONNECTIONS
+        ) as load:
+            await load.closed(concurrency=64, calls=200)
+            outcome = await load.open(rate=most * share, seconds=seconds)
+        got = outcome.answered / outcome.seconds
+        sys.stdout.write(
+            f"its own core offered {share:g} of the {most:.0f}/s that it takes: {got:.0f}/s "
+            f"answered, {got / most:.2f} of the most, p50 {outcome.percentile_ms(0.5):.0f} ms, "
+            f"{outcome.failed / outcome.seconds:.0f}/s refused\n"
+        )
+
+
 async def measure(ours: Peer, capacity: float, seconds: float) -> bool:
     """Prints the figures; whether all bars are reached."""
     message = request().SerializeToString()
-    async with Load(ours.port, path=INFER_PATH, message=message, connections=8) as load:
+    async with Load(ours.port, path=INFER_PATH, message=message, connections=CONNECTIONS) as load:
         most = await peak(load, capacity, seconds / 2)
         sys.stdout.write(f"peak {most:.0f}/s of {capacity:.0f}/s\n")
         got, grown = await overloaded(load, ours, capacity, seconds)
@@ -101,6 +126,12 @@ def main() -> None:
         served = stack.enter_context(endpoint(arguments.other_core, folder, *slots))
         ours = stack.enter_context(router(arguments.core, folder, served))
         reached = uvloop.run(measure(ours, SLOTS * 1000 / arguments.service_ms, arguments.seconds))
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        served = stack.enter_context(endpoint(arguments.other_core, folder))
+        more = ("--limiter-maximum", "256", "--limiter-start", "128")
+        ours = stack.enter_context(router(arguments.core, folder, served, *more))
+        uvloop.run(of_itself(ours, arguments.core, arguments.seconds / 5))
     sys.exit(0 if reached else 1)
 
 

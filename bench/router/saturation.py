@@ -183,10 +183,15 @@ async def one_echo(echo: Peer, arguments: argparse.Namespace, at: AtShare) -> No
     most, _ = await saturate(echo, arguments.core, arguments.calls)
     disturbed = Disturbed(echo, (arguments.core, arguments.other_core))
     async with disturbed.watched():
+        used_s, begun = echo.cpu_s(), time.perf_counter()
         echoed = await steady(echo, most * BARRED, arguments.seconds)
+        used = (echo.cpu_s() - used_s) / (time.perf_counter() - begun)
     add(at.echoed, disturbed.left(echoed))
     p99_ms = echoed.percentile_ms(0.99)
-    sys.stdout.write(f"  echo at {BARRED:.0%} of its {most:.0f}/s: p99 of all {p99_ms:.2f} ms\n")
+    sys.stdout.write(
+        f"  echo at {BARRED:.0%} of its {most:.0f}/s: {used:.0%} of the core used, p99 of all "
+        f"{p99_ms:.2f} ms\n"
+    )
 
 
 async def one_round(

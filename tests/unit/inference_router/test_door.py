@@ -75,9 +75,14 @@ async def test_beyond_limits_and_queue_a_request_is_refused_with_a_pause() -> No
             tasks.create_task(holder.run())
         await settle()
         assert (door.in_flight, door.waiting) == (2, 2)
-        with pytest.raises(Overloaded, match="in flight at a, b and 2 waiting") as caught:
+        with pytest.raises(
+            Overloaded, match="busy: at a, b 2 requests may be in flight, all are"
+        ) as caught:
             await pass_through(door)
         assert caught.value.retry_after_s
+        with pytest.raises(Overloaded) as early:
+            door.refuse_if_full()
+        assert early.value.parts() == caught.value.parts()
         for holder in holders:
             holder.release.set()
     assert order == ["0", "1", "2", "3"]
@@ -237,7 +242,7 @@ async def test_those_who_wait_for_few_targets_do_not_fill_the_queue_for_others()
         await settle()
         only_a = tasks.create_task(pass_through(door, mask=small.bit))
         await settle()
-        with pytest.raises(Overloaded, match="in flight at a and"):
+        with pytest.raises(Overloaded, match="busy: at a 1 requests"):
             await pass_through(door, mask=small.bit)
         anywhere = tasks.create_task(pass_through(door))
         await settle()

@@ -45,6 +45,9 @@ class World:
     clock: ManualClock = field(default_factory=ManualClock)
     held: list[Grant] = field(default_factory=list)
     waiting: list[asyncio.Task[Grant]] = field(default_factory=list)
+    expected: list[tuple[asyncio.Task[Grant], bool, bool]] = field(default_factory=list)
+    """Unary requests of this step that found no slot, whether the door said that it was full, and
+    whether any target would do."""
     refused: int = 0
     arrived: int = 0
     cancelled: int = 0
@@ -79,6 +82,7 @@ class World:
                 self.clock.advance(float(number))
                 self.door._woken()
         await settle()
+        self._check_refused()
         self._collect()
         self._check()
 
@@ -87,8 +91,10 @@ class World:
         bits = [target.bit for target in self.roster.targets]
         masks = (sum(bits), sum(bits), bits[0], bits[1] | bits[2])
         mask, caller, patient = masks[number % 4], str(number // 4 % 3), number // 12 % 2 == 1
+        full = self._is_full()
         grant = self.door.enter(mask, self.clock.monotonic())
         if grant is not None:
+            assert not full, "who would have been refused has a slot"
             self.held.append(grant)
             return
         self.waiting.append(
@@ -103,6 +109,25 @@ class World:
                 )
             )
         )
+        if not patient:
+            self.expected.append((self.waiting[-1], full, mask == sum(bits)))
+
+    def _is_full(self) -> bool:
+        try:
+            self.door.refuse_if_full()
+        except Overloaded:
+            return True
+        return False
+
+    def _check_refused(self) -> None:
+        """Whom ``refuse_if_full`` refuses ``wait`` refuses, and most of the others not."""
+        for task, full, anywhere in self.expected:
+            error = task.exception() if task.done() and not task.cancelled() else None
+            if full:
+                assert isinstance(error, Overloaded | NotReady), "it would have been let in"
+            elif anywhere:
+                assert not isinstance(error, Overloaded), "it was refused late"
+        self.expected.clear()
 
     def _collect(self) -> None:
         for task in [each for each in self.waiting if each.done()]:

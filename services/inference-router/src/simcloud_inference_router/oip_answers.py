@@ -67,6 +67,9 @@ class Answers:
                 raise Unsupported(
                     f"model {model.entry.name} answers several times: use ModelStreamInfer"
                 )
+            if model.batches is None:
+                # Where there are, a request waits for others, and none for a slot.
+                model.door.refuse_if_full()
             wire = request_from_wire(model.entry, request)
             session = session_of(model.entry, wire.asked)
             answer = await self._ask(model, wire, call, trace, session=session)

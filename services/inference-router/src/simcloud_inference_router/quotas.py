@@ -9,8 +9,8 @@ from math import ceil
 from pydantic import BaseModel, ConfigDict, Field
 
 from simcloud.clock import Clock
+from simcloud.concurrency import TokenBucket
 from simcloud.errors import QuotaExceeded
-from simcloud_inference_router.token_bucket import TokenBucket
 
 EVERYONE = "*"
 """Stands for every caller that has no quota of its own."""

@@ -32,6 +32,7 @@ from simcloud.concurrency.service import (
     run_cleanup,
     single_error,
 )
+from simcloud.concurrency.token_bucket import TokenBucket
 
 __all__ = [
     "BackgroundService",
@@ -53,6 +54,7 @@ __all__ = [
     "ReceiveEnd",
     "RetryBudget",
     "SendEnd",
+    "TokenBucket",
     "budget_statistics",
     "channel_statistics",
     "count_as_budget",

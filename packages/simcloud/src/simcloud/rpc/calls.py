@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import grpc
 import grpc.aio
 from prometheus_client import Counter, Histogram
 
+from simcloud.concurrency import TokenBucket
 from simcloud.errors import SimcloudError
 from simcloud.telemetry import metrics, names, tracing
 from simcloud.telemetry.logging import Level, log_request, members, quoted
@@ -22,6 +24,14 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _CODE_NAMES: Final[dict[int, str]] = {code.value[0]: code.name for code in grpc.StatusCode}
 _OK: Final = "OK"
+_REFUSED: Final = "RESOURCE_EXHAUSTED"
+
+REFUSALS_PER_S: Final = 10.0
+"""Lines a second, over time, of what was refused for a limit's sake."""
+
+REFUSALS_AT_ONCE: Final = 100
+"""Such lines that may come at once after a pause."""
+
 # Whoever calls is not to blame for these, and someone should look.
 OUR_FAULT: Final = frozenset({"UNKNOWN", "INTERNAL", "DATA_LOSS"})
 _LEVEL_OF: Final[dict[str, Level]] = {
@@ -33,15 +43,28 @@ _LEVEL_OF: Final[dict[str, Level]] = {
 class AccessLog:
     """Which finished RPCs, and requests of streams, get a line.
 
+    Those that were refused for a limit's sake are the most when there is the least time: the first
+    ``REFUSALS_AT_ONCE`` after a pause have one, then ``REFUSALS_PER_S``, and each says how many
+    were left out before it. All others that failed have one.
+
     Args:
         enabled: whether any does.
-        ratio: share of the RPCs that ended with OK, 0 to 1; all others do.
+        ratio: share of the RPCs that ended with OK, 0 to 1.
         stream_ratio: the same of requests within streams.
         draw: uniform in [0, 1). By chance and not every n-th: of requests that come in turns, every
             n-th may always be the same one's.
+        monotonic: seconds of a clock that never goes back.
     """
 
-    __slots__ = ("_draw", "_ratio", "_stream_ratio", "enabled")
+    __slots__ = (
+        "_draw",
+        "_left_out",
+        "_monotonic",
+        "_ratio",
+        "_refusals",
+        "_stream_ratio",
+        "enabled",
+    )
 
     def __init__(
         self,
@@ -50,18 +73,36 @@ class AccessLog:
         ratio: float = 1.0,
         stream_ratio: float = 1.0,
         draw: Callable[[], float] = random,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.enabled = enabled
         self._ratio = ratio
         self._stream_ratio = stream_ratio
         self._draw = draw
+        self._monotonic = monotonic
+        self._refusals = TokenBucket()
+        self._left_out = 0
 
     def wants(self, code: str, *, in_stream: bool = False) -> bool:
         """Whether to write the line of what ended with this status."""
-        if not self.enabled or code != _OK:
-            return self.enabled
-        ratio = self._stream_ratio if in_stream else self._ratio
-        return ratio >= 1.0 or self._draw() < ratio
+        if not self.enabled:
+            return False
+        if code == _OK:
+            ratio = self._stream_ratio if in_stream else self._ratio
+            return ratio >= 1.0 or self._draw() < ratio
+        if code == _REFUSED and self._refusals.take(
+            self._monotonic(), per_s=REFUSALS_PER_S, at_once=REFUSALS_AT_ONCE
+        ):
+            self._left_out += 1
+            return False
+        return True
+
+    def left_out(self, code: str) -> str:
+        """What the line of a refusal says of those before it, as a further member; else empty."""
+        if code != _REFUSED or not self._left_out:
+            return ""
+        left_out, self._left_out = self._left_out, 0
+        return f', "lines_left_out": {left_out}'
 
 
 class Told(Protocol):
@@ -167,6 +208,7 @@ def write_line(call: Call, code: str, seconds: float, error: SimcloudError | Non
         line += f", {call.told.members()}"
     if error is not None:
         line += ", " + members({"reason": error.reason, "message": error.message})
+    line += call.log.left_out(code)
     log_request(_LEVEL_OF.get(code, "info"), line)
 
 
@@ -177,6 +219,7 @@ def _write_request(call: Call, told: Told) -> None:
     )
     if told.message:
         line += f', "message": {quoted(told.message)}'
+    line += call.log.left_out(told.code)
     log_request(_LEVEL_OF.get(told.code, "info"), line, event="request")
 
 

@@ -39,7 +39,7 @@ from simcloud.rpc.calls import (
     write_line,
 )
 from simcloud.rpc.deadline import MARGIN_S
-from simcloud.rpc.status import DETAILS_KEY, PUSHBACK_KEY, grpc_status, retry_pushback
+from simcloud.rpc.status import status_trailers
 from simcloud.telemetry import metrics, names, tracing
 from simcloud.telemetry.logging import get_logger, members
 
@@ -280,12 +280,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             )
             _log.error("unexpected error", method=call.method.full_name, exc_info=error)
         self._end(call, ours.code.name, ours)
-        status = grpc_status(ours)
-        trailers = [*context.trailing_metadata(), (DETAILS_KEY, status.SerializeToString())]
-        pushback = retry_pushback(ours)
-        if pushback is not None:
-            trailers.append((PUSHBACK_KEY, pushback))
-        await context.abort(ours.code, status.message, tuple(trailers))
+        message, trailers = status_trailers(ours)
+        await context.abort(ours.code, message, (*context.trailing_metadata(), *trailers))
 
     def _end(self, call: Call, code: str, error: SimcloudError | None = None) -> None:
         method = call.method

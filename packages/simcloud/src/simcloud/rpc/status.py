@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from math import ceil
 from typing import Final
 
@@ -72,48 +73,97 @@ _BY_CODE: Final[dict[grpc.StatusCode, type[SimcloudError]]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """All that the status of an error depends on."""
+
+    code: int
+    reason: str
+    retryable: bool
+    message: str
+    metadata: tuple[tuple[str, str], ...]
+    field: str
+    problem: str
+    retry_after_s: float | None
+    violations: tuple[Violation, ...]
+
+
+def _told(error: SimcloudError) -> _Told:
+    parts = error.parts()
+    return _Told(
+        code=error.code.value[0],
+        reason=error.reason,
+        retryable=error.retryable,
+        message=parts.message,
+        metadata=tuple(parts.metadata.items()),
+        field=parts.field,
+        problem=parts.problem,
+        retry_after_s=parts.retry_after_s,
+        violations=parts.violations,
+    )
+
+
+def status_trailers(error: SimcloudError) -> tuple[str, tuple[tuple[str, str | bytes], ...]]:
+    """The message of an error's status, and the trailers that carry the rest.
+
+    Made once for errors that say the same: under overload most callers are told one thing, and
+    those who are refused must cost less than those who are served.
+    """
+    return _status_trailers(_told(error))
+
+
+@lru_cache(maxsize=128)
+def _status_trailers(told: _Told) -> tuple[str, tuple[tuple[str, str | bytes], ...]]:
+    status = _status_of(told)
+    trailers: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
+    pushback = _retry_pushback(told)
+    if pushback is not None:
+        trailers.append((PUSHBACK_KEY, pushback))
+    return status.message, tuple(trailers)
+
+
 def grpc_status(error: SimcloudError) -> status_pb2.Status:
     """The error as ``google.rpc.Status``, cut to what fits into trailers.
 
     A message longer than ``MAX_MESSAGE_BYTES`` ends in "…"; violations and values that don't fit
     are left out, and the number of violations left out is the last one.
     """
-    parts = error.parts()
-    status = status_pb2.Status(
-        code=error.code.value[0], message=_cut(parts.message, MAX_MESSAGE_BYTES)
-    )
-    _pack_info(status, error.reason, parts)
-    if parts.field:
+    return _status_of(_told(error))
+
+
+def _status_of(told: _Told) -> status_pb2.Status:
+    status = status_pb2.Status(code=told.code, message=_cut(told.message, MAX_MESSAGE_BYTES))
+    _pack_info(status, told.reason, told.metadata)
+    if told.field:
         _pack(
             status,
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
-                        field=_cut(parts.field, 256),
-                        description=_cut(parts.problem, MAX_MESSAGE_BYTES),
-                        reason=error.reason,
+                        field=_cut(told.field, 256),
+                        description=_cut(told.problem, MAX_MESSAGE_BYTES),
+                        reason=told.reason,
                     )
                 ]
             ),
         )
-    if parts.retry_after_s is not None:
+    if told.retry_after_s is not None:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromNanoseconds(round(parts.retry_after_s * 1e9))
+        retry.retry_delay.FromNanoseconds(round(told.retry_after_s * 1e9))
         _pack(status, retry)
-    if parts.violations:
-        _pack_violations(status, parts.violations)
+    if told.violations:
+        _pack_violations(status, told.violations)
     return status
 
 
-def retry_pushback(error: SimcloudError) -> str | None:
+def _retry_pushback(told: _Told) -> str | None:
     """Value of ``PUSHBACK_KEY``: milliseconds to wait, -1 for what isn't to be asked again.
 
     None: whoever called chooses the pause.
     """
-    if not error.retryable:
+    if not told.retryable:
         return "-1"
-    after_s = error.parts().retry_after_s
-    return None if after_s is None else str(ceil(after_s * 1000))
+    return None if told.retry_after_s is None else str(ceil(told.retry_after_s * 1000))
 
 
 def error_from_status(status: status_pb2.Status) -> SimcloudError:
@@ -233,9 +283,11 @@ def _pack(status: status_pb2.Status, message: Message) -> bool:
     return True
 
 
-def _pack_info(status: status_pb2.Status, reason: str, parts: ErrorParts) -> None:
+def _pack_info(
+    status: status_pb2.Status, reason: str, metadata: tuple[tuple[str, str], ...]
+) -> None:
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
-    for key, value in parts.metadata.items():
+    for key, value in metadata:
         if info.ByteSize() + len(key.encode()) + len(value) * 3 < MAX_DETAILS_BYTES // 4:
             info.metadata[key] = _cut(value, MAX_DETAILS_BYTES)
     _pack(status, info)

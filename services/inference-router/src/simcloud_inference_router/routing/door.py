@@ -109,6 +109,20 @@ class Door:
             queue.unary < roster.room(roster.everyone)
         )
 
+    def refuse_if_full(self) -> None:
+        """Refuses a unary request that ``wait`` would refuse too, before work is spent on it.
+
+        Raises:
+            Overloaded: no target has a slot, and as many wait as may.
+        """
+        queue, roster = self._queue, self.roster
+        if not queue.unary or queue.unary < roster.room(roster.everyone):
+            return
+        now = self._clock.monotonic()
+        takers = [each for each in roster.targets if each.accepts & roster.everyone]
+        if takers and not any(each.has_room(now) for each in takers):
+            raise self._busy(roster.everyone)
+
     async def wait(
         self,
         mask: int,
@@ -274,10 +288,10 @@ class Door:
     def _busy(self, mask: int) -> Overloaded:
         takers = [each for each in self.roster.targets if each.accepts & mask]
         names = ", ".join(each.name for each in takers)
+        # No number that changes with each request: who says the same again says it cheaply.
         return Overloaded(
-            f"model {self._model} is busy: {sum(each.in_flight for each in takers)} requests in "
-            f"flight at {names} and {self._queue.unary} waiting, at most {self.roster.room(mask)}; "
-            "try again later",
+            f"model {self._model} is busy: at {names} {sum(each.limit.limit for each in takers)} "
+            "requests may be in flight, all are, and as many wait as may; try again later",
             retry_after_s=QUEUE_FULL_RETRY_S,
             model=self._model,
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 from simcloud.clock import Clock
+from simcloud.concurrency import TokenBucket
 from simcloud.telemetry.logging import get_logger
 from simcloud_inference_router.background import Background
 from simcloud_inference_router.codecs.base import TensorCodec
@@ -16,7 +17,6 @@ from simcloud_inference_router.routing.roster import Roster
 from simcloud_inference_router.routing.routed_target import RoutedTarget, TargetSnapshot
 from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.base import MAX_ID_BYTES, Invocation, TargetAnswer
-from simcloud_inference_router.token_bucket import TokenBucket
 
 _log = get_logger(__name__)
 

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import grpc
@@ -248,5 +249,13 @@ def status_block(
     true_binary: bool = False,
 ) -> bytes:
     """Headers and trailers in one, of a call that ends before its first message (Trailers-Only)."""
+    return _status_block(code, details, tuple(metadata), true_binary)
+
+
+# Under overload most callers are told the same.
+@lru_cache(maxsize=64)
+def _status_block(
+    code: int, details: str, metadata: tuple[tuple[str, str | bytes], ...], true_binary: bool
+) -> bytes:
     trailers = trailers_block(code, details, metadata, true_binary=true_binary)
     return write_fields(_RESPONSE) + trailers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simcloud_inference_router.token_bucket import TokenBucket
+from simcloud.concurrency import TokenBucket
 
 _PAUSES_S = st.lists(st.floats(0, 10), min_size=1, max_size=60)
 _PER_S = st.floats(0.1, 1000)
