@@ -53,6 +53,8 @@ GAUGED: Final = 0.5
 """Where it is seen how much of the core a request costs when the core is no longer full."""
 CORE_BAR: Final = 0.7
 """Share of the core at which the router adds what has a bar."""
+NEAR: Final = 0.05
+"""By how much less than that it may have been: the rate is reckoned from another's."""
 AT_CORE: Final = f"{CORE_BAR:.0%} of the core"
 ECHO_SHARE: Final = 0.7
 """Of the echo's most."""
@@ -132,7 +134,7 @@ def add(mine: Outcome, more: Outcome) -> None:
 
 @dataclass(slots=True)
 class AtShare:
-    """The requests at one share of the most that count, all rounds together."""
+    """The requests at one rate that count, all rounds together."""
 
     straight: Outcome = field(default_factory=Outcome)
     routed: Outcome = field(default_factory=Outcome)
@@ -283,6 +285,10 @@ async def measure(ours: Peer, served: Peer, echo: Peer, arguments: argparse.Name
         )
     if barred.routed.answered < arguments.requests or not barred.p99s:
         sys.stdout.write("too few requests count: measure on an idle machine\n")
+        return False
+    used = statistics.median(barred.used)
+    if used < CORE_BAR - NEAR:
+        sys.stdout.write(f"{used:.0%} of the core is less than the {CORE_BAR:.0%} that has a bar\n")
         return False
     added_ms = statistics.median(barred.p99s)
     return busy >= BUSY_BAR and added_ms < ADDED_BAR_MS and not barred.routed.failed

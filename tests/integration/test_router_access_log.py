@@ -11,8 +11,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from simcloud.client.router import Frame, Picture
-from simcloud.errors import DeadlineExceeded, TargetError
+from simcloud.errors import DeadlineExceeded, QuotaExceeded, TargetError
 from simcloud.oip.pool import OipMessage
+from simcloud.rpc.calls import REFUSALS_AT_ONCE
 from simcloud.telemetry import metrics
 from simcloud_inference_router.metrics import REQUESTS, TARGET_FAILURES
 from simcloud_inference_router.targets.base import MAX_ID_BYTES
@@ -203,3 +204,28 @@ async def test_alone_in_its_batch_a_request_has_its_bytes_and_with_others_says_s
 def json_model() -> dict[str, object]:
     """A model whose tensors travel as JSON."""
     return model(tensor_codec="json_v2")
+
+
+async def test_refusals_for_a_limits_sake_have_lines_up_to_a_bound_and_then_say_how_many_had_none(
+    endpoint: ScriptedEndpoint, tmp_path: Path
+) -> None:
+    quota = [{"caller": "*", "requests_per_s": 0.001}]
+    settings = settings_for(write_catalog(tmp_path, json_model()), endpoint.url, quotas=quota)
+    endpoint.default = Reply(body=ANSWER)
+    with capture_logs() as lines:
+        async with running_router(settings) as router:
+            await infer(router)
+            refused = 0
+
+            async def says_so() -> bool:
+                nonlocal refused
+                with pytest.raises(QuotaExceeded):
+                    await infer(router)
+                refused += 1
+                return any("lines_left_out" in line for line in lines)
+
+            await eventually(says_so)
+    _, *told = lines_of(lines, "ModelInfer")[0]
+    assert {line["code"] for line in told} == {"RESOURCE_EXHAUSTED"}
+    assert len(told) >= REFUSALS_AT_ONCE
+    assert refused - len(told) == told[-1]["lines_left_out"] > 0

@@ -16,7 +16,7 @@ from yarl import URL
 
 from simcloud.client.router import Frame, FrameAnswer, Picture
 from simcloud.dataset.frames import FrameRef
-from simcloud.errors import DeadlineExceeded, InvalidRequest, NotReady
+from simcloud.errors import DeadlineExceeded, InvalidRequest, NotReady, Overloaded
 from simcloud.oip.pool import OipMessage
 from simcloud.oip.tensors import new
 from simcloud.rpc.status import client_errors
@@ -25,7 +25,15 @@ from simcloud_inference_router.targets.base import Failure
 from simcloud_inference_router.targets.target_pool import open_target_pool
 from support.eventually import eventually
 from support.http_site import http_site
-from support.router import RunningRouter, model, running_router, settings_for, write_catalog
+from support.router import (
+    RunningRouter,
+    infer,
+    model,
+    row_request,
+    running_router,
+    settings_for,
+    write_catalog,
+)
 from support.scripted_endpoint import (
     Invocation,
     Reply,
@@ -241,6 +249,33 @@ async def test_requests_of_a_tensor_stream_count_against_the_payload_budget(
         assert [response.error_message for response in responses] == [""] * 3
         assert endpoint.peak == 1
         assert router.router.payloads.in_use == 0
+
+
+@pytest.mark.parametrize("batching", [False, True])
+async def test_where_there_is_no_room_a_request_is_refused_before_it_is_read(
+    endpoint: ScriptedEndpoint, tmp_path: Path, *, batching: bool
+) -> None:
+    entry = model(tensor_codec="json_v2", picture_codec=None)
+    if batching:
+        entry["dynamic_batching"] = {"max_queue_delay_microseconds": 1}
+    catalog = write_catalog(tmp_path, entry)
+    settings = settings_for(catalog, endpoint.url, limiter={"start": 1, "maximum": 1})
+    endpoint.hold = asyncio.Event()
+    endpoint.default = Reply(
+        body=b'{"outputs":[{"name":"y","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]}]}'
+    )
+    unreadable = row_request()
+    unreadable.raw_input_contents[0] = b"one byte too many"
+    async with running_router(settings) as router, asyncio.TaskGroup() as group:
+        door = router.router.models["det"].door
+        group.create_task(infer(router))
+        await eventually(lambda: endpoint.in_flight == 1)
+        group.create_task(infer(router))
+        await eventually(lambda: door.waiting == 1)
+        # One that may join those that wait needs no room.
+        with pytest.raises(InvalidRequest if batching else Overloaded):
+            await infer(router, unreadable)
+        endpoint.hold.set()
 
 
 async def test_a_message_that_is_none_ends_a_tensor_stream_as_invalid(

@@ -231,13 +231,8 @@ async def epochs_of(store: ObjectStore, location: RunLocation) -> list[str]:
     return [row for row, key in keys.items() if key is not None and key.kind is KeyKind.EPOCH]
 
 
-@pytest.mark.parametrize("published_by_the_successor", [True, False])
 async def test_epochs_of_a_dead_process_are_swept_by_one_that_never_had_a_shard_of_the_run(
-    s3_server: S3Server,
-    store: ObjectStore,
-    location: RunLocation,
-    *,
-    published_by_the_successor: bool,
+    s3_server: S3Server, store: ObjectStore, location: RunLocation
 ) -> None:
     async with uploader_client(small_settings(s3_server.settings)) as (client, _):
         await client.create_run(location, spec=SPEC, plan=PLAN)
@@ -245,16 +240,46 @@ async def test_epochs_of_a_dead_process_are_swept_by_one_that_never_had_a_shard_
             await send_shard(client, location, shard, make=small)
     # Nobody has an upload of it open, so no listing of uploads finds it.
     assert len(await epochs_of(store, location)) == PLAN.shard_count
-    prefixes = [] if published_by_the_successor else [f"{location.bucket}/{location.prefix}"]
     settings = small_settings(
-        s3_server.settings, stale_after_s=0.5, sweep_interval_s=0.1, sweep_prefixes=prefixes
+        s3_server.settings,
+        stale_after_s=0.5,
+        sweep_interval_s=0.1,
+        sweep_prefixes=[f"{location.bucket}/{location.prefix}"],
     )
-    async with uploader_client(settings) as (client, _):
-        if published_by_the_successor:
-            await client.publish_run(location)
+    async with uploader_client(settings):
 
         async def gone() -> bool:
             return await epochs_of(store, location) == []
+
+        await until(gone)
+
+
+async def test_who_has_published_a_run_or_found_young_epochs_sweeps_it_again_and_no_other(
+    s3_server: S3Server, store: ObjectStore, location: RunLocation, bucket: str
+) -> None:
+    other = RunLocation(bucket=bucket, prefix="runs", run="other")
+    async with uploader_client(small_settings(s3_server.settings)) as (client, _):
+        for run in (location, other):
+            await client.create_run(run, spec=SPEC, plan=PLAN)
+        for shard in PLAN.shards():
+            await send_shard(client, location, shard, make=small)
+        await send_shard(client, other, PLAN.shard(0), make=small)
+    settings = small_settings(s3_server.settings, stale_after_s=600.0)
+    async with uploader_client(settings) as (client, uploader):
+        assert await uploader.periodic_sweep.due() == []
+        await client.publish_run(location)
+        assert await uploader.periodic_sweep.due() == [location]
+        await uploader.periodic_sweep.look_for_epochs()
+        assert await uploader.periodic_sweep.due() == [location, other]
+    assert len(await epochs_of(store, location)) == PLAN.shard_count
+    quick = small_settings(
+        s3_server.settings, stale_after_s=0.001, sweep_prefixes=[f"{bucket}/runs"]
+    )
+    async with uploader_client(quick) as (_, uploader):
+
+        async def gone() -> bool:
+            await uploader.periodic_sweep.look_for_epochs()
+            return [*await epochs_of(store, location), *await epochs_of(store, other)] == []
 
         await until(gone)
 

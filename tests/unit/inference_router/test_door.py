@@ -76,7 +76,7 @@ async def test_beyond_limits_and_queue_a_request_is_refused_with_a_pause() -> No
         await settle()
         assert (door.in_flight, door.waiting) == (2, 2)
         with pytest.raises(
-            Overloaded, match="busy: at a, b 2 requests may be in flight, all are"
+            Overloaded, match=r"no slot of a, b is free \(they have 2\), and as many wait"
         ) as caught:
             await pass_through(door)
         assert caught.value.retry_after_s
@@ -87,6 +87,38 @@ async def test_beyond_limits_and_queue_a_request_is_refused_with_a_pause() -> No
             holder.release.set()
     assert order == ["0", "1", "2", "3"]
     assert (door.in_flight, door.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("why", ["drained", "ejected"])
+async def test_nobody_is_refused_early_who_is_let_through_to_a_target_that_takes_no_others(
+    why: str,
+) -> None:
+    door = door_of([routed("a", limit=1), routed("b", limit=1)])
+    a, b = door.roster.targets
+    if why == "drained":
+        door.drain("a")
+        mask = a.session_bit
+    else:
+        a.state, a.shut_until = State.EJECTED, now() + 1000
+        door.roster.shut += 1
+        mask = a.bit
+    order: list[str] = []
+    holders = [Holder(door, str(number), order) for number in range(3)]
+    async with asyncio.TaskGroup() as tasks:
+        for holder in holders[:2]:
+            tasks.create_task(holder.run())
+        await settle()
+        assert (b.in_flight, door.waiting) == (1, 1)
+        with pytest.raises(Overloaded):
+            await pass_through(door, mask=b.bit)
+        door.refuse_if_full()
+        grant = await pass_through(door, mask=mask)
+        assert grant.target is a
+        with pytest.raises(Overloaded):
+            door.refuse_if_full()
+        door.leave(grant, ANSWER, now())
+        for holder in holders:
+            holder.release.set()
 
 
 async def test_for_a_fast_target_as_many_may_wait_as_it_answers_in_a_tenth_of_a_second() -> None:
@@ -242,7 +274,7 @@ async def test_those_who_wait_for_few_targets_do_not_fill_the_queue_for_others()
         await settle()
         only_a = tasks.create_task(pass_through(door, mask=small.bit))
         await settle()
-        with pytest.raises(Overloaded, match="busy: at a 1 requests"):
+        with pytest.raises(Overloaded, match=r"no slot of a is free \(they have 1\)"):
             await pass_through(door, mask=small.bit)
         anywhere = tasks.create_task(pass_through(door))
         await settle()

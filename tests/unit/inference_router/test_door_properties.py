@@ -89,8 +89,9 @@ class World:
     def _arrive(self, number: int) -> None:
         self.arrived += 1
         bits = [target.bit for target in self.roster.targets]
-        masks = (sum(bits), sum(bits), bits[0], bits[1] | bits[2])
-        mask, caller, patient = masks[number % 4], str(number // 4 % 3), number // 12 % 2 == 1
+        session = self.roster.targets[0].session_bit
+        masks = (sum(bits), sum(bits), bits[0], bits[1] | bits[2], session)
+        mask, caller, patient = masks[number % 5], str(number // 5 % 3), number // 15 % 2 == 1
         full = self._is_full()
         grant = self.door.enter(mask, self.clock.monotonic())
         if grant is not None:
@@ -102,7 +103,7 @@ class World:
                 self.door.wait(
                     mask,
                     caller=caller,
-                    priority=number // 24,
+                    priority=number // 30,
                     patient=patient,
                     deadline=None,
                     held_since=self.clock.monotonic(),

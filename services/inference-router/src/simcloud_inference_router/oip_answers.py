@@ -68,7 +68,7 @@ class Answers:
                     f"model {model.entry.name} answers several times: use ModelStreamInfer"
                 )
             if model.batches is None:
-                # Where there are, a request waits for others, and none for a slot.
+                # Where there are, it may join one that waits already and needs no place of its own.
                 model.door.refuse_if_full()
             wire = request_from_wire(model.entry, request)
             session = session_of(model.entry, wire.asked)

@@ -15,6 +15,8 @@ from simcloud.errors import QuotaExceeded
 EVERYONE = "*"
 """Stands for every caller that has no quota of its own."""
 
+_ROUNDED_TO_S = 0.01
+
 MAX_CALLERS = 10_000
 """Callers that are remembered; beyond it the one that has not asked for longest begins anew."""
 
@@ -71,9 +73,11 @@ class Quotas:
             self._clock.monotonic(), per_s=quota.requests_per_s, at_once=quota.at_once
         )
         if wait_s:
+            # Rounded up, so that many are told the same, which is made once.
+            wait_s = ceil(wait_s / _ROUNDED_TO_S - 1e-6) * _ROUNDED_TO_S
             raise QuotaExceeded(
                 f"{caller} may send {quota.requests_per_s:g} requests a second to this router, "
-                f"{quota.at_once} at once; try again in {wait_s:.3f} s",
+                f"{quota.at_once} at once; try again in {wait_s:.2f} s",
                 retry_after_s=wait_s,
                 caller=caller,
             )

@@ -10,7 +10,7 @@ from simcloud.concurrency import BackgroundService
 from simcloud.dataset.layout import RunLocation
 from simcloud.errors import SimcloudError
 from simcloud.telemetry.logging import get_logger
-from simcloud_uploader.sweeper import MAX_RUNS, Sweeper
+from simcloud_uploader.sweeper import MAX_RUNS, Sweeper, Swept
 
 _log = get_logger(__name__)
 
@@ -32,8 +32,8 @@ class PeriodicSweep(BackgroundService):
         self._sweeper = sweeper
         self._interval_s = interval_s
         self._prefixes = tuple(prefixes)
-        # Bounded: the run served longest ago is forgotten first; another replica, the lifecycle
-        # rule or its next request remembers it.
+        # Bounded: the run served longest ago is forgotten first; another replica or its next
+        # request remembers it, and of its uploads a listing and the lifecycle rule.
         self._runs: OrderedDict[RunLocation, None] = OrderedDict()
         self._looked_through: set[tuple[str, str]] = set()
         """Prefixes below which ``look_for_epochs`` has looked at every run."""
@@ -66,23 +66,39 @@ class PeriodicSweep(BackgroundService):
         return list(runs)
 
     async def look_for_epochs(self) -> None:
-        """Remembers the runs that have epoch objects: their owners may be dead.
+        """Sweeps the runs that have epoch objects, whose owners may be dead.
 
         An upload is found by one LIST of a prefix, an epoch object by one of each run. So a process
-        looks once: whoever dies after that has a successor, which looks too.
+        looks once, and remembers those alone of which something is still too young: who dies after
+        that has a successor, which looks too.
         """
         known = self._known_prefixes()
         self._looked_through.intersection_update(known)  # no more of them than of what is served
         for bucket, prefix in known:
-            if (bucket, prefix) in self._looked_through:
-                continue
-            try:
-                async for location in self._sweeper.runs_with_epochs(bucket, prefix):
+            if (bucket, prefix) not in self._looked_through and await self._look(bucket, prefix):
+                self._looked_through.add((bucket, prefix))
+
+    async def _look(self, bucket: str, prefix: str) -> bool:
+        """Whether every run below a prefix could be looked at."""
+        all_seen = True
+        try:
+            async for location in self._sweeper.runs(bucket, prefix):
+                all_seen &= await self._look_at(location)
+        except SimcloudError as error:
+            _log.warning("listing of runs failed", bucket=bucket, error=error.message)
+            return False
+        return all_seen
+
+    async def _look_at(self, location: RunLocation) -> bool:
+        try:
+            if location not in self._runs and await self._sweeper.has_epochs(location):
+                swept = await self._sweep(location)
+                if swept.young:
                     self.remember(location)
-            except SimcloudError as error:
-                _log.warning("listing of runs failed", bucket=bucket, error=error.message)
-                continue
-            self._looked_through.add((bucket, prefix))
+        except SimcloudError as error:
+            _log.warning("sweep failed", run=str(location), error=error.message)
+            return False
+        return True
 
     def _known_prefixes(self) -> list[tuple[str, str]]:
         served = ((run.bucket, run.prefix) for run in self._runs)
@@ -92,7 +108,11 @@ class PeriodicSweep(BackgroundService):
         """Sweeps these runs; a failure of one is logged and the next is tried."""
         for location in locations:
             try:
-                swept = await self._sweeper.sweep(location)
-                _log.info("swept", run=str(location), uploads=swept.uploads, epochs=swept.epochs)
+                await self._sweep(location)
             except SimcloudError as error:
                 _log.warning("sweep failed", run=str(location), error=error.message)
+
+    async def _sweep(self, location: RunLocation) -> Swept:
+        swept = await self._sweeper.sweep(location)
+        _log.info("swept", run=str(location), uploads=swept.uploads, epochs=swept.epochs)
+        return swept

@@ -56,8 +56,8 @@ class UploaderSettings(ServerSettings):
     upload_ttl_s: float = Field(default=24 * 3600.0, gt=0)
     """Age after which an upload nobody goes on with is aborted, seconds."""
     sweep_interval_s: float = Field(default=3600.0, gt=0)
-    """Time between two sweeps of the runs that this process has served, and of those that dead
-    ones have left open below the prefixes it has served or `sweep_prefixes` names, seconds."""
+    """Time between two sweeps, seconds: of the runs that this process has served, and of those in
+    which dead ones left something, below the prefixes it has served or `sweep_prefixes` names."""
     sweep_prefixes: tuple[str, ...] = ()
     """`bucket` or `bucket/prefix` of runs that are swept though this process never served them."""
 

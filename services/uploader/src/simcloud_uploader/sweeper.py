@@ -29,6 +29,8 @@ class Swept:
 
     uploads: int
     epochs: int
+    young: int
+    """Epoch objects of committed shards that it left for the next one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,8 @@ class Sweeper:
         committed = set(await committed_shards(self._store, location))
         aborted = await is_aborted(self._store, location)
         uploads = await self._sweep_uploads(location, committed, aborted=aborted)
-        epochs = await self._sweep_epochs(location, committed)
-        return Swept(uploads, epochs)
+        epochs, young = await self._sweep_epochs(location, committed)
+        return Swept(uploads, epochs, young)
 
     async def runs_with_uploads(self, bucket: str, prefix: str) -> list[RunLocation]:
         """Runs directly below a prefix that have open uploads, at most a thousand: one LIST."""
@@ -104,17 +106,16 @@ class Sweeper:
                 break
         return list(found)
 
-    async def runs_with_epochs(self, bucket: str, prefix: str) -> AsyncIterator[RunLocation]:
-        """Runs directly below a prefix that have epoch objects: one LIST for each run."""
+    async def runs(self, bucket: str, prefix: str) -> AsyncIterator[RunLocation]:
+        """What may be a run by its name, directly below a prefix."""
         async for name in self._store.list_folders(bucket, f"{prefix}/" if prefix else ""):
             try:
-                location = RunLocation(bucket=bucket, prefix=prefix, run=name)
+                yield RunLocation(bucket=bucket, prefix=prefix, run=name)
             except InvalidRequest:
                 continue  # somebody else's
-            if await self._has_epochs(location):
-                yield location
 
-    async def _has_epochs(self, location: RunLocation) -> bool:
+    async def has_epochs(self, location: RunLocation) -> bool:
+        """Whether a run has epoch objects: one LIST."""
         async for row in self._store.list_keys(location.bucket, location.uploads_prefix):
             key = location.parse(row.key)
             if key is not None and key.kind is KeyKind.EPOCH:
@@ -166,10 +167,11 @@ class Sweeper:
             upload_ttl_s=self._upload_ttl_s,
         )
 
-    async def _sweep_epochs(self, location: RunLocation, committed: set[int]) -> int:
+    async def _sweep_epochs(self, location: RunLocation, committed: set[int]) -> tuple[int, int]:
         """Epoch objects of committed shards; the newest waits until no owner can be at work."""
         now = None
         keys: list[str] = []
+        young = 0
         async for row in self._store.list_keys(location.bucket, location.uploads_prefix):
             key = location.parse(row.key)
             if key is None or key.kind is not KeyKind.EPOCH or key.shard not in committed:
@@ -178,8 +180,10 @@ class Sweeper:
                 now = (await self._store.head(location.bucket, location.spec_key)).date
             if (now - row.last_modified).total_seconds() > self._stale_after_s:
                 keys.append(row.key)
+            else:
+                young += 1
         metrics.counter(SWEPT).labels("epoch").inc(len(keys))
-        return await self._store.delete_many(location.bucket, keys)
+        return await self._store.delete_many(location.bucket, keys), young
 
     async def abort_run(
         self, location: RunLocation, *, reason: str, purge: bool, leftovers: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -168,6 +169,12 @@ def test_a_status_is_in_the_trailers_or_alone() -> None:
     }
     alone = fields_of(status_block(12, ""))
     assert alone == {":status": "200", "content-type": "application/grpc", "grpc-status": "12"}
+    assert fields_of(status_block(5, "", [("k", "v")])) == {**alone, "grpc-status": "5", "k": "v"}
+
+
+def test_metadata_that_can_be_no_key_of_a_cache_travels_as_any_other() -> None:
+    mutable: Any = bytearray(b"abc")
+    assert status_block(5, "x", [("k-bin", mutable)]) == status_block(5, "x", [("k-bin", b"abc")])
 
 
 def test_binary_goes_without_base64_to_who_takes_it_so() -> None:

@@ -95,7 +95,7 @@ class ServerSettings(BaseModel):
     service can say more about, one a request."""
     log_sampling_ratio: float = Field(default=1.0, ge=0, le=1)
     """Share of the finished RPCs that have their line, 0 to 1, drawn for each; what did not end
-    with OK has it always, refusals for a limit's sake up to ten a second."""
+    with OK has it always, refusals for a limit's sake a hundred at once and ten a second."""
     stream_log_sampling_ratio: float = Field(default=0.01, ge=0, le=1)
     """As `log_sampling_ratio`, for the requests within streams: thousands a second, each of whose
     lines costs as much as a hundredth of a core and whatever the log's storage does."""

@@ -74,7 +74,7 @@ _BY_CODE: Final[dict[grpc.StatusCode, type[SimcloudError]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _Said:
     """All that the status of an error depends on."""
 
     code: int
@@ -88,9 +88,9 @@ class _Told:
     violations: tuple[Violation, ...]
 
 
-def _told(error: SimcloudError) -> _Told:
+def _said_of(error: SimcloudError) -> _Said:
     parts = error.parts()
-    return _Told(
+    return _Said(
         code=error.code.value[0],
         reason=error.reason,
         retryable=error.retryable,
@@ -106,20 +106,23 @@ def _told(error: SimcloudError) -> _Told:
 def status_trailers(error: SimcloudError) -> tuple[str, tuple[tuple[str, str | bytes], ...]]:
     """The message of an error's status, and the trailers that carry the rest.
 
-    Made once for errors that say the same: under overload most callers are told one thing, and
-    those who are refused must cost less than those who are served.
+    Of refusals made once for all that say the same: under overload most callers are told one thing,
+    and those who are refused must cost less than those who are served.
     """
-    return _status_trailers(_told(error))
+    said = _said_of(error)
+    return _kept_trailers(said) if isinstance(error, Overloaded) else _status_trailers(said)
 
 
-@lru_cache(maxsize=128)
-def _status_trailers(told: _Told) -> tuple[str, tuple[tuple[str, str | bytes], ...]]:
-    status = _status_of(told)
+def _status_trailers(said: _Said) -> tuple[str, tuple[tuple[str, str | bytes], ...]]:
+    status = _status_of(said)
     trailers: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
-    pushback = _retry_pushback(told)
+    pushback = _retry_pushback(said)
     if pushback is not None:
         trailers.append((PUSHBACK_KEY, pushback))
     return status.message, tuple(trailers)
+
+
+_kept_trailers = lru_cache(maxsize=64)(_status_trailers)
 
 
 def grpc_status(error: SimcloudError) -> status_pb2.Status:
@@ -128,42 +131,42 @@ def grpc_status(error: SimcloudError) -> status_pb2.Status:
     A message longer than ``MAX_MESSAGE_BYTES`` ends in "…"; violations and values that don't fit
     are left out, and the number of violations left out is the last one.
     """
-    return _status_of(_told(error))
+    return _status_of(_said_of(error))
 
 
-def _status_of(told: _Told) -> status_pb2.Status:
-    status = status_pb2.Status(code=told.code, message=_cut(told.message, MAX_MESSAGE_BYTES))
-    _pack_info(status, told.reason, told.metadata)
-    if told.field:
+def _status_of(said: _Said) -> status_pb2.Status:
+    status = status_pb2.Status(code=said.code, message=_cut(said.message, MAX_MESSAGE_BYTES))
+    _pack_info(status, said.reason, said.metadata)
+    if said.field:
         _pack(
             status,
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
-                        field=_cut(told.field, 256),
-                        description=_cut(told.problem, MAX_MESSAGE_BYTES),
-                        reason=told.reason,
+                        field=_cut(said.field, 256),
+                        description=_cut(said.problem, MAX_MESSAGE_BYTES),
+                        reason=said.reason,
                     )
                 ]
             ),
         )
-    if told.retry_after_s is not None:
+    if said.retry_after_s is not None:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromNanoseconds(round(told.retry_after_s * 1e9))
+        retry.retry_delay.FromNanoseconds(round(said.retry_after_s * 1e9))
         _pack(status, retry)
-    if told.violations:
-        _pack_violations(status, told.violations)
+    if said.violations:
+        _pack_violations(status, said.violations)
     return status
 
 
-def _retry_pushback(told: _Told) -> str | None:
+def _retry_pushback(said: _Said) -> str | None:
     """Value of ``PUSHBACK_KEY``: milliseconds to wait, -1 for what isn't to be asked again.
 
     None: whoever called chooses the pause.
     """
-    if not told.retryable:
+    if not said.retryable:
         return "-1"
-    return None if told.retry_after_s is None else str(ceil(told.retry_after_s * 1000))
+    return None if said.retry_after_s is None else str(ceil(said.retry_after_s * 1000))
 
 
 def error_from_status(status: status_pb2.Status) -> SimcloudError:

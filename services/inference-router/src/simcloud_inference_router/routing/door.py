@@ -112,15 +112,16 @@ class Door:
     def refuse_if_full(self) -> None:
         """Refuses a unary request that ``wait`` would refuse too, before work is spent on it.
 
+        Whatever it is, and wherever it has to go: no target has a slot, drained and ejected ones
+        among them, which some requests are let through to.
+
         Raises:
             Overloaded: no target has a slot, and as many wait as may.
         """
         queue, roster = self._queue, self.roster
         if not queue.unary or queue.unary < roster.room(roster.everyone):
             return
-        now = self._clock.monotonic()
-        takers = [each for each in roster.targets if each.accepts & roster.everyone]
-        if takers and not any(each.has_room(now) for each in takers):
+        if roster.takes(roster.everyone) and not any(each.has_slot for each in roster.targets):
             raise self._busy(roster.everyone)
 
     async def wait(
@@ -290,8 +291,9 @@ class Door:
         names = ", ".join(each.name for each in takers)
         # No number that changes with each request: who says the same again says it cheaply.
         return Overloaded(
-            f"model {self._model} is busy: at {names} {sum(each.limit.limit for each in takers)} "
-            "requests may be in flight, all are, and as many wait as may; try again later",
+            f"model {self._model} is busy: no slot of {names} is free (they have "
+            f"{sum(each.limit.limit for each in takers)}), and as many wait as may; "
+            "try again later",
             retry_after_s=QUEUE_FULL_RETRY_S,
             model=self._model,
         )

@@ -263,6 +263,11 @@ class RoutedTarget:
         return self.in_flight < self.limit.limit and self.is_there(now)
 
     @property
+    def has_slot(self) -> bool:
+        """Whether fewer requests are there than its limit lets, be it drained or shut."""
+        return self.in_flight < self.limit.limit
+
+    @property
     def queue_room(self) -> int:
         """Unary requests that may wait for it: its limit's worth, or of a fast target more."""
         limit, mean_s = self.limit.limit, self.latency.mean_s

@@ -249,13 +249,20 @@ def status_block(
     true_binary: bool = False,
 ) -> bytes:
     """Headers and trailers in one, of a call that ends before its first message (Trailers-Only)."""
-    return _status_block(code, details, tuple(metadata), true_binary)
+    kept = tuple(metadata)
+    try:
+        hash(kept)
+    except TypeError:  # A servicer's own, such as a bytearray.
+        return _make_status_block(code, details, kept, true_binary)
+    return _status_block(code, details, kept, true_binary)
 
 
-# Under overload most callers are told the same.
-@lru_cache(maxsize=64)
-def _status_block(
+def _make_status_block(
     code: int, details: str, metadata: tuple[tuple[str, str | bytes], ...], true_binary: bool
 ) -> bytes:
     trailers = trailers_block(code, details, metadata, true_binary=true_binary)
     return write_fields(_RESPONSE) + trailers
+
+
+# Under overload most callers are told the same.
+_status_block = lru_cache(maxsize=64)(_make_status_block)
