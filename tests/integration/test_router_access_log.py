@@ -11,9 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from simcloud.client.router import Frame, Picture
-from simcloud.errors import DeadlineExceeded, QuotaExceeded, TargetError
+from simcloud.errors import DeadlineExceeded, NotFound, QuotaExceeded, TargetError
 from simcloud.oip.pool import OipMessage
 from simcloud.rpc.calls import REFUSALS_AT_ONCE
+from simcloud.rpc.status import MAX_MESSAGE_BYTES
 from simcloud.telemetry import metrics
 from simcloud_inference_router.metrics import REQUESTS, TARGET_FAILURES
 from simcloud_inference_router.targets.base import MAX_ID_BYTES
@@ -229,3 +230,25 @@ async def test_refusals_for_a_limits_sake_have_lines_up_to_a_bound_and_then_say_
     assert {line["code"] for line in told} == {"RESOURCE_EXHAUSTED"}
     assert len(told) >= REFUSALS_AT_ONCE
     assert refused - len(told) == told[-1]["lines_left_out"] > 0
+
+
+async def test_of_what_a_caller_wrote_a_line_and_an_answer_in_a_stream_have_the_beginning(
+    endpoint: ScriptedEndpoint, tmp_path: Path
+) -> None:
+    settings = settings_for(write_catalog(tmp_path, json_model()), endpoint.url)
+    request = row_request()
+    request.model_name = "m" * 100_000
+
+    async def requests() -> AsyncIterator[OipMessage]:
+        yield request
+
+    with capture_logs() as lines:
+        async with running_router(settings) as router:
+            with pytest.raises(NotFound, match="mmm"):
+                await infer(router, request)
+            (answer,) = [each async for each in router.oip.ModelStreamInfer(requests())]
+    assert answer.error_message.endswith("m…")
+    assert len(answer.error_message.encode()) <= MAX_MESSAGE_BYTES
+    (line,), _ = lines_of(lines, "ModelInfer")
+    assert line["code"] == "NOT_FOUND"
+    assert len(line["message"].encode()) <= MAX_MESSAGE_BYTES

@@ -12,6 +12,7 @@ from simcloud.dataset.frames import FrameRef
 from simcloud.errors import InvalidRequest, SimcloudError
 from simcloud.rpc.auth import caller_of
 from simcloud.rpc.durations import duration_of
+from simcloud.rpc.status import shortened
 from simcloud.v1 import infer_pb2, infer_pb2_grpc
 from simcloud_inference_router.calls import call_of, writer_of
 from simcloud_inference_router.codecs.base import (
@@ -244,7 +245,7 @@ def _answer_to_wire(answer: FrameAnswer) -> infer_pb2.InferResponse:
     if answer.error is not None:
         message.code = answer.error.code.value[0]
         message.reason = answer.error.reason
-        message.message = answer.error.message
+        message.message = shortened(answer.error.message)
         message.retryable = answer.error.retryable
     return response
 

@@ -14,6 +14,7 @@ from simcloud.errors import Cancelled, InvalidRequest, SimcloudError
 from simcloud.oip.pool import OipMessage
 from simcloud.oip.service import METHODS, STREAM_METHOD
 from simcloud.oip.tensors import new
+from simcloud.rpc.status import shortened
 from simcloud_inference_router.oip_answers import Answers, FillResponse, StreamModels
 from simcloud_inference_router.pipeline import Pipeline
 from simcloud_inference_router.router import Call, Router
@@ -146,7 +147,7 @@ def _parsed(data: bytes) -> OipMessage:
 
 def _in_band(request: OipMessage, error: SimcloudError) -> OipMessage:
     response = new("ModelStreamInferResponse")
-    response.error_message = error.message
+    response.error_message = shortened(error.message)
     response.infer_response.id = request.id
     response.infer_response.model_name = request.model_name
     return response

@@ -16,6 +16,7 @@ from prometheus_client import Counter, Histogram
 
 from simcloud.concurrency import TokenBucket
 from simcloud.errors import SimcloudError
+from simcloud.rpc.status import shortened
 from simcloud.telemetry import metrics, names, tracing
 from simcloud.telemetry.logging import Level, log_request, members, quoted
 
@@ -207,7 +208,7 @@ def write_line(call: Call, code: str, seconds: float, error: SimcloudError | Non
     if call.told is not None:
         line += f", {call.told.members()}"
     if error is not None:
-        line += ", " + members({"reason": error.reason, "message": error.message})
+        line += ", " + members({"reason": error.reason, "message": shortened(error.message)})
     line += call.log.left_out(code)
     log_request(_LEVEL_OF.get(code, "info"), line)
 
@@ -218,7 +219,7 @@ def _write_request(call: Call, told: Told) -> None:
         f'"caller": {quoted(call.caller)}, "trace_id": "{call.trace_id}", {told.members()}'
     )
     if told.message:
-        line += f', "message": {quoted(told.message)}'
+        line += f', "message": {quoted(shortened(told.message))}'
     line += call.log.left_out(told.code)
     log_request(_LEVEL_OF.get(told.code, "info"), line, event="request")
 

@@ -39,7 +39,7 @@ from simcloud.rpc.calls import (
     write_line,
 )
 from simcloud.rpc.deadline import MARGIN_S
-from simcloud.rpc.status import status_trailers
+from simcloud.rpc.status import shortened, status_trailers
 from simcloud.telemetry import metrics, names, tracing
 from simcloud.telemetry.logging import get_logger, members
 
@@ -294,7 +294,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._in_flight_gauge.dec()
         method.observe(code, seconds)
         if call.span is not None:
-            call.span.end(code, failed=code in OUR_FAULT, message=error.message if error else "")
+            message = shortened(error.message) if error else ""
+            call.span.end(code, failed=code in OUR_FAULT, message=message)
         write_line(call, code, seconds, error)
 
 

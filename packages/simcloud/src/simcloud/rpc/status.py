@@ -73,6 +73,18 @@ _BY_CODE: Final[dict[grpc.StatusCode, type[SimcloudError]]] = {
 }
 
 
+def shortened(text: str, limit: int = MAX_MESSAGE_BYTES) -> str:
+    """A text of at most ``limit`` bytes as UTF-8; one that was longer ends in "…".
+
+    What a message says of its request, the request's sender wrote: up to a message's largest size.
+    """
+    # A name read from a file system may hold half a surrogate pair, which the wire can't carry.
+    data = text.encode(errors="replace")
+    if len(data) > limit:
+        return data[: limit - 3].decode(errors="ignore") + "…"
+    return data.decode()
+
+
 @dataclass(frozen=True, slots=True)
 class _Said:
     """All that the status of an error depends on."""
@@ -135,7 +147,7 @@ def grpc_status(error: SimcloudError) -> status_pb2.Status:
 
 
 def _status_of(said: _Said) -> status_pb2.Status:
-    status = status_pb2.Status(code=said.code, message=_cut(said.message, MAX_MESSAGE_BYTES))
+    status = status_pb2.Status(code=said.code, message=shortened(said.message))
     _pack_info(status, said.reason, said.metadata)
     if said.field:
         _pack(
@@ -143,8 +155,8 @@ def _status_of(said: _Said) -> status_pb2.Status:
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
-                        field=_cut(said.field, 256),
-                        description=_cut(said.problem, MAX_MESSAGE_BYTES),
+                        field=shortened(said.field, 256),
+                        description=shortened(said.problem),
                         reason=said.reason,
                     )
                 ]
@@ -292,7 +304,7 @@ def _pack_info(
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
     for key, value in metadata:
         if info.ByteSize() + len(key.encode()) + len(value) * 3 < MAX_DETAILS_BYTES // 4:
-            info.metadata[key] = _cut(value, MAX_DETAILS_BYTES)
+            info.metadata[key] = shortened(value, MAX_DETAILS_BYTES)
     _pack(status, info)
 
 
@@ -302,8 +314,8 @@ def _pack_violations(status: status_pb2.Status, violations: tuple[Violation, ...
     for number, violation in enumerate(violations):
         failure.violations.add(
             type=violation.kind,
-            subject=_cut(violation.subject, 256),
-            description=_cut(violation.description, 256),
+            subject=shortened(violation.subject, 256),
+            description=shortened(violation.description, 256),
         )
         if failure.ByteSize() > room:
             del failure.violations[-1]
@@ -319,11 +331,3 @@ def _unpack(status: status_pb2.Status, into: tuple[Message, ...]) -> Iterator[tu
         for message in into:
             if detail.Is(message.DESCRIPTOR):
                 yield message.DESCRIPTOR.name, detail.Unpack(message)
-
-
-def _cut(text: str, limit: int) -> str:
-    # A name read from a file system may hold half a surrogate pair, which the wire can't carry.
-    data = text.encode(errors="replace")
-    if len(data) > limit:
-        return data[: limit - 3].decode(errors="ignore") + "…"
-    return data.decode()
