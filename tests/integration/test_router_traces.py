@@ -14,6 +14,7 @@ from simcloud.oip.service import Stub
 from simcloud.oip.tensors import fill_request, new
 from simcloud.rpc.channel import connect
 from simcloud.telemetry import tracing
+from support.eventually import eventually
 from support.fleet import OK, Fleet, Step, fleet
 from support.model_server import ModelServer
 from support.otlp_collector import Collector, collector
@@ -65,6 +66,27 @@ async def test_each_attempt_is_a_span_and_one_that_failed_says_so() -> None:
     assert "503" in first.status.message
 
 
+async def test_a_shadows_copy_is_a_span_of_its_own_beside_the_attempts() -> None:
+    shadow = {"target": "next", "sample": 1.0, "compare": "detections"}
+    with collector() as collected:
+        tracing.configure("router", collected.url)
+        try:
+            async with fleet(["a", "next"], seed=1, shadow=shadow) as running:
+                tracing.begin_trace(tracing.TraceContext(KEPT, CALLER, sampled=True))
+                await running.ask()
+                copies = running.model.shadow
+                assert copies is not None
+                await eventually(lambda: running["next"].seen == 1 and not copies.under_way)
+            await tracing.shutdown()
+        finally:
+            tracing.configure("router")
+    of_target = {_attributes(span)["target"]: span for span in collected.spans}
+    assert len(collected.spans) == 2
+    assert _attributes(of_target["a"]) == {"model": "det", "target": "a", "attempt": 1}
+    assert _attributes(of_target["next"]) == {"model": "det", "target": "next", "shadow": True}
+    assert {span.parent_span_id.hex() for span in collected.spans} == {CALLER}
+
+
 def _seen(running: Fleet) -> int:
     return sum(member.seen for member in running.members.values())
 
@@ -94,4 +116,6 @@ def _spans(collected: Collector) -> tuple[Any, Any]:
 
 
 def _attributes(span: Any) -> dict[str, str | int]:
-    return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
+    return {
+        each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes
+    }

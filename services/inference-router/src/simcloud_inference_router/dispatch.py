@@ -11,7 +11,6 @@ from typing import TypeAlias
 from simcloud.clock import Clock
 from simcloud.concurrency.retry import Backoff, RetryBudget
 from simcloud.errors import DeadlineExceeded, NotReady, Overloaded
-from simcloud.telemetry import tracing
 from simcloud_inference_router.background import Background
 from simcloud_inference_router.batching.former import BatchFormer
 from simcloud_inference_router.catalog import ModelEntry
@@ -24,8 +23,8 @@ from simcloud_inference_router.routing.routed_target import RoutedTarget, Target
 from simcloud_inference_router.routing.sessions import Sessions
 from simcloud_inference_router.routing.shadow import Shadow
 from simcloud_inference_router.statistics import CallTrace, ModelCounts
-from simcloud_inference_router.targets.base import Failure, Invocation, Target, TargetAnswer
-from simcloud_inference_router.targets.in_span import InSpan
+from simcloud_inference_router.targets.base import Failure, Invocation, TargetAnswer
+from simcloud_inference_router.targets.in_span import in_span
 
 MAX_ATTEMPTS = 2
 """The first and one retry."""
@@ -252,12 +251,7 @@ class Dispatcher:
             trace.attempts += 1
             trace.request_bytes += len(invocation.body)
             grant.sent = True
-            if tracing.recording():
-                asked: Target = InSpan(
-                    grant.target.target, model=model.entry.name, attempt=trace.attempts
-                )
-            else:
-                asked = grant.target.target
+            asked = in_span(grant.target.target, model=model.entry.name, attempt=trace.attempts)
             outcome = await asked.invoke(invocation, timeout_s=timeout_s)
         finally:
             now = self._clock.monotonic()

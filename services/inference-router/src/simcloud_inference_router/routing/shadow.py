@@ -17,6 +17,7 @@ from simcloud_inference_router.routing.roster import Roster
 from simcloud_inference_router.routing.routed_target import RoutedTarget, TargetSnapshot
 from simcloud_inference_router.target_entry import TargetEntry
 from simcloud_inference_router.targets.base import MAX_ID_BYTES, Invocation, TargetAnswer
+from simcloud_inference_router.targets.in_span import in_span
 
 _log = get_logger(__name__)
 
@@ -179,8 +180,9 @@ class Shadow:
         grant = self._roster.grant(target, now)
         grant.sent = True
         outcome = None
+        asked = in_span(target.target, model=self._model, attempt=None)
         try:
-            outcome = await target.target.invoke(pair.invocation, timeout_s=target.entry.timeout_s)
+            outcome = await asked.invoke(pair.invocation, timeout_s=target.entry.timeout_s)
         finally:
             self._roster.learn(grant, outcome, self._clock.monotonic())
         if not isinstance(outcome, TargetAnswer):

@@ -10,18 +10,25 @@ from simcloud_inference_router.targets.base import Failure, Invocation, Target, 
 SPAN = "invoke target"
 
 
+def in_span(target: Target, *, model: str, attempt: int | None) -> Target:
+    """The target, as it is where no trace is kept; arguments as ``InSpan`` has them."""
+    if tracing.recording():
+        return InSpan(target, model=model, attempt=attempt)
+    return target
+
+
 class InSpan:
     """A target for one attempt, which is a span that what the target does is below.
 
     Args:
         target: who is asked.
         model: name of the model.
-        attempt: number of the request's attempt, from 1.
+        attempt: number of the request's attempt, from 1; None: a copy for a shadow.
     """
 
     __slots__ = ("_attempt", "_model", "_target")
 
-    def __init__(self, target: Target, *, model: str, attempt: int) -> None:
+    def __init__(self, target: Target, *, model: str, attempt: int | None) -> None:
         self._target = target
         self._model = model
         self._attempt = attempt
@@ -36,8 +43,11 @@ class InSpan:
         attributes: dict[str, tracing.AttributeValue] = {
             "model": self._model,
             "target": self._target.name,
-            "attempt": self._attempt,
         }
+        if self._attempt is None:
+            attributes["shadow"] = True
+        else:
+            attributes["attempt"] = self._attempt
         try:
             with tracing.span(SPAN, attributes):
                 outcome = await self._target.invoke(_below(invocation), timeout_s=timeout_s)
