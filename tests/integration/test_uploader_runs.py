@@ -270,8 +270,10 @@ async def test_who_has_published_a_run_or_found_young_epochs_sweeps_it_again_and
         await client.publish_run(location)
         assert await uploader.periodic_sweep.due() == [location]
         await uploader.periodic_sweep.look_for_epochs()
-        assert await uploader.periodic_sweep.due() == [location, other]
+        assert await uploader.periodic_sweep.due() == [other, location]
     assert len(await epochs_of(store, location)) == PLAN.shard_count
+    # An ended purge has taken the spec of one; S3's times have whole seconds.
+    await store.delete_many(bucket, [other.spec_key])
     quick = small_settings(
         s3_server.settings, stale_after_s=0.001, sweep_prefixes=[f"{bucket}/runs"]
     )
@@ -279,6 +281,7 @@ async def test_who_has_published_a_run_or_found_young_epochs_sweeps_it_again_and
 
         async def gone() -> bool:
             await uploader.periodic_sweep.look_for_epochs()
+            await uploader.periodic_sweep.sweep_all(await uploader.periodic_sweep.due())
             return [*await epochs_of(store, location), *await epochs_of(store, other)] == []
 
         await until(gone)

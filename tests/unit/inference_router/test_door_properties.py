@@ -47,7 +47,7 @@ class World:
     waiting: list[asyncio.Task[Grant]] = field(default_factory=list)
     expected: list[tuple[asyncio.Task[Grant], bool, bool]] = field(default_factory=list)
     """Unary requests of this step that found no slot, whether the door said that it was full, and
-    whether any target would do."""
+    whether it would have been right to: any target would do, and no slot is for others alone."""
     refused: int = 0
     arrived: int = 0
     cancelled: int = 0
@@ -111,7 +111,13 @@ class World:
             )
         )
         if not patient:
-            self.expected.append((self.waiting[-1], full, mask == sum(bits)))
+            # A slot that is for others alone: of a drained target, or one that is not to be asked.
+            now = self.clock.monotonic()
+            kept = any(each.has_slot and not each.has_room(now) for each in self.roster.targets)
+            kept = kept or any(
+                each.has_slot and not each.accepts & each.bit for each in self.roster.targets
+            )
+            self.expected.append((self.waiting[-1], full, mask == sum(bits) and not kept))
 
     def _is_full(self) -> bool:
         try:

@@ -39,7 +39,7 @@ class PeriodicSweep(BackgroundService):
         """Prefixes below which ``look_for_epochs`` has looked at every run."""
 
     def remember(self, location: RunLocation) -> None:
-        """A run was served, or is to be swept for another reason."""
+        """A run was served, or published."""
         self._runs[location] = None
         self._runs.move_to_end(location)
         while len(self._runs) > MAX_RUNS:
@@ -69,8 +69,8 @@ class PeriodicSweep(BackgroundService):
         """Sweeps the runs that have epoch objects, whose owners may be dead.
 
         An upload is found by one LIST of a prefix, an epoch object by one of each run. So a process
-        looks once, and remembers those alone of which something is still too young: who dies after
-        that has a successor, which looks too.
+        looks once, and remembers the runs of which something is left. Of a process that dies after
+        that its successor finds what is left, at its own first look.
         """
         known = self._known_prefixes()
         self._looked_through.intersection_update(known)  # no more of them than of what is served
@@ -91,13 +91,16 @@ class PeriodicSweep(BackgroundService):
 
     async def _look_at(self, location: RunLocation) -> bool:
         try:
-            if location not in self._runs and await self._sweeper.has_epochs(location):
-                swept = await self._sweep(location)
-                if swept.young:
-                    self.remember(location)
+            if location in self._runs or not await self._sweeper.has_epochs(location):
+                return True
         except SimcloudError as error:
-            _log.warning("sweep failed", run=str(location), error=error.message)
+            _log.warning("listing of epochs failed", run=str(location), error=error.message)
             return False
+        swept = await self._swept(location)
+        if (swept is None or swept.left) and len(self._runs) < MAX_RUNS:
+            self._runs[location] = None
+            # The first to be forgotten: what is served comes before what was found.
+            self._runs.move_to_end(location, last=False)
         return True
 
     def _known_prefixes(self) -> list[tuple[str, str]]:
@@ -107,12 +110,13 @@ class PeriodicSweep(BackgroundService):
     async def sweep_all(self, locations: Iterable[RunLocation]) -> None:
         """Sweeps these runs; a failure of one is logged and the next is tried."""
         for location in locations:
-            try:
-                await self._sweep(location)
-            except SimcloudError as error:
-                _log.warning("sweep failed", run=str(location), error=error.message)
+            await self._swept(location)
 
-    async def _sweep(self, location: RunLocation) -> Swept:
-        swept = await self._sweeper.sweep(location)
+    async def _swept(self, location: RunLocation) -> Swept | None:
+        try:
+            swept = await self._sweeper.sweep(location)
+        except SimcloudError as error:
+            _log.warning("sweep failed", run=str(location), error=error.message)
+            return None
         _log.info("swept", run=str(location), uploads=swept.uploads, epochs=swept.epochs)
         return swept

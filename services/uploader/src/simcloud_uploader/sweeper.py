@@ -25,12 +25,12 @@ MAX_RUNS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep removed."""
+    """What a sweep removed, and what it left."""
 
     uploads: int
     epochs: int
-    young: int
-    """Epoch objects of committed shards that it left for the next one."""
+    left: int
+    """Epoch objects that stay: of open shards, and those that are too young."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ class Sweeper:
         committed = set(await committed_shards(self._store, location))
         aborted = await is_aborted(self._store, location)
         uploads = await self._sweep_uploads(location, committed, aborted=aborted)
-        epochs, young = await self._sweep_epochs(location, committed)
-        return Swept(uploads, epochs, young)
+        epochs, left = await self._sweep_epochs(location, committed)
+        return Swept(uploads, epochs, left)
 
     async def runs_with_uploads(self, bucket: str, prefix: str) -> list[RunLocation]:
         """Runs directly below a prefix that have open uploads, at most a thousand: one LIST."""
@@ -171,19 +171,26 @@ class Sweeper:
         """Epoch objects of committed shards; the newest waits until no owner can be at work."""
         now = None
         keys: list[str] = []
-        young = 0
+        left = 0
         async for row in self._store.list_keys(location.bucket, location.uploads_prefix):
             key = location.parse(row.key)
-            if key is None or key.kind is not KeyKind.EPOCH or key.shard not in committed:
+            if key is None or key.kind is not KeyKind.EPOCH:
+                continue
+            if key.shard not in committed:
+                left += 1
                 continue
             if now is None:
-                now = (await self._store.head(location.bucket, location.spec_key)).date
+                # S3 tells its time with any answer; the run's spec may be purged already.
+                found = await self._store.find(location.bucket, row.key)
+                if found is None:
+                    continue  # another replica's sweep was quicker
+                now = found.date
             if (now - row.last_modified).total_seconds() > self._stale_after_s:
                 keys.append(row.key)
             else:
-                young += 1
+                left += 1
         metrics.counter(SWEPT).labels("epoch").inc(len(keys))
-        return await self._store.delete_many(location.bucket, keys), young
+        return await self._store.delete_many(location.bucket, keys), left
 
     async def abort_run(
         self, location: RunLocation, *, reason: str, purge: bool, leftovers: bool = False
