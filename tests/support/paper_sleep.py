@@ -40,6 +40,16 @@ def asleep(value: str) -> dict[str, str]:
     return {"Key": "simcloud:asleep", "Value": value}
 
 
+def sets_copies(paper: PaperAws, copies: int) -> None:
+    """AWS is told how many copies the component is to have."""
+    paper.answers(
+        "sagemaker",
+        "UpdateInferenceComponentRuntimeConfig",
+        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": copies}},
+        {"InferenceComponentArn": COMPONENT_ARN},
+    )
+
+
 def forgets(paper: PaperAws, resource_arn: str) -> None:
     """AWS is told to drop that tag."""
     paper.answers(

@@ -7,7 +7,7 @@ import pytest
 from simcloud_cli.endpoints.aws import Aws, AwsPlace
 from simcloud_cli.endpoints.sleep import sleep
 from simcloud_cli.endpoints.wake import wake
-from support.aws_stubs import PaperAws, arn
+from support.aws_stubs import PaperAws
 from support.paper_endpoints import (
     NAME,
     OURS,
@@ -18,9 +18,8 @@ from support.paper_endpoints import (
     shows_async,
     shows_component,
 )
+from support.paper_sleep import COMPONENT, VARIANT, sets_copies
 
-COMPONENT = f"inference-component/{NAME}"
-VARIANT = f"endpoint/{NAME}/variant/AllTraffic"
 SCALING = "application-autoscaling"
 NIGHTS = {"simcloud-sleep": (0, 0)}
 AND_DAYS = {**NIGHTS, "simcloud-wake": (1, 3)}
@@ -37,15 +36,6 @@ def _shows_asleep(
     has_actions(paper, COMPONENT, actions)
 
 
-def _sets_copies(paper: PaperAws, count: int) -> None:
-    paper.answers(
-        "sagemaker",
-        "UpdateInferenceComponentRuntimeConfig",
-        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": count}},
-        {"InferenceComponentArn": arn(COMPONENT)},
-    )
-
-
 def _registered(paper: PaperAws) -> tuple[int, int]:
     request = next(item[2] for item in paper.sent if item[1] == "RegisterScalableTarget")
     return request["MinCapacity"], request["MaxCapacity"]
@@ -60,7 +50,7 @@ async def test_woken_in_a_scheduled_night_it_has_its_limits_and_the_next_night_t
 ) -> None:
     _shows_asleep(paper, "detector=2:0:3:4", NIGHTS)
     paper.answers(SCALING, "RegisterScalableTarget", None)
-    _sets_copies(paper, 2)
+    sets_copies(paper, 2)
     shows_component(paper, copies=2)
     await _wake()
     assert _registered(paper) == (0, 3)

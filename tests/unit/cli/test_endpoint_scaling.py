@@ -29,9 +29,8 @@ from support.paper_endpoints import (
     shows_realtime,
     shows_serverless,
 )
+from support.paper_sleep import COMPONENT, VARIANT, sets_copies
 
-VARIANT = f"endpoint/{NAME}/variant/AllTraffic"
-COMPONENT = f"inference-component/{NAME}"
 POLICY = "arn:aws:autoscaling:eu-central-1:123456789012:scalingPolicy:wake"
 
 
@@ -212,12 +211,7 @@ async def test_copies_are_set_at_the_component(paper: PaperAws) -> None:
     shows_component(paper)
     has_limits(paper, COMPONENT, None)
     has_tags(paper, f"endpoint/{NAME}")
-    paper.answers(
-        "sagemaker",
-        "UpdateInferenceComponentRuntimeConfig",
-        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 2}},
-        {"InferenceComponentArn": "arn:aws:sagemaker:eu-central-1:123456789012:x/detector"},
-    )
+    sets_copies(paper, 2)
     for _ in range(2):
         shows_component(paper, copies=2)
     await _scale(ScaleChoice(count=2))

@@ -7,10 +7,12 @@ from support.paper_endpoints import NAME, OURS, has_actions, has_limits, has_tag
 from support.paper_sleep import (
     COMPONENT,
     COMPONENT_ARN,
+    asleep,
     forgets,
     put_to_sleep,
     registers,
     remembers,
+    sets_copies,
     woken,
 )
 
@@ -31,12 +33,7 @@ async def test_copies_without_limits_are_set_to_none(paper: PaperAws) -> None:
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, COMPONENT, None)
     remembers(paper, COMPONENT_ARN, f"{NAME}=1")
-    paper.answers(
-        "sagemaker",
-        "UpdateInferenceComponentRuntimeConfig",
-        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 0}},
-        {"InferenceComponentArn": COMPONENT_ARN},
-    )
+    sets_copies(paper, 0)
     shows_component(paper, copies=0)
     await put_to_sleep()
 
@@ -65,14 +62,9 @@ async def test_a_component_wakes_with_its_limits_and_at_least_one_copy(paper: Pa
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, COMPONENT, (0, 0))
     has_actions(paper, COMPONENT)
-    has_tags(paper, COMPONENT, [*OURS, {"Key": "simcloud:asleep", "Value": f"{NAME}=0:0:3:4"}])
+    has_tags(paper, COMPONENT, [*OURS, asleep(f"{NAME}=0:0:3:4")])
     registers(paper, COMPONENT, 0, 3)
-    paper.answers(
-        "sagemaker",
-        "UpdateInferenceComponentRuntimeConfig",
-        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 1}},
-        {"InferenceComponentArn": COMPONENT_ARN},
-    )
+    sets_copies(paper, 1)
     forgets(paper, COMPONENT_ARN)
     shows_component(paper, copies=0, desired=1)
     shows_component(paper)
@@ -84,7 +76,7 @@ async def test_limits_that_bring_copies_back_are_left_to_do_so(paper: PaperAws) 
     has_tags(paper, f"endpoint/{NAME}")
     has_limits(paper, COMPONENT, (0, 0))
     has_actions(paper, COMPONENT)
-    has_tags(paper, COMPONENT, [*OURS, {"Key": "simcloud:asleep", "Value": f"{NAME}=3:2:4:4"}])
+    has_tags(paper, COMPONENT, [*OURS, asleep(f"{NAME}=3:2:4:4")])
     registers(paper, COMPONENT, 2, 4)
     forgets(paper, COMPONENT_ARN)
     shows_component(paper, copies=2)
@@ -99,11 +91,6 @@ async def test_one_that_scaled_itself_to_none_wakes_too(paper: PaperAws) -> None
     has_limits(paper, COMPONENT, (0, 3))
     has_actions(paper, COMPONENT)
     has_tags(paper, COMPONENT)
-    paper.answers(
-        "sagemaker",
-        "UpdateInferenceComponentRuntimeConfig",
-        {"InferenceComponentName": NAME, "DesiredRuntimeConfig": {"CopyCount": 1}},
-        {"InferenceComponentArn": COMPONENT_ARN},
-    )
+    sets_copies(paper, 1)
     shows_component(paper)
     await woken()
