@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 import pytest
 
 from simcloud.accounting.reconcile import reconcile
-from simcloud.client.uploader import RunState
+from simcloud.client.uploader import RunState, UploaderClient
 from simcloud.concurrency import single_error
 from simcloud.dataset.frames import EncodedFrame
 from simcloud.dataset.layout import KeyKind, RunLocation
@@ -33,6 +33,13 @@ from support.uploading import PLAN, frame_of, send_shard, small_settings, until,
 
 def small(frame: int, camera: str) -> EncodedFrame:
     return frame_of(frame, camera, layer_bytes=500)
+
+
+async def create_whole(client: UploaderClient, location: RunLocation) -> None:
+    """A run that has all its shards and is not published."""
+    await client.create_run(location, spec=SPEC, plan=PLAN)
+    for shard in PLAN.shards():
+        await send_shard(client, location, shard, make=small)
 
 
 @pytest.fixture
@@ -171,9 +178,7 @@ async def test_a_manifest_whose_counts_are_not_those_of_the_indexes_does_not_ver
     s3_server: S3Server, store: ObjectStore, location: RunLocation
 ) -> None:
     async with uploader_client(small_settings(s3_server.settings)) as (client, _):
-        await client.create_run(location, spec=SPEC, plan=PLAN)
-        for shard in PLAN.shards():
-            await send_shard(client, location, shard, make=small)
+        await create_whole(client, location)
         await client.publish_run(location)
     assert (await reconcile(store, location)).problems == ()
     key = location.manifest_key(1)
@@ -235,9 +240,7 @@ async def test_epochs_of_a_dead_process_are_swept_by_one_that_never_had_a_shard_
     s3_server: S3Server, store: ObjectStore, location: RunLocation
 ) -> None:
     async with uploader_client(small_settings(s3_server.settings)) as (client, _):
-        await client.create_run(location, spec=SPEC, plan=PLAN)
-        for shard in PLAN.shards():
-            await send_shard(client, location, shard, make=small)
+        await create_whole(client, location)
     # Nobody has an upload of it open, so no listing of uploads finds it.
     assert len(await epochs_of(store, location)) == PLAN.shard_count
     settings = small_settings(
@@ -259,10 +262,8 @@ async def test_who_has_published_a_run_or_found_young_epochs_sweeps_it_again_and
 ) -> None:
     other = RunLocation(bucket=bucket, prefix="runs", run="other")
     async with uploader_client(small_settings(s3_server.settings)) as (client, _):
-        for run in (location, other):
-            await client.create_run(run, spec=SPEC, plan=PLAN)
-        for shard in PLAN.shards():
-            await send_shard(client, location, shard, make=small)
+        await create_whole(client, location)
+        await client.create_run(other, spec=SPEC, plan=PLAN)
         await send_shard(client, other, PLAN.shard(0), make=small)
     settings = small_settings(s3_server.settings, stale_after_s=600.0)
     async with uploader_client(settings) as (client, uploader):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from simcloud.dataset.committed import committed_shards
-from simcloud.dataset.layout import KeyKind, RunLocation
+from simcloud.dataset.layout import KeyKind, RunKey, RunLocation
 from simcloud.dataset.rundoc import is_aborted, load_spec
 from simcloud.errors import Bug, InvalidRequest, NotFound
+from simcloud.s3.buckets import ListedObject
 from simcloud.s3.multipart import ListedUpload
 from simcloud.s3.objects import ObjectStore
 from simcloud.spec.canonical import canonical_bytes
@@ -116,11 +117,16 @@ class Sweeper:
 
     async def has_epochs(self, location: RunLocation) -> bool:
         """Whether a run has epoch objects: one LIST."""
+        async for _ in self._epochs(location):
+            return True
+        return False
+
+    async def _epochs(self, location: RunLocation) -> AsyncIterator[tuple[RunKey, ListedObject]]:
+        """The epoch objects of a run, of all shards."""
         async for row in self._store.list_keys(location.bucket, location.uploads_prefix):
             key = location.parse(row.key)
             if key is not None and key.kind is KeyKind.EPOCH:
-                return True
-        return False
+                yield key, row
 
     async def _sweep_uploads(
         self, location: RunLocation, committed: set[int], *, aborted: bool
@@ -172,10 +178,7 @@ class Sweeper:
         now = None
         keys: list[str] = []
         left = 0
-        async for row in self._store.list_keys(location.bucket, location.uploads_prefix):
-            key = location.parse(row.key)
-            if key is None or key.kind is not KeyKind.EPOCH:
-                continue
+        async for key, row in self._epochs(location):
             if key.shard not in committed:
                 left += 1
                 continue
@@ -214,7 +217,7 @@ class Sweeper:
         )
         objects = await self._delete_spec(location) if purge else 0
         committed = set(await committed_shards(self._store, location))
-        open_shards = {number for number in await self._epochs(location) if number not in committed}
+        open_shards = {key.shard async for key, _ in self._epochs(location)} - committed
         stopped = 0
         for shard in sorted(open_shards):
             stopped += await self._stop_shard(location, shard)
@@ -236,14 +239,6 @@ class Sweeper:
         if await self._store.find(location.bucket, location.spec_key) is None:
             return 0
         return await self._store.delete_many(location.bucket, [location.spec_key])
-
-    async def _epochs(self, location: RunLocation) -> set[int]:
-        shards = set()
-        async for row in self._store.list_keys(location.bucket, location.uploads_prefix):
-            key = location.parse(row.key)
-            if key is not None and key.kind is KeyKind.EPOCH:
-                shards.add(key.shard)
-        return shards
 
     async def _stop_shard(self, location: RunLocation, shard: int) -> bool:
         for _ in range(_ABORT_TRIES):
