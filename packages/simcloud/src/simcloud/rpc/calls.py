@@ -14,10 +14,10 @@ import grpc
 import grpc.aio
 from prometheus_client import Counter, Histogram
 
-from simcloud.concurrency import TokenBucket
 from simcloud.errors import SimcloudError
 from simcloud.rpc.status import shortened
 from simcloud.telemetry import metrics, names, tracing
+from simcloud.telemetry.line_limit import LineLimit
 from simcloud.telemetry.logging import Level, log_request, members, quoted
 
 # The edge: requests and responses are whatever the method's serializers say.
@@ -59,7 +59,6 @@ class AccessLog:
 
     __slots__ = (
         "_draw",
-        "_left_out",
         "_monotonic",
         "_ratio",
         "_refusals",
@@ -81,8 +80,7 @@ class AccessLog:
         self._stream_ratio = stream_ratio
         self._draw = draw
         self._monotonic = monotonic
-        self._refusals = TokenBucket()
-        self._left_out = 0
+        self._refusals = LineLimit(per_s=REFUSALS_PER_S, at_once=REFUSALS_AT_ONCE)
 
     def wants(self, code: str, *, in_stream: bool = False) -> bool:
         """Whether to write the line of what ended with this status."""
@@ -91,19 +89,12 @@ class AccessLog:
         if code == _OK:
             ratio = self._stream_ratio if in_stream else self._ratio
             return ratio >= 1.0 or self._draw() < ratio
-        if code == _REFUSED and self._refusals.take(
-            self._monotonic(), per_s=REFUSALS_PER_S, at_once=REFUSALS_AT_ONCE
-        ):
-            self._left_out += 1
-            return False
-        return True
+        return code != _REFUSED or self._refusals.passes(self._monotonic())
 
     def left_out(self, code: str) -> str:
         """What the line of a refusal says of those before it, as a further member; else empty."""
-        if code != _REFUSED or not self._left_out:
-            return ""
-        left_out, self._left_out = self._left_out, 0
-        return f', "lines_left_out": {left_out}'
+        left_out = self._refusals.left_out() if code == _REFUSED else 0
+        return f', "lines_left_out": {left_out}' if left_out else ""
 
 
 class Told(Protocol):

@@ -86,33 +86,13 @@ def shortened(text: str, limit: int = MAX_MESSAGE_BYTES) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """All that the status of an error depends on."""
+class _Refusal:
+    """All that a refusal says."""
 
-    code: int
-    reason: str
-    retryable: bool
+    kind: type[Overloaded]
     message: str
-    metadata: tuple[tuple[str, str], ...]
-    field: str
-    problem: str
     retry_after_s: float | None
-    violations: tuple[Violation, ...]
-
-
-def _said_of(error: SimcloudError) -> _Said:
-    parts = error.parts()
-    return _Said(
-        code=error.code.value[0],
-        reason=error.reason,
-        retryable=error.retryable,
-        message=parts.message,
-        metadata=tuple(parts.metadata.items()),
-        field=parts.field,
-        problem=parts.problem,
-        retry_after_s=parts.retry_after_s,
-        violations=parts.violations,
-    )
+    metadata: tuple[tuple[str, str], ...]
 
 
 def status_trailers(error: SimcloudError) -> tuple[str, tuple[tuple[str, str | bytes], ...]]:
@@ -121,20 +101,27 @@ def status_trailers(error: SimcloudError) -> tuple[str, tuple[tuple[str, str | b
     Of refusals made once for all that say the same: under overload most callers are told one thing,
     and those who are refused must cost less than those who are served.
     """
-    said = _said_of(error)
-    return _kept_trailers(said) if isinstance(error, Overloaded) else _status_trailers(said)
+    if not isinstance(error, Overloaded):
+        return _trailers_of(error)
+    metadata = tuple(error.metadata.items())
+    return _refusal_trailers(_Refusal(type(error), error.message, error.retry_after_s, metadata))
 
 
-def _status_trailers(said: _Said) -> tuple[str, tuple[tuple[str, str | bytes], ...]]:
-    status = _status_of(said)
+@lru_cache(maxsize=64)
+def _refusal_trailers(said: _Refusal) -> tuple[str, tuple[tuple[str, str | bytes], ...]]:
+    parts = ErrorParts(
+        message=said.message, retry_after_s=said.retry_after_s, metadata=dict(said.metadata)
+    )
+    return _trailers_of(said.kind.from_parts(parts))
+
+
+def _trailers_of(error: SimcloudError) -> tuple[str, tuple[tuple[str, str | bytes], ...]]:
+    status = grpc_status(error)
     trailers: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.SerializeToString())]
-    pushback = _retry_pushback(said)
+    pushback = _retry_pushback(error)
     if pushback is not None:
         trailers.append((PUSHBACK_KEY, pushback))
     return status.message, tuple(trailers)
-
-
-_kept_trailers = lru_cache(maxsize=64)(_status_trailers)
 
 
 def grpc_status(error: SimcloudError) -> status_pb2.Status:
@@ -143,42 +130,40 @@ def grpc_status(error: SimcloudError) -> status_pb2.Status:
     A message longer than ``MAX_MESSAGE_BYTES`` ends in "…"; violations and values that don't fit
     are left out, and the number of violations left out is the last one.
     """
-    return _status_of(_said_of(error))
-
-
-def _status_of(said: _Said) -> status_pb2.Status:
-    status = status_pb2.Status(code=said.code, message=shortened(said.message))
-    _pack_info(status, said.reason, said.metadata)
-    if said.field:
+    parts = error.parts()
+    status = status_pb2.Status(code=error.code.value[0], message=shortened(parts.message))
+    _pack_info(status, error.reason, parts)
+    if parts.field:
         _pack(
             status,
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
-                        field=shortened(said.field, 256),
-                        description=shortened(said.problem),
-                        reason=said.reason,
+                        field=shortened(parts.field, 256),
+                        description=shortened(parts.problem),
+                        reason=error.reason,
                     )
                 ]
             ),
         )
-    if said.retry_after_s is not None:
+    if parts.retry_after_s is not None:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromNanoseconds(round(said.retry_after_s * 1e9))
+        retry.retry_delay.FromNanoseconds(round(parts.retry_after_s * 1e9))
         _pack(status, retry)
-    if said.violations:
-        _pack_violations(status, said.violations)
+    if parts.violations:
+        _pack_violations(status, parts.violations)
     return status
 
 
-def _retry_pushback(said: _Said) -> str | None:
+def _retry_pushback(error: SimcloudError) -> str | None:
     """Value of ``PUSHBACK_KEY``: milliseconds to wait, -1 for what isn't to be asked again.
 
     None: whoever called chooses the pause.
     """
-    if not said.retryable:
+    if not error.retryable:
         return "-1"
-    return None if said.retry_after_s is None else str(ceil(said.retry_after_s * 1000))
+    after_s = error.parts().retry_after_s
+    return None if after_s is None else str(ceil(after_s * 1000))
 
 
 def error_from_status(status: status_pb2.Status) -> SimcloudError:
@@ -298,11 +283,9 @@ def _pack(status: status_pb2.Status, message: Message) -> bool:
     return True
 
 
-def _pack_info(
-    status: status_pb2.Status, reason: str, metadata: tuple[tuple[str, str], ...]
-) -> None:
+def _pack_info(status: status_pb2.Status, reason: str, parts: ErrorParts) -> None:
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN)
-    for key, value in metadata:
+    for key, value in parts.metadata.items():
         if info.ByteSize() + len(key.encode()) + len(value) * 3 < MAX_DETAILS_BYTES // 4:
             info.metadata[key] = shortened(value, MAX_DETAILS_BYTES)
     _pack(status, info)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 
 from simcloud.clock import Clock
-from simcloud.concurrency import TokenBucket
+from simcloud.telemetry.line_limit import LineLimit
 from simcloud.telemetry.logging import get_logger
 from simcloud_inference_router.background import Background
 from simcloud_inference_router.codecs.base import TensorCodec
@@ -96,8 +96,7 @@ class Shadow:
         self._clock = clock
         self._draw = draw
         self._under_way = 0
-        self._lines = TokenBucket()
-        self._left_out = 0
+        self._lines = LineLimit(per_s=1 / LOG_EVERY_S, at_once=LOG_AT_ONCE)
 
     @property
     def counts(self) -> ShadowCounts:
@@ -220,10 +219,9 @@ class Shadow:
 
     def _tell(self, pair: _Pair, compared: Compared) -> None:
         """A line by which a pair that differs can be found again, unless there were many."""
-        if self._lines.take(self._clock.monotonic(), per_s=1 / LOG_EVERY_S, at_once=LOG_AT_ONCE):
-            self._left_out += 1
+        if not self._lines.passes(self._clock.monotonic()):
             return
-        left_out, self._left_out = self._left_out, 0
+        left_out = self._lines.left_out()
         _log.info(
             "a shadow's answer differs",
             model=self._model,
